@@ -1,0 +1,149 @@
+"""The WSGI application: the page, and the door through which a WebSocket comes to the hub.
+
+`create_app` gives an application for any threaded WSGI server that hands the socket over (werkzeug's, gunicorn's
+gthread). It may be mounted below a path of another application.
+"""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import threading
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from werkzeug.exceptions import BadRequest, Forbidden, HTTPException, ServiceUnavailable
+from werkzeug.routing import Map, Rule
+from werkzeug.utils import redirect, send_from_directory
+from werkzeug.wrappers import Request, Response
+
+from threadchat.channel import Closed
+from threadchat.client import serve_ws
+from threadchat.connection import Connection, ConnectionClosed, HandshakeFailed
+from threadchat.hub import Hub
+from threadchat.options import Options
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+SECURITY_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+}
+
+URLS = Map(
+    [
+        Rule("/", endpoint="page", methods=["GET"]),
+        Rule("/static/<path:name>", endpoint="static", methods=["GET"]),
+        Rule("/limits", endpoint="limits", methods=["GET"]),
+        Rule("/ws", endpoint="ws", methods=["GET"]),
+    ]
+)
+
+
+class UpgradeRequired(HTTPException):
+    """RFC 9110, section 15.5.22: the resource speaks WebSocket (version 13) and nothing else."""
+
+    code = 426
+    description = "This address is for WebSockets."
+
+    def get_headers(self, *args: Any, **kwargs: Any) -> list[tuple[str, str]]:
+        upgrade = [("Connection", "Upgrade"), ("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13")]
+        return [*super().get_headers(*args, **kwargs), *upgrade]
+
+
+class WebSocketDone(ConnectionResetError):
+    """Tells the WSGI server that the socket is no longer its own: it must neither answer nor read another request.
+
+    WSGI has no way to say so. Of what an application can do, an OSError for a connection that was reset is what
+    werkzeug and gunicorn take without a word to the peer or the log.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(errno.ECONNRESET, "the WebSocket has ended")
+
+
+class App:
+    """A chat as a WSGI application, with a hub of its own, whose thread runs until `close`.
+
+    Any thread may call it, as WSGI servers do, and `close` it.
+    """
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        self.hub = Hub()
+        self._numbers = itertools.count(1)
+        self._www = _find_www()
+        self._hub_thread = threading.Thread(target=self.hub.run, name="hub", daemon=True)
+        self._hub_thread.start()
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        try:
+            response = self._respond(Request(environ))
+        except HTTPException as error:
+            response = Response.force_type(error.get_response(environ), environ)
+        response.headers.update(SECURITY_HEADERS)
+        return response(environ, start_response)
+
+    def close(self) -> None:
+        """Part with all clients (close code 1001) and answer new ones with 503. Returns when the hub has done so."""
+        self.hub.stop()
+        self._hub_thread.join()
+
+    def _respond(self, request: Request) -> Response:
+        """The answer to a request. Raises HTTPException, and WebSocketDone when a WebSocket has come and gone."""
+        endpoint, arguments = URLS.bind_to_environ(request).match(websocket=False)
+        if endpoint == "ws":
+            self._serve_ws(request)
+            raise WebSocketDone
+        if endpoint == "limits":
+            response = Response(f'{{"message_size": {self.options.message_size}}}\n', mimetype="application/json")
+            response.cache_control.no_store = True
+            return response
+        if endpoint == "page" and not request.environ.get("PATH_INFO"):
+            return redirect(request.root_path + "/", 308)  # mounted at /chat: the page's own links need the slash
+        name = "index.html" if endpoint == "page" else arguments["name"]
+        return send_from_directory(self._www, name, request.environ)
+
+    def _serve_ws(self, request: Request) -> None:
+        if request.headers.get("Upgrade", "").lower() != "websocket":
+            raise UpgradeRequired
+        if request.headers.get("Sec-WebSocket-Version") != "13":
+            raise UpgradeRequired("This server speaks version 13 of the WebSocket protocol.")
+        if not self._origin_allowed(request):
+            raise Forbidden("Pages of this origin may not connect (see --allow-origin).")
+        try:
+            serve_ws(self.hub, Connection(request.environ, self.options), self.options, next(self._numbers))
+        except ConnectionClosed:
+            pass  # the peer has gone before it was answered
+        except HandshakeFailed as error:
+            raise BadRequest(str(error)) from error
+        except Closed as error:
+            raise ServiceUnavailable("The server is stopping.") from error
+
+    def _origin_allowed(self, request: Request) -> bool:
+        """RFC 6455, section 10.2: a browser names the page's origin; who sends none is no browser."""
+        origin = request.headers.get("Origin")
+        if origin is None or "*" in self.options.allow_origins or origin in self.options.allow_origins:
+            return True
+        page = urlsplit(origin)
+        default_port = {"http": ":80", "https": ":443"}.get(page.scheme, "")
+        return page.netloc.lower().removesuffix(default_port) == request.host.lower().removesuffix(default_port)
+
+
+def create_app(options: Options | None = None) -> App:
+    """A chat of its own, ready to serve, with the given options."""
+    return App(options or Options())
+
+
+def _find_www() -> Path:
+    """The page's folder: inside the package when it was installed, beside src/ in a checkout."""
+    here = Path(__file__).parent
+    return next(www for www in (here / "www", here.parents[1] / "www") if www.is_dir())

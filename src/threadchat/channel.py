@@ -1,0 +1,276 @@
+"""Go's channels in Python threads: `Channel`, and `select` over several of them.
+
+A channel is a `queue.Queue` and two lines of parked threads. The queue gives the buffer and the mutex that guards all
+three; the lines hold the receivers that found nothing and the senders that found no room. This is how Go's own runtime
+does it (runtime/chan.go): a send that finds a parked receiver hands it the item and wakes it, so an item is never
+anywhere but in the buffer, in a parked sender or in the hands of exactly one receiver.
+
+What it means is what the Go specification says ("Channel types", "Send statements", "Select statements", "Close") and
+the Go memory model orders; where Go panics, or has a second result `ok`, Python raises `Closed`.
+
+Any thread may call anything here. Nothing here knows what a channel is used for.
+
+The races, each forced by a test of the same number in tests/test_channel.py:
+1. Two senders on two channels meet the same selecting receiver: both want to hand it their item.
+2. A receiver's deadline passes in the instant in which a sender hands it an item.
+3. A close meets a parked sender just as a receiver makes room for it.
+4. A select wakes by one channel while it still stands in the lines of the others.
+"""
+
+from __future__ import annotations
+
+import queue
+import random
+import threading
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+T = TypeVar("T")
+
+_CLOSED: Any = object()  # handed to a parked receiver in place of an item when its channel is closed
+
+
+class Closed(Exception):
+    """The channel is closed; for a receive: and all that was sent before has been received.
+
+    `channel` tells which: after a `select` it may be any of them.
+    """
+
+    def __init__(self, channel: Channel[Any]) -> None:
+        super().__init__("channel is closed")
+        self.channel = channel
+
+
+class WouldBlock(Exception):
+    """A `send_nowait` found neither room nor a waiting receiver: the `default` case of Go's select."""
+
+
+@dataclass(frozen=True)
+class ChannelStatistics:
+    """What a channel looks like from outside, at one instant. All but `closed` count items or threads."""
+
+    pending: int
+    capacity: int
+    waiting_senders: int
+    waiting_receivers: int
+    closed: bool
+
+
+class Channel(Generic[T]):
+    """A typed conduit between threads: `make(chan T, capacity)`.
+
+    With `capacity` 0 it is unbuffered: a send returns once a receiver has the item. Otherwise `capacity` items wait in
+    its buffer before a send blocks. Raises ValueError for a negative capacity.
+    """
+
+    def __init__(self, capacity: int = 0) -> None:
+        if capacity < 0:
+            raise ValueError("a channel's capacity is 0 or more")
+        self.capacity = capacity
+        buffer: queue.Queue[T] = queue.Queue(capacity)
+        # The mutex is held whenever the buffer, the two lines or `_closed` are looked at or changed.
+        self._mutex = buffer.mutex
+        self._buffer: deque[T] = buffer.queue
+        # At most one of these has anybody in it: receivers wait only while there is nothing to take.
+        self._receivers: deque[_Receiver] = deque()
+        self._senders: deque[_Sender[T]] = deque()
+        self._closed = False
+
+    def send(self, item: T) -> None:
+        """`ch <- item`: blocks until a receiver or the buffer has the item.
+
+        Raises Closed if the channel is closed, before or meanwhile: then nobody receives the item.
+        """
+        with self._mutex:
+            if self._accept(item):
+                return
+            sender = _Sender(item)
+            self._senders.append(sender)
+        if not sender.park():
+            raise Closed(self)
+
+    def send_nowait(self, item: T) -> None:
+        """`select { case ch <- item: default: }`: raises WouldBlock instead of blocking, and Closed as `send` does."""
+        with self._mutex:
+            if not self._accept(item):
+                raise WouldBlock
+
+    def receive(self, timeout: float | None = None) -> T:
+        """`<-ch`: the next item, in the order of the sends; blocks until there is one.
+
+        Raises Closed when the channel is closed and empty, TimeoutError when `timeout` seconds have passed.
+        """
+        with self._mutex:
+            if self._ready():
+                return self._take()
+            receiver = _Receiver()
+            self._receivers.append(receiver)
+        item: T = receiver.park((self,), timeout)[1]
+        return item
+
+    def receive_pending(self, timeout: float | None = None) -> list[T]:
+        """All that is pending, at least one item: a receive, then Go's loop over `len(ch)`. Raises as `receive`."""
+        items = [self.receive(timeout)]
+        with self._mutex:
+            while self._buffer or self._senders:
+                items.append(self._take())
+        return items
+
+    def close(self) -> None:
+        """`close(ch)`: no more sends. What the buffer holds can still be received; parked senders raise Closed.
+
+        Raises Closed if it was closed before. It is for the one thread that knows that no more will be sent.
+        """
+        with self._mutex:
+            if self._closed:
+                raise Closed(self)
+            self._closed = True
+            while self._receivers:
+                self._receivers.popleft().hand(self, _CLOSED)
+            while self._senders:  # race 3: all of this and all of _take hold the mutex, so a sender is told one thing
+                self._senders.popleft().wake(accepted=False)
+
+    def __iter__(self) -> Iterator[T]:
+        """`for item := range ch`: receives until the channel is closed and empty."""
+        while True:
+            try:
+                item = self.receive()
+            except Closed:
+                return
+            yield item
+
+    def __len__(self) -> int:
+        """`len(ch)`: the items in the buffer."""
+        with self._mutex:
+            return len(self._buffer)
+
+    def statistics(self) -> ChannelStatistics:
+        """The channel at this instant; by the time you look, it may have moved on."""
+        with self._mutex:
+            waiting = sum(not receiver.claimed() for receiver in self._receivers)
+            return ChannelStatistics(len(self._buffer), self.capacity, len(self._senders), waiting, self._closed)
+
+    # The methods below are called with the mutex held.
+
+    def _accept(self, item: T) -> bool:
+        """Give the item to a parked receiver or to the buffer; False if neither can have it."""
+        if self._closed:
+            raise Closed(self)
+        while self._receivers:
+            if self._receivers.popleft().hand(self, item):
+                return True
+        if len(self._buffer) < self.capacity:
+            self._buffer.append(item)
+            return True
+        return False
+
+    def _ready(self) -> bool:
+        """Whether a receive would return, or raise, at once."""
+        return bool(self._buffer or self._senders or self._closed)
+
+    def _take(self) -> T:
+        """The oldest item of a ready channel. The first parked sender, if any, moves up into the buffer."""
+        if self._senders:
+            sender = self._senders.popleft()
+            self._buffer.append(sender.item)
+            sender.wake(accepted=True)
+        if not self._buffer:
+            raise Closed(self)
+        return self._buffer.popleft()
+
+
+def select(*channels: Channel[Any], timeout: float | None = None) -> tuple[Channel[Any], Any]:
+    """Go's `select` with a receive in each case: waits for the first of `channels` that has an item.
+
+    Returns the channel and its item. Where several are ready, chance decides, as in Go, so none can starve another. A
+    closed channel is always ready: if it is chosen, Closed is raised and bears it. Raises TimeoutError when `timeout`
+    seconds have passed, and ValueError when there is nothing to wait for.
+    """
+    if not channels:
+        raise ValueError("select needs a channel")
+    # All mutexes are held while it looks and joins the lines, so that no item slips in between; everybody takes them
+    # in one order, so that two selects cannot wait for each other.
+    ordered = sorted(set(channels), key=id)
+    for channel in ordered:
+        channel._mutex.acquire()
+    try:
+        ready = [channel for channel in ordered if channel._ready()]
+        if ready:
+            chosen = random.choice(ready)
+            return chosen, chosen._take()
+        receiver = _Receiver()
+        for channel in ordered:
+            channel._receivers.append(receiver)
+    finally:
+        for channel in ordered:
+            channel._mutex.release()
+    return receiver.park(ordered, timeout)
+
+
+class _Sender(Generic[T]):
+    """A thread parked in `send`, and its item. It stands in one line, so that channel's mutex guards it."""
+
+    __slots__ = ("_parked", "accepted", "item")
+
+    def __init__(self, item: T) -> None:
+        self.item = item
+        self.accepted = False
+        self._parked = threading.Lock()
+        self._parked.acquire()
+
+    def park(self) -> bool:
+        """Sleep until `wake`; returns whether the item was accepted."""
+        self._parked.acquire()
+        return self.accepted
+
+    def wake(self, *, accepted: bool) -> None:
+        self.accepted = accepted
+        self._parked.release()
+
+
+class _Receiver:
+    """A thread parked in `receive` or `select`; it may stand in the lines of several channels at once.
+
+    Their mutexes are different ones, so it has a lock of its own to decide who has it: the first to claim it, be it a
+    sender, a close or its own deadline. The others leave it alone (races 1 and 2).
+    """
+
+    __slots__ = ("_claim", "_parked", "channel", "item")
+
+    channel: Channel[Any]
+    item: Any
+
+    def __init__(self) -> None:
+        self._claim = threading.Lock()  # taken once, never released
+        self._parked = threading.Lock()
+        self._parked.acquire()
+
+    def claimed(self) -> bool:
+        return self._claim.locked()
+
+    def hand(self, channel: Channel[Any], item: Any) -> bool:
+        """Wake it with the item; False if somebody else was first. The caller holds the channel's mutex."""
+        if not self._claim.acquire(blocking=False):
+            return False
+        self.channel, self.item = channel, item
+        self._parked.release()
+        return True
+
+    def park(self, channels: Sequence[Channel[Any]], timeout: float | None) -> tuple[Channel[Any], Any]:
+        """Sleep until handed something, or for `timeout` seconds. `channels` are those in whose lines it stands."""
+        handed = self._parked.acquire(timeout=-1 if timeout is None else max(0, timeout))
+        if not handed and not self._claim.acquire(blocking=False):
+            self._parked.acquire()  # race 2: a sender has claimed it and is about to release it
+            handed = True
+        for channel in channels:  # race 4: whoever handed has taken it out of one line, the others still have it
+            if not handed or channel is not self.channel:
+                with channel._mutex:
+                    if self in channel._receivers:
+                        channel._receivers.remove(self)
+        if not handed:
+            raise TimeoutError
+        if self.item is _CLOSED:
+            raise Closed(self.channel)
+        return self.channel, self.item

@@ -1,0 +1,149 @@
+"""The command line: `threadchat serve`."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import queue
+import signal
+import sys
+from collections.abc import Sequence
+from contextlib import closing
+from typing import NoReturn
+
+from threadchat import __version__
+from threadchat.app import create_app
+from threadchat.options import Options
+from threadchat.server import Server
+
+DEFAULTS = Options()
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """One line, without the usage: the mistake is easier to see."""
+        self.exit(2, f"{self.prog}: {message}\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command with these arguments (sys.argv's by default) in the main thread; returns the exit status."""
+    parser = _Parser(prog="threadchat", description="A chat: two threads a client, and Go's channels between them.")
+    parser.add_argument("--version", action="version", version=f"threadchat {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
+    command = commands.add_parser(
+        "serve", help="serve the page and the chat", description="Serve the page and the chat."
+    )
+    _add_serve_options(command)
+    given = parser.parse_args(arguments)
+    logging.basicConfig(
+        level=given.log_level.upper(), format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr
+    )
+    try:
+        options = Options(
+            send_buffer=given.send_buffer,
+            message_size=given.message_size,
+            pong_wait=given.pong_wait,
+            ping_period=given.ping_period,
+            write_wait=given.write_wait,
+            compression=given.compression,
+            allow_origins=tuple(given.allow_origin),
+        )
+        return serve(options, given.host, given.port)
+    except (ValueError, OSError) as error:
+        command.error(str(error))
+
+
+def serve(options: Options, host: str, port: int) -> int:
+    """Run a chat until SIGINT or SIGTERM; a second signal ends the process at once. Returns the exit status.
+
+    Raises OSError, with a sentence, if it cannot listen there.
+    """
+    with closing(create_app(options)) as app:
+        try:
+            server = Server(app, host, port)
+        except OSError as error:
+            raise OSError(f"cannot listen on {host} port {port}: {error.strerror}") from error
+        signals: queue.SimpleQueue[int] = queue.SimpleQueue()  # its put is reentrant: a signal handler may call it
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda number, frame: signals.put(number))
+        server.start()
+        print(f"threadchat listens: open {_address(host, server.port)} (Ctrl-C stops it)", flush=True)
+        signals.get()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_DFL)
+        server.stop()
+    return 0
+
+
+def _address(host: str, port: int) -> str:
+    """What to open in a browser on this machine."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}/"
+
+
+def _add_serve_options(command: argparse.ArgumentParser) -> None:
+    add = command.add_argument
+    add("--host", default="127.0.0.1", help="address to listen on (default %(default)s; 0.0.0.0 for all)")
+    add("--port", type=_port, default=8080, help="port to listen on (default %(default)s; 0 picks a free one)")
+    add(
+        "--send-buffer",
+        type=int,
+        default=DEFAULTS.send_buffer,
+        metavar="MESSAGES",
+        help="messages that may wait for one client; when they are full and it does not read, it is evicted "
+        "(default %(default)s messages)",
+    )
+    add(
+        "--message-size",
+        type=int,
+        default=DEFAULTS.message_size,
+        metavar="BYTES",
+        help="the longest message a client may send (default %(default)s bytes of UTF-8)",
+    )
+    add(
+        "--pong-wait",
+        type=float,
+        default=DEFAULTS.pong_wait,
+        metavar="SECONDS",
+        help="a client is gone when no pong came for so long (default %(default)g seconds)",
+    )
+    add(
+        "--ping-period",
+        type=float,
+        metavar="SECONDS",
+        help="time from ping to ping, below the pong wait (default: nine tenths of it, in seconds)",
+    )
+    add(
+        "--write-wait",
+        type=float,
+        default=DEFAULTS.write_wait,
+        metavar="SECONDS",
+        help="a client is gone when writing one frame to it takes so long (default %(default)g seconds)",
+    )
+    add(
+        "--compression",
+        action="store_true",
+        help="compress messages for clients that offer it; costs each of them a compressor of a few hundred KB and "
+        "the CPU time to compress every message once for each client",
+    )
+    add(
+        "--allow-origin",
+        action="append",
+        default=[],
+        metavar="ORIGIN",
+        help="let pages of this origin, such as https://example.org, connect as well (may be given more than once; "
+        "* allows all)",
+    )
+    add(
+        "--log-level",
+        default="info",
+        choices=["debug", "info", "warning", "error"],
+        help="the least important log lines to write to standard error (default %(default)s; debug adds HTTP requests)",
+    )
+
+
+def _port(text: str) -> int:
+    port = int(text)
+    if not 0 <= port <= 65_535:
+        raise argparse.ArgumentTypeError("a port is a number from 0 to 65535")
+    return port

@@ -1,0 +1,147 @@
+"""A Client stands between one WebSocket and the Hub, with two threads, a read pump and a write pump: client.go.
+
+The read pump is the only reader of the connection, the write pump the only one that writes messages to it. However a
+client ends, the same follows in the same order:
+
+    the read pump leaves its loop and unregisters;
+    the hub removes the client and closes its channel `send` (when it evicts or stops, that is the first step);
+    the write pump sends what is pending, then the close frame, and ends;
+    the read pump joins it, waits a moment for the peer to close its side, and gives the thread back.
+
+The races, each forced by a test of the same number in tests/test_client.py:
+1. A message is broadcast after the handshake was answered and before the client is registered.
+2. The hub evicts a client that unregisters in the same instant.
+3. The hub stops while a read pump sends to it.
+4. The peer leaves before the write pump has started, while the hub gives way to that write pump.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from threadchat.channel import Channel, Closed, WouldBlock
+from threadchat.connection import CLOSE_WAIT, Connection, ConnectionClosed
+from threadchat.hub import Ending, Hub
+from threadchat.options import Options
+
+log = logging.getLogger("threadchat")
+
+CLOSE_CODES = {  # RFC 6455, section 7.4.1
+    Ending.EVICTED: (1008, "evicted: not reading fast enough"),
+    Ending.STOPPED: (1001, "the server is stopping"),
+}
+
+
+class Client:
+    """One client of the hub. `number` names its threads and its log lines."""
+
+    def __init__(self, hub: Hub, connection: Connection, options: Options, number: int) -> None:
+        self.hub = hub
+        self.connection = connection
+        self.number = number
+        self.send: Channel[str] = Channel(options.send_buffer)
+        self.turn: Channel[None] = Channel(1)
+        self._ping_every = options.ping_every
+        self._leaving = threading.Event()
+        self._read_pump_done = threading.Event()
+        connection.on_blocked = self._had_turn
+
+    def read_pump(self) -> None:
+        """Take messages from the connection to the hub until either has gone. Runs in the thread of the request.
+
+        The hub's channel is unbuffered: while the hub is busy nothing is read here, and TCP slows the peer down.
+        """
+        try:
+            for message in self.connection:
+                message = message.replace("\n", " ").strip()
+                if message:
+                    self.hub.broadcast.send(message)
+        except Closed:
+            pass  # the hub has stopped (race 3)
+        finally:
+            self._leave()
+            self._read_pump_done.set()
+
+    def write_pump(self) -> None:
+        """Take messages from the hub to the connection, all that are pending as one, until the hub closes `send`."""
+        next_ping = time.monotonic() + self._ping_every
+        try:
+            while True:
+                until_ping = next_ping - time.monotonic()
+                if until_ping <= 0:
+                    self.connection.send_ping()
+                    next_ping += self._ping_every
+                    continue
+                try:
+                    messages = self.send.receive_pending(timeout=until_ping)
+                except TimeoutError:
+                    continue
+                self._had_turn()
+                self.connection.send_text("\n".join(messages))
+        except (Closed, ConnectionClosed):
+            pass
+        finally:
+            self._leave()
+            self.connection.send_close()
+            if not self._read_pump_done.wait(CLOSE_WAIT):
+                self.connection.abort()  # the peer did not answer the close frame
+
+    @property
+    def stuck(self) -> bool:
+        """Whether nothing will make room in `send`: the peer does not read, or the client is on its way out."""
+        return self.connection.blocked or self._leaving.is_set()
+
+    def end(self, why: Ending) -> None:
+        """Part with the peer; called by the hub before it closes `send`."""
+        self.connection.end(*CLOSE_CODES[why])
+
+    def unregister(self) -> None:
+        """Ask the hub to forget this client, whether it still knows it or not (race 2)."""
+        self._leave()
+        with suppress(Closed):
+            self.hub.unregister.send(self)
+
+    def _leave(self) -> None:
+        self._leaving.set()
+        self._had_turn()  # the hub may be giving way to this client (race 4)
+
+    def _had_turn(self) -> None:
+        with suppress(WouldBlock):
+            self.turn.send_nowait(None)
+
+
+def serve_ws(hub: Hub, connection: Connection, options: Options, number: int) -> None:
+    """Serve one WebSocket from its handshake to its end: the Go example's serveWs. Runs in the thread of the request.
+
+    Raises Closed if the hub has stopped, and HandshakeFailed; in both cases the request was not answered yet.
+    """
+    client = Client(hub, connection, options, number)
+    write_pump = threading.Thread(target=client.write_pump, name=f"writePump-{number}")
+    hub.register.send(client)  # race 1: before the handshake is answered
+    try:
+        connection.accept()
+        log.info("client %d joined from %s", number, connection.peer)
+        write_pump.start()
+        with _named(f"readPump-{number}"):
+            client.read_pump()
+    finally:
+        client.unregister()
+        if write_pump.ident is not None:
+            write_pump.join()
+            connection.close()
+            log.info("client %d left: %s", number, connection.ending)
+
+
+@contextmanager
+def _named(name: str) -> Iterator[None]:
+    """The current thread bears a role's name for a while: a pool's thread has other roles before and after."""
+    thread = threading.current_thread()
+    before, thread.name = thread.name, name
+    try:
+        yield
+    finally:
+        thread.name = before

@@ -1,0 +1,280 @@
+"""One WebSocket over a socket that a WSGI server hands over. The only module that knows simple-websocket.
+
+simple-websocket does the handshake, and the protocol object it makes (wsproto's) turns bytes into events and back. Its
+reading thread is never started, and its `send` and `close` are never called, for the reasons that stand here with the
+code that does it instead; each has a test in tests/test_defects.py that shows the defect:
+
+- It starts a thread for each connection and reads ahead without a bound. Here the read pump reads, when it is asked.
+- It writes pongs and close replies unlocked, into the middle of a message. Here a lock makes one writer of two threads.
+- It ignores how much `sock.send` took. Here a frame is written whole, or the connection is broken and nothing follows.
+- Its `close` frees nobody who is blocked. Here `end` wakes a blocked writer.
+- It counts characters and accepts compression unasked. Here bytes are counted, and the offer is taken out.
+- A frame that arrives with the handshake stays in werkzeug's buffer. Here it is taken from there.
+
+The socket does not block: a thread that can't go on waits in poll() until it can or its deadline has passed, as Go's
+network poller has it. How a connection ends is decided once, by the first call of `end`:
+
+    | who notices                       | code sent        | what the writer does if it is blocked in a frame        |
+    | the peer's close frame            | the peer's own   | one last try to finish it and to add the close frame   |
+    | end of file, or a reset           | none             | the same                                               |
+    | an error in what the peer sent    | 1002, 1003,      | the same                                               |
+    |                                   | 1007, 1009       |                                                        |
+    | no pong within the pong wait      | 1008             | the same                                               |
+    | the hub evicts                    | 1008             | the same                                               |
+    | the hub stops                     | 1001             | the same                                               |
+    | a write fails, or takes too long  | none             |                                                        |
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Any
+
+import simple_websocket
+from wsproto.events import BytesMessage, CloseConnection, Event, Ping, Pong, TextMessage
+from wsproto.frame_protocol import CloseReason
+from wsproto.utilities import LocalProtocolError, RemoteProtocolError
+
+from threadchat.options import Options
+
+CLOSE_WAIT = 2.0  # seconds for the peer to answer a close frame, or to close its side of the connection
+RECEIVE_BYTES = 4096
+
+# What the kernel holds for a peer that does not read, in bytes. While the connection lives it is small, so that a stuck
+# peer is found soon and costs little; when it ends, the rest of a frame and the close frame behind it find room.
+SEND_BUFFER = 65_536
+LAST_SEND_BUFFER = 1_048_576
+
+# A peer's or our own shutdown wakes a thread in poll(). Where the system has no such event (only Linux has), a blocked
+# writer is freed by a shutdown of both directions, and its peer is not told why.
+SHUT_EVENT = getattr(select, "POLLRDHUP", 0)
+SHUT_HOW = socket.SHUT_RD if SHUT_EVENT else socket.SHUT_RDWR
+
+
+class HandshakeFailed(Exception):
+    """The request is not a WebSocket handshake; str() says why. Nothing was answered."""
+
+
+class ConnectionClosed(Exception):
+    """The connection takes no more frames."""
+
+
+class Connection:
+    """A WebSocket connection, server side (RFC 6455).
+
+    One thread, the reader, calls `accept`, iterates and calls `close`. Another, the writer, calls the `send_*` methods.
+    Any thread may call `end` and `abort`, neither of which blocks.
+
+    `on_blocked` is called, in the reader or writer, when the kernel takes no more bytes for the peer. `blocked` is True
+    from then until it does.
+    """
+
+    def __init__(self, environ: dict[str, Any], options: Options) -> None:
+        self.peer = f"{environ.get('REMOTE_ADDR')}:{environ.get('REMOTE_PORT')}"
+        self.blocked = False
+        self.on_blocked: Callable[[], None] = lambda: None
+        self._environ = environ
+        self._options = options
+        self._writing = threading.Lock()  # held while a frame is written
+        self._whole = True  # False once a frame was cut off: no other may follow it. Guarded by _writing.
+        self._state = threading.Lock()  # guards _ending and blocked
+        self._ending: CloseConnection | None = None
+
+    @property
+    def ending(self) -> str:
+        """How the connection ended, for people: the close code and the reason."""
+        ending = self._ending or CloseConnection(CloseReason.ABNORMAL_CLOSURE)
+        return f"{int(ending.code)} {ending.reason or ''}".rstrip()
+
+    def accept(self) -> None:
+        """Answer the handshake. Raises HandshakeFailed or, when the peer has gone, ConnectionClosed."""
+        environ = self._environ
+        del self._environ
+        if not self._options.compression:
+            environ = {key: value for key, value in environ.items() if key != "HTTP_SEC_WEBSOCKET_EXTENSIONS"}
+        try:
+            server = simple_websocket.Server(environ, thread_class=_NoThread)
+        except RemoteProtocolError as error:
+            raise HandshakeFailed(str(error)) from error
+        except OSError as error:
+            raise ConnectionClosed from error
+        self._protocol = server.ws
+        self._socket = server.sock
+        self._socket.setblocking(False)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+        with suppress(OSError):  # not TCP
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._readable = select.poll()
+        self._readable.register(self._socket, select.POLLIN)
+        self._writable = select.poll()
+        self._writable.register(self._socket, select.POLLOUT | SHUT_EVENT)
+        self._pong_deadline = time.monotonic() + self._options.pong_wait
+        self._protocol.receive_data(_read_ahead(environ))
+
+    def __iter__(self) -> Iterator[str]:
+        """The peer's text messages, whole, until the connection ends."""
+        message: list[str] = []
+        size = 0
+        while self._ending is None:
+            for event in self._protocol.events():
+                match event:
+                    case TextMessage():
+                        size += len(event.data.encode())
+                        if size > self._options.message_size:
+                            self.end(1009, f"a message has at most {self._options.message_size} bytes")
+                            return
+                        message.append(event.data)
+                        if event.message_finished:
+                            yield "".join(message)
+                            message, size = [], 0
+                    case BytesMessage():
+                        self.end(1003, "text messages only")
+                        return
+                    case Ping():
+                        with suppress(ConnectionClosed):
+                            self._send(event.response())
+                    case Pong():
+                        self._pong_deadline = time.monotonic() + self._options.pong_wait
+                    case CloseConnection():  # the peer's, or wsproto's word on what is wrong with its frames
+                        self.end(event.code, event.reason)
+                        return
+            self._receive()
+
+    def send_text(self, text: str) -> None:
+        """Send one text message. Raises ConnectionClosed; blocks for the write wait at most."""
+        self._send(TextMessage(text))
+
+    def send_ping(self) -> None:
+        """Send a ping. Raises ConnectionClosed; blocks for the write wait at most."""
+        self._send(Ping())
+
+    def send_close(self) -> None:
+        """Send the close frame, unless a frame was cut off or the peer has gone, and then no more."""
+        ending = self._ending or CloseConnection(CloseReason.GOING_AWAY)
+        with suppress(ConnectionClosed):
+            if ending.code != CloseReason.ABNORMAL_CLOSURE:
+                self._send(ending)
+        with self._writing, suppress(OSError):
+            self._socket.shutdown(socket.SHUT_WR if self._whole else socket.SHUT_RDWR)
+
+    def end(self, code: int, reason: str | None = None) -> None:
+        """Decide how the connection ends, if nobody has before. A writer that is blocked is freed at once."""
+        with self._state:
+            if self._ending is None:
+                self._ending = CloseConnection(code, reason)
+            if self.blocked:
+                with suppress(OSError):
+                    self._socket.shutdown(SHUT_HOW)
+
+    def abort(self) -> None:
+        """End the connection in both directions, now: whoever reads or writes is freed."""
+        self.end(CloseReason.ABNORMAL_CLOSURE)
+        with suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Give the socket up: wait for the peer to close its side, then shut it. Called last, when no writer is left.
+
+        Closing a socket with unread bytes resets the connection, and the peer may lose the close frame to the reset
+        (RFC 6455, section 7.1.1): so what it still sends is read, and thrown away.
+        """
+        deadline = time.monotonic() + CLOSE_WAIT
+        with suppress(OSError, TimeoutError):
+            while _wait(self._readable, deadline) and self._socket.recv(RECEIVE_BYTES):
+                pass
+        self.abort()
+
+    def _receive(self) -> None:
+        """Wait for bytes from the peer and pass them to the protocol."""
+        try:
+            if _wait(self._readable, self._pong_deadline):
+                data = self._socket.recv(RECEIVE_BYTES)
+                if data:
+                    self._protocol.receive_data(data)
+                else:
+                    self.end(CloseReason.ABNORMAL_CLOSURE, "the peer has gone")
+            else:
+                self.end(1008, "no pong within the pong wait")
+        except BlockingIOError:
+            pass  # what made the socket readable was taken back
+        except OSError as error:
+            self.end(CloseReason.ABNORMAL_CLOSURE, error.strerror)
+
+    def _send(self, event: Event) -> None:
+        """Write one frame. Raises ConnectionClosed."""
+        with self._writing:
+            if not self._whole:
+                raise ConnectionClosed
+            try:
+                frame = self._protocol.send(event)
+            except LocalProtocolError as error:  # a close frame was sent, or received
+                raise ConnectionClosed from error
+            try:
+                self._write(frame)
+            except OSError as error:
+                self._whole = False
+                self.end(CloseReason.ABNORMAL_CLOSURE, error.strerror or str(error))
+                raise ConnectionClosed from error
+
+    def _write(self, frame: bytes) -> None:
+        """Write all of the frame, or raise OSError."""
+        deadline = time.monotonic() + self._options.write_wait
+        rest = memoryview(frame)
+        while rest:
+            try:
+                rest = rest[self._socket.send(rest) :]
+            except BlockingIOError:
+                if not self._wait_for_room(deadline):
+                    break
+        if rest:  # the connection ends: one last try, with more room, that does not wait
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, LAST_SEND_BUFFER)
+            if self._socket.send(rest) < len(rest):
+                raise BlockingIOError("the last frame was cut off")
+
+    def _wait_for_room(self, deadline: float) -> bool:
+        """Wait until the kernel takes bytes again; False, at once, when the connection ends. Raises TimeoutError."""
+        with self._state:
+            if self._ending is not None:
+                return False
+            self.blocked = True
+        self.on_blocked()
+        events = _wait(self._writable, deadline)
+        self.blocked = False
+        if not events:
+            raise TimeoutError("writing took longer than the write wait")
+        if not events & select.POLLOUT:
+            self.end(CloseReason.ABNORMAL_CLOSURE, "the peer has gone")  # unless it was `end` that woke us
+        return True
+
+
+class _NoThread:
+    """Stands where simple-websocket keeps the thread that would read ahead."""
+
+    name = ""
+
+    def __init__(self, target: Callable[[], None]) -> None:
+        pass
+
+    def start(self) -> None:
+        pass
+
+
+def _wait(poller: select.poll, deadline: float) -> int:
+    """Wait for the events of the one socket of `poller`; 0 when the deadline (of time.monotonic) has passed."""
+    remaining = deadline - time.monotonic()
+    if remaining <= 0:
+        return 0
+    for _, events in poller.poll(remaining * 1000):
+        return events
+    return 0
+
+
+def _read_ahead(environ: dict[str, Any]) -> bytes:
+    """What the peer sent behind its request, where werkzeug's buffered reader holds it already."""
+    reader = environ["wsgi.input"]
+    return bytes(reader.read(len(reader.peek()))) if hasattr(reader, "peek") else b""

@@ -1,0 +1,105 @@
+"""The Hub: one thread that knows all clients and passes each message on to every one of them.
+
+Others talk to it over its channels alone. Nothing but `Hub.run` touches the set of clients, so there is no lock, and
+all clients see the messages in one order: the order in which the hub received them. It knows nothing of WebSockets.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from enum import Enum, auto
+from typing import Protocol
+
+from threadchat.channel import Channel, Closed, WouldBlock, select
+
+
+class Ending(Enum):
+    """Why the hub parts with a client that did not ask to leave."""
+
+    EVICTED = auto()
+    STOPPED = auto()
+
+
+class Member(Protocol):
+    """What the hub asks of a client. All of it may be called by the hub's thread, and none of it blocks."""
+
+    @property
+    def send(self) -> Channel[str]:
+        """The client's buffered channel of outbound messages. Only the hub sends to it and closes it."""
+
+    @property
+    def turn(self) -> Channel[None]:
+        """Holds a token once the write pump has taken messages, or has become stuck, since the hub last looked."""
+
+    @property
+    def stuck(self) -> bool:
+        """Whether the peer does not take what the write pump writes."""
+
+    def end(self, why: Ending) -> None:
+        """Told before the hub closes `send`."""
+
+
+class Hub:
+    """The set of clients and the channels through which they are heard: hub.go.
+
+    `run` is the hub's thread. `stop` may be called by any thread, once or more.
+    """
+
+    def __init__(self) -> None:
+        self.clients: set[Member] = set()
+        self.register: Channel[Member] = Channel()
+        self.unregister: Channel[Member] = Channel()
+        self.broadcast: Channel[str] = Channel()
+        self._done: Channel[None] = Channel()  # never sent to: its close tells the hub to stop
+
+    def run(self) -> None:
+        """Serve the channels until `stop`; then part with all clients, and let nobody wait for the hub any more."""
+        try:
+            while True:
+                try:
+                    channel, value = select(self.register, self.unregister, self.broadcast, self._done)
+                except Closed:
+                    return
+                if channel is self.register:
+                    self.clients.add(value)
+                elif channel is self.unregister:
+                    if value in self.clients:
+                        self.clients.remove(value)
+                        value.send.close()
+                elif channel is self.broadcast:
+                    for client in list(self.clients):
+                        try:
+                            client.send.send_nowait(value)
+                        except WouldBlock:
+                            self._give_way_or_evict(client, value)
+        finally:
+            # In Go a send to a hub that has gone blocks for ever. Here it raises Closed.
+            for inbox in (self.register, self.unregister, self.broadcast):
+                inbox.close()
+            for client in self.clients:
+                client.end(Ending.STOPPED)
+                client.send.close()
+            self.clients.clear()
+
+    def stop(self) -> None:
+        """Make `run` return. What the hub has received by now still reaches the clients' channels."""
+        with suppress(Closed):
+            self._done.close()
+
+    def _give_way_or_evict(self, client: Member, message: str) -> None:
+        """The client's buffer is full. Either its peer does not read, or its write pump has not had its turn.
+
+        In the first case the client is evicted, and nobody waits for it. The second is the server's own doing: the hub
+        waits for the pump, which is about to take all that is pending, or else to find out that its peer is stuck.
+        """
+        while not client.stuck:
+            client.turn.receive()
+            try:
+                return client.send.send_nowait(message)
+            except WouldBlock:
+                continue  # the token was an old one
+        self.clients.remove(client)
+        client.end(Ending.EVICTED)
+        client.send.close()
+        for _ in client.send:
+            pass  # taken back: nothing more is sent but the reason

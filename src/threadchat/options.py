@@ -1,0 +1,47 @@
+"""The constants of the Go example, each an option: a chat's limits, their units, and which values make sense."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+LONGEST_WAIT = 86_400.0  # seconds: a day, well within what poll() and a lock can wait for
+
+
+@dataclass(frozen=True)
+class Options:
+    """The limits of one chat. Raises ValueError, with a sentence that says what is wrong.
+
+    send_buffer: messages that wait for one client's write pump before the client counts as stuck.
+    message_size: bytes of UTF-8 that one message from a client may have.
+    pong_wait: seconds a client may take until its next pong.
+    ping_period: seconds from one ping to the next, below pong_wait; None means nine tenths of it.
+    write_wait: seconds that writing one frame may take.
+    compression: accept permessage-deflate (RFC 7692) from clients that offer it.
+    allow_origins: origins, such as "https://example.org", whose pages may connect besides this host's; "*" means all.
+    """
+
+    send_buffer: int = 256
+    message_size: int = 512
+    pong_wait: float = 60.0
+    ping_period: float | None = None
+    write_wait: float = 10.0
+    compression: bool = False
+    allow_origins: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("send_buffer", "message_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"the {name.replace('_', ' ')} must be at least 1")
+        for name in ("pong_wait", "ping_period", "write_wait"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value <= LONGEST_WAIT:
+                raise ValueError(f"the {name.replace('_', ' ')} must be above 0 and at most {LONGEST_WAIT:g} seconds")
+        if self.ping_every >= self.pong_wait:
+            raise ValueError(
+                f"the ping period ({self.ping_every:g} s) must be below the pong wait ({self.pong_wait:g} s)"
+            )
+
+    @property
+    def ping_every(self) -> float:
+        """Seconds from one ping to the next."""
+        return self.pong_wait * 9 / 10 if self.ping_period is None else self.ping_period

@@ -1,0 +1,120 @@
+"""Werkzeug's threaded WSGI server, made fit for connections that last, and its orderly stop.
+
+One thread accepts; each connection has a thread, which reads the request and, if it asks for a WebSocket, becomes that
+client's read pump. What werkzeug lacks for this is here, each with a test in tests/test_defects.py that shows it:
+
+- It waits for ever for a request. Here REQUEST_WAIT is the limit; the WebSocket takes its socket's limit off again.
+- After a WebSocket it would read another request from the same socket. Here the connection is done.
+- Its `shutdown` leaves the connections' threads alone. Here `stop` waits for them.
+- It prints and exits when a port is taken. Here the OSError is raised.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+import time
+from contextlib import suppress
+from typing import Any
+
+from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
+
+from threadchat.app import App
+
+log = logging.getLogger("threadchat")
+http_log = logging.getLogger("threadchat.http")
+
+REQUEST_WAIT = 10.0  # seconds for a peer to send its request
+STOP_WAIT = 5.0  # seconds for the clients to take their leave
+LISTEN_QUEUE = 1024  # connections that wait to be accepted; the system may allow fewer
+
+
+class Server:
+    """A chat that listens. Raises OSError if it cannot listen on `host` and `port` (0: any free port)."""
+
+    def __init__(self, app: App, host: str, port: int) -> None:
+        self.app = app
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        with socket.create_server(address[:2], family=family, backlog=LISTEN_QUEUE) as listener:
+            self._server = _WSGIServer(host, port, app, _RequestHandler, fd=listener.fileno())
+        self.port: int = self._server.port
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,), name="accept")
+
+    def start(self) -> None:
+        """Accept connections, in a thread of its own."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Accept no more, part with all clients, and return when every thread has ended."""
+        self._server.shutdown()
+        self._thread.join()
+        self._server.drop_unread_requests()
+        self.app.close()
+        self._server.join_connections(STOP_WAIT)
+
+
+class _WSGIServer(ThreadedWSGIServer):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._lock = threading.Lock()  # guards the next two
+        self._connections: dict[threading.Thread, socket.socket] = {}
+        self._unread: set[socket.socket] = set()  # those whose request has not been read yet
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        thread = threading.current_thread()
+        thread.name = "request"
+        with self._lock:
+            self._connections[thread] = request
+            self._unread.add(request)
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            with self._lock:
+                del self._connections[thread]
+                self._unread.discard(request)
+
+    def request_was_read(self, request: socket.socket) -> None:
+        with self._lock:
+            self._unread.discard(request)
+
+    def drop_unread_requests(self) -> None:
+        """Free the threads that wait for a request which nobody will answer."""
+        with self._lock:
+            for request in self._unread:
+                with suppress(OSError):
+                    request.shutdown(socket.SHUT_RDWR)
+
+    def join_connections(self, timeout: float) -> None:
+        """Wait `timeout` seconds for the connections' threads to end by themselves; then cut off the rest."""
+        deadline = time.monotonic() + timeout
+        with self._lock:
+            connections = dict(self._connections)
+        for thread in connections:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        for thread, request in connections.items():
+            with suppress(OSError):
+                request.shutdown(socket.SHUT_RDWR)
+            thread.join()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        log.exception("a connection from %s failed", client_address)
+
+
+class _RequestHandler(WSGIRequestHandler):
+    server: _WSGIServer
+    timeout = REQUEST_WAIT
+
+    def run_wsgi(self) -> None:
+        self.server.request_was_read(self.connection)
+        super().run_wsgi()
+
+    def connection_dropped(self, error: BaseException, environ: Any = None) -> None:
+        self.close_connection = True
+
+    def log(self, type: str, message: str, *args: Any) -> None:
+        level = logging.ERROR if type == "error" else logging.DEBUG
+        http_log.log(level, "%s: " + message, self.address_string(), *args)
+
+    def log_error(self, format: str, *args: Any) -> None:
+        self.log("info", format, *args)  # http.server's: a peer's fault, such as a malformed request

@@ -1,0 +1,174 @@
+"""The hub alone, with members that are made of channels and nothing else."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import pytest
+from helpers import LIMIT, until
+
+from threadchat.channel import Channel, Closed
+from threadchat.hub import Ending, Hub
+
+
+@dataclass(eq=False)
+class FakeMember:
+    capacity: int = 4
+    stuck: bool = False
+    endings: list[Ending] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.send: Channel[str] = Channel(self.capacity)
+        self.turn: Channel[None] = Channel(1)
+
+    def end(self, why: Ending) -> None:
+        self.endings.append(why)
+
+
+@pytest.fixture
+def hub() -> Iterator[Hub]:
+    hub = Hub()
+    thread = threading.Thread(target=hub.run, name="hub")
+    thread.start()
+    yield hub
+    hub.stop()
+    thread.join(LIMIT)
+
+
+def join(hub: Hub, capacity: int = 4) -> FakeMember:
+    member = FakeMember(capacity)
+    hub.register.send(member)
+    return member
+
+
+def is_idle(hub: Hub) -> bool:
+    """Whether the hub has done all that was sent to it and waits for more."""
+    return hub.broadcast.statistics().waiting_receivers == 1
+
+
+def test_every_client_gets_every_message_in_the_hubs_order(hub: Hub) -> None:
+    members = [join(hub) for _ in range(3)]
+    for message in ("a", "b", "c"):
+        hub.broadcast.send(message)
+    until(lambda: is_idle(hub))
+    assert [member.send.receive_pending() for member in members] == [["a", "b", "c"]] * 3
+
+
+def test_the_channels_into_the_hub_are_unbuffered(hub: Hub) -> None:
+    assert [channel.capacity for channel in (hub.register, hub.unregister, hub.broadcast)] == [0, 0, 0]
+
+
+def test_an_unregistered_client_can_receive_what_was_sent_before_and_then_its_channel_is_closed(hub: Hub) -> None:
+    member = join(hub)
+    hub.broadcast.send("before")
+    hub.unregister.send(member)
+    hub.broadcast.send("after")
+    assert list(member.send) == ["before"]
+    assert member.endings == []
+
+
+def test_a_client_that_the_hub_does_not_know_can_be_unregistered(hub: Hub) -> None:
+    member = join(hub)
+    hub.unregister.send(member)
+    hub.unregister.send(member)
+    hub.unregister.send(FakeMember())
+    until(lambda: is_idle(hub))
+
+
+def test_a_stuck_client_is_evicted_when_its_buffer_is_full_and_nobody_waits_for_it(hub: Hub) -> None:
+    stuck, healthy = join(hub, capacity=2), join(hub)
+    stuck.stuck = True
+    for message in ("1", "2", "3"):
+        hub.broadcast.send(message)
+    assert [healthy.send.receive(LIMIT) for _ in range(3)] == ["1", "2", "3"]
+    until(lambda: is_idle(hub))
+    assert stuck.endings == [Ending.EVICTED]
+    assert stuck.send.statistics().closed
+    assert list(stuck.send) == []  # nothing more is sent but the reason
+    assert hub.clients == {healthy}
+
+
+def test_a_stuck_client_stays_as_long_as_its_buffer_has_room(hub: Hub) -> None:
+    stuck = join(hub, capacity=2)
+    stuck.stuck = True
+    hub.broadcast.send("1")
+    hub.broadcast.send("2")
+    until(lambda: is_idle(hub))
+    assert stuck.endings == []
+    assert stuck.send.receive_pending() == ["1", "2"]
+
+
+def test_the_hub_gives_way_to_a_pump_that_has_not_had_its_turn(hub: Hub) -> None:
+    member = join(hub, capacity=2)
+    for message in ("1", "2", "3"):
+        hub.broadcast.send(message)
+    until(lambda: member.turn.statistics().waiting_receivers == 1)
+    assert member.send.receive_pending() == ["1", "2"]
+    member.turn.send(None)
+    assert member.send.receive(LIMIT) == "3"
+    assert member.endings == []
+
+
+def test_an_old_token_does_not_make_the_hub_evict_or_go_on(hub: Hub) -> None:
+    member = join(hub, capacity=1)
+    member.turn.send(None)
+    hub.broadcast.send("1")
+    hub.broadcast.send("2")
+    until(lambda: member.turn.statistics().waiting_receivers == 1)
+    assert member.send.receive_pending() == ["1"]
+    member.turn.send(None)
+    assert member.send.receive(LIMIT) == "2"
+
+
+def test_a_pump_that_gets_stuck_while_the_hub_gives_way_is_evicted(hub: Hub) -> None:
+    member = join(hub, capacity=1)
+    hub.broadcast.send("1")
+    hub.broadcast.send("2")
+    until(lambda: member.turn.statistics().waiting_receivers == 1)
+    member.stuck = True
+    member.turn.send(None)
+    until(lambda: is_idle(hub))
+    assert member.endings == [Ending.EVICTED]
+
+
+def test_an_evicted_client_may_still_unregister(hub: Hub) -> None:
+    member = join(hub, capacity=1)
+    member.stuck = True
+    hub.broadcast.send("1")
+    hub.broadcast.send("2")
+    hub.unregister.send(member)
+    until(lambda: is_idle(hub))
+    assert member.endings == [Ending.EVICTED]
+
+
+def test_a_stop_parts_with_all_clients_and_they_still_get_what_was_accepted(hub: Hub) -> None:
+    members = [join(hub) for _ in range(3)]
+    hub.broadcast.send("last")
+    hub.stop()
+    for member in members:
+        assert list(member.send) == ["last"]
+        assert member.endings == [Ending.STOPPED]
+
+
+def test_after_a_stop_nobody_waits_for_the_hub(hub: Hub) -> None:
+    member = join(hub)
+    hub.stop()
+    hub.stop()
+    until(lambda: hub.broadcast.statistics().closed)
+    with pytest.raises(Closed):
+        hub.register.send(FakeMember())
+    with pytest.raises(Closed):
+        hub.unregister.send(member)
+    with pytest.raises(Closed):
+        hub.broadcast.send("x")
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_hub_that_fails_leaves_nobody_waiting(hub: Hub) -> None:
+    join(hub).send.close()  # only the hub may do this: its next send fails
+    hub.broadcast.send("x")
+    until(lambda: hub.broadcast.statistics().closed)
+    with pytest.raises(Closed):
+        hub.broadcast.send("y")

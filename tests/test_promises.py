@@ -1,0 +1,277 @@
+"""The promises of threadchat, each with a test that bears its name. Real sockets, real threads, many clients."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+from helpers import CLOSE, LIMIT, PING, PONG, TEXT, Peer, frame, pump_names, until
+from websockets.asyncio.client import ClientConnection, connect
+
+from threadchat.client import Client
+from threadchat.connection import Connection
+
+CLIENTS = 200
+SENDERS = 4
+MESSAGES = 200
+
+
+async def receive_lines(websocket: ClientConnection, count: int) -> list[str]:
+    lines: list[str] = []
+    while len(lines) < count:
+        lines += str(await websocket.recv()).split("\n")
+    return lines
+
+
+async def chat(url: str, clients: int, senders: int, messages: int, connected: Callable[[], None]) -> list[list[str]]:
+    """All clients connect; `senders` of them send `messages` each, all at once. Returns what each client received."""
+    websockets = await asyncio.gather(*(connect(url, compression=None, open_timeout=LIMIT) for _ in range(clients)))
+    connected()
+
+    async def send(number: int) -> None:
+        for count in range(messages):
+            await websockets[number].send(f"{number}:{count}")
+
+    receivers = [asyncio.create_task(receive_lines(websocket, senders * messages)) for websocket in websockets]
+    await asyncio.gather(*(send(number) for number in range(senders)))
+    received = await asyncio.gather(*receivers)
+    await asyncio.gather(*(websocket.close() for websocket in websockets))
+    return received
+
+
+def test_promises_1_2_and_3_one_order_no_gap_two_threads_a_client(serve: Callable[..., Any]) -> None:
+    server = serve()
+    before = threading.active_count()
+    during: list[int] = []
+    names: list[str] = []
+
+    def connected() -> None:
+        until(lambda: len(pump_names()) == 2 * CLIENTS)
+        during.append(threading.active_count())
+        names.extend(pump_names())
+
+    received = asyncio.run(chat(server.ws_url, CLIENTS, SENDERS, MESSAGES, connected))
+
+    assert all(lines == received[0] for lines in received), "one order for all"
+    assert len(received[0]) == len(set(received[0])) == SENDERS * MESSAGES, "nothing lost, nothing twice"
+    for number in range(SENDERS):
+        own = [line for line in received[0] if line.startswith(f"{number}:")]
+        assert own == [f"{number}:{count}" for count in range(MESSAGES)], "each sender's own order"
+    assert during == [before + 2 * CLIENTS], "exactly two threads a client"
+    assert sorted(names) == sorted(
+        f"{role}Pump-{number}" for role in ("read", "write") for number in range(1, CLIENTS + 1)
+    )
+    until(lambda: threading.active_count() == before, "the end of the clients' threads")
+
+
+def test_promise_2_a_client_that_joins_amid_the_talk_has_no_gap(serve: Callable[..., Any]) -> None:
+    server = serve()
+    with Peer(server.port) as speaker:
+        for number in range(50):
+            with Peer(server.port) as newcomer:
+                speaker.send(TEXT, str(number))
+                newcomer.send(TEXT, "own")
+                assert sorted(newcomer.lines(2)) == sorted([str(number), "own"])
+            speaker.lines(2)
+
+
+def test_promise_4_frames_never_interleave(serve: Callable[..., Any]) -> None:
+    """A peer that does not read pings and is pinged while long frames for it are cut short by the kernel."""
+    server = serve(ping_period=0.05, pong_wait=LIMIT, message_size=4000)
+    with Peer(server.port, receive_buffer=4096) as slow, Peer(server.port) as speaker:
+        until(lambda: len(server.clients) == 2)
+        (slow_client,) = (client for client in server.clients if client.number == 1)
+        sent = 0
+        while not slow_client.connection.blocked:
+            speaker.send(TEXT, f"{sent}:" + "x" * 3900)
+            speaker.send(PONG)
+            sent += 1
+            got = speaker.receive()
+            while got.opcode != TEXT:
+                got = speaker.receive()
+        for number in range(5):  # the read pump answers these while the write pump is inside its frame
+            slow.send(PING, str(number))
+        lines: list[str] = []
+        pongs: list[bytes] = []
+        while len(lines) < sent or len(pongs) < 5:
+            got = slow.receive()
+            assert got.fin
+            assert got.opcode in (TEXT, PING, PONG), got
+            if got.opcode == TEXT:
+                lines += got.payload.decode().split("\n")
+            elif got.opcode == PONG:
+                pongs.append(got.payload)
+        assert [int(line.partition(":")[0]) for line in lines] == list(range(sent))
+        assert pongs == [b"0", b"1", b"2", b"3", b"4"]
+        server.app.hub.stop()
+        assert slow.receive_all()[-1].close_code == 1001
+
+
+def test_promise_5_a_sender_that_floods_is_slowed_down_and_nothing_piles_up(serve: Callable[..., Any]) -> None:
+    server = serve()
+    hub = server.app.hub
+    busy = Client(hub, Connection({}, server.app.options), server.app.options, 0)
+    hub.register.send(busy)
+    with Peer(server.port) as flooder, ExitStack() as stack:
+        stack.callback(busy._leave)
+        fill = busy.send.capacity + 1
+        for _ in range(fill):
+            hub.broadcast.send("fill")
+        until(lambda: busy.turn.statistics().waiting_receivers == 1, "the hub being busy with one client")
+        message = frame(TEXT, "x" * 500)
+        flooder.socket.setblocking(False)
+        sent, cut = 0, message
+        while True:  # until TCP takes no more, and still does not after the server has read what it will
+            try:
+                cut = cut[flooder.socket.send(cut) :]
+            except BlockingIOError:
+                flooder.socket.settimeout(0.2)
+                try:
+                    cut = cut[flooder.socket.send(cut) :]
+                except TimeoutError:
+                    break
+                flooder.socket.setblocking(False)
+            if not cut:
+                sent, cut = sent + 1, message
+        (client,) = (member for member in hub.clients if member is not busy)
+        assert hub.broadcast.statistics().waiting_senders == 1  # one message of the flood, and its read pump waits
+        assert len(hub.broadcast) == 0
+        assert len(client.connection._protocol.connection._proto._frame_decoder.buffer) <= 4096
+        busy._leave()
+        flooder.socket.settimeout(LIMIT)
+        assert flooder.lines(fill + sent) == ["fill"] * fill + ["x" * 500] * sent
+        flooder.socket.sendall(cut)
+        assert flooder.lines(1) == ["x" * 500]
+
+
+def speak_until(condition: Callable[[], object], speaker: Peer, *listeners: Peer) -> list[str]:
+    """Speak until the condition holds; returns what was said. Speaker and listeners read along, message by message."""
+    said: list[str] = []
+    while not condition():
+        said.append(f"{len(said)}:" + "x" * 490)
+        speaker.send(TEXT, said[-1])
+        for peer in (speaker, *listeners):
+            assert peer.lines(1) == said[-1:]
+    return said
+
+
+def test_promise_6_a_client_that_stops_reading_is_evicted_and_the_others_do_not_notice(
+    serve: Callable[..., Any],
+) -> None:
+    server = serve()
+    with ExitStack() as stack:
+        stuck, speaker, *others = (stack.enter_context(Peer(server.port)) for _ in range(10))
+        until(lambda: len(server.clients) == 10)
+        said = speak_until(lambda: len(server.clients) == 9, speaker, *others)
+        until(lambda: "writePump-1" not in pump_names(), "its write pump being freed")
+        frames = stuck.receive_all()
+        assert frames[-1].opcode == CLOSE
+        assert frames[-1].close_code == 1008
+        assert b"evicted" in frames[-1].payload
+        lines = b"\n".join(frame.payload for frame in frames if frame.opcode == TEXT).decode().split("\n")
+        assert lines == said[: len(lines)], "no gap in what it got"
+        assert len(said) - len(lines) >= server.app.options.send_buffer
+    until(lambda: pump_names() == [])
+
+
+def test_promise_7_a_burst_evicts_no_healthy_client(serve: Callable[..., Any]) -> None:
+    """Twenty times more messages than a buffer holds, from the hub itself: as fast as it can."""
+    server = serve()
+    clients, burst = 50, 5000
+
+    async def receive_burst() -> list[list[str]]:
+        websockets = await asyncio.gather(*(connect(server.ws_url, compression=None) for _ in range(clients)))
+        speaker = asyncio.to_thread(lambda: [server.app.hub.broadcast.send(str(number)) for number in range(burst)])
+        received = await asyncio.gather(speaker, *(receive_lines(websocket, burst) for websocket in websockets))
+        await asyncio.gather(*(websocket.close() for websocket in websockets))
+        return received[1:]
+
+    received = asyncio.run(receive_burst())
+    assert received == [[str(number) for number in range(burst)]] * clients
+
+
+def test_promise_7_a_pump_that_gets_no_turn_is_waited_for(
+    serve: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    its_turn = threading.Event()
+    write_pump = Client.write_pump
+
+    def late_write_pump(client: Client) -> None:
+        its_turn.wait(LIMIT)
+        write_pump(client)
+
+    monkeypatch.setattr(Client, "write_pump", late_write_pump)
+    server = serve(send_buffer=4)
+    with Peer(server.port) as peer:
+        speaker = threading.Thread(target=lambda: [server.app.hub.broadcast.send(str(n)) for n in range(10)])
+        speaker.start()
+        (client,) = server.clients
+        until(lambda: client.turn.statistics().waiting_receivers == 1, "the hub giving way")
+        its_turn.set()
+        assert peer.lines(10) == [str(number) for number in range(10)]
+        speaker.join(LIMIT)
+
+
+def test_promise_8_a_stop_says_goodbye_to_all_and_leaves_no_thread(serve: Callable[..., Any]) -> None:
+    before = threading.active_count()
+    server = serve()
+    with ExitStack() as stack:
+        idle = stack.enter_context(socket.create_connection(("127.0.0.1", server.port)))
+        polite, mute, blocked, speaker = (stack.enter_context(Peer(server.port)) for _ in range(4))
+        until(lambda: len(server.clients) == 4)
+        (client,) = (client for client in server.clients if client.number == 3)
+        said = speak_until(lambda: client.connection.blocked and len(client.send) > 2, speaker)
+        stopper = threading.Thread(target=server.stop)
+        stopper.start()
+        assert polite.lines(len(said)) == said
+        goodbye = polite.receive()
+        assert goodbye.close_code == 1001
+        polite.send(CLOSE, goodbye.payload)
+        assert polite.receive_all() == []
+        for peer in (mute, blocked, speaker):  # none of them answers the close frame
+            assert peer.receive_all()[-1].close_code == 1001
+        stopper.join(LIMIT)
+        assert not stopper.is_alive()
+        assert idle.recv(1) == b""
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", server.port))
+    assert threading.active_count() == before
+
+
+def bad_inputs() -> dict[str, tuple[bytes, int]]:
+    return {
+        "too long": (frame(TEXT, "x" * 513), 1009),
+        "binary": (frame(2, b"x"), 1003),
+        "not UTF-8": (frame(TEXT, b"\xff"), 1007),
+        "unmasked": (frame(TEXT, "x", masked=False), 1002),
+        "reserved opcode": (frame(3), 1002),
+        "continuation of nothing": (frame(0), 1002),
+    }
+
+
+@pytest.mark.parametrize("name", bad_inputs())
+def test_promise_9_bad_input_costs_the_sender_alone(serve: Callable[..., Any], name: str) -> None:
+    data, code = bad_inputs()[name]
+    server = serve()
+    with Peer(server.port) as bad, Peer(server.port) as good:
+        bad.socket.sendall(frame(TEXT, "before") + data + frame(TEXT, "after"))
+        *_, last = bad.receive_all()
+        assert last.close_code == code
+        assert len(last.payload) > 2, "it says what was wrong"
+        good.send(TEXT, "the server goes on")
+        assert good.lines(2) == ["before", "the server goes on"]
+    until(lambda: pump_names() == [])
+
+
+def test_promise_9_bad_http_costs_the_sender_alone(serve: Callable[..., Any]) -> None:
+    server = serve()
+    with Peer(server.port) as good, socket.create_connection(("127.0.0.1", server.port)) as bad:
+        bad.sendall(b"GET / nonsense HTTP/1.1\r\n\r\n")
+        assert bad.recv(65536).startswith(b"HTTP/1.1 400 ")
+        good.send(TEXT, "the server goes on")
+        assert good.lines(1) == ["the server goes on"]
