@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import errno
 import itertools
+import re
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
-from werkzeug.exceptions import BadRequest, Forbidden, HTTPException, ServiceUnavailable
+from werkzeug.exceptions import BadRequest, Forbidden, HTTPException, MethodNotAllowed, ServiceUnavailable
 from werkzeug.routing import Map, Rule
 from werkzeug.utils import redirect, send_from_directory
 from werkzeug.wrappers import Request, Response
@@ -44,7 +45,8 @@ URLS = Map(
         Rule("/static/<path:name>", endpoint="static", methods=["GET"]),
         Rule("/limits", endpoint="limits", methods=["GET"]),
         Rule("/ws", endpoint="ws", methods=["GET"]),
-    ]
+    ],
+    merge_slashes=False,  # "//" is no address of ours; a redirect would name one that a proxy may not know
 )
 
 
@@ -81,6 +83,9 @@ class App:
         self.hub = Hub()
         self._numbers = itertools.count(1)
         self._www = _find_www()
+        self._origins = {origin.lower().rstrip("/") for origin in options.allow_origins}
+        self._clients = 0
+        self._clients_changed = threading.Condition()  # guards _clients
         self._hub_thread = threading.Thread(target=self.hub.run, name="hub", daemon=True)
         self._hub_thread.start()
 
@@ -93,12 +98,16 @@ class App:
         return response(environ, start_response)
 
     def close(self) -> None:
-        """Part with all clients (close code 1001) and answer new ones with 503. Returns when the hub has done so."""
+        """Part with all clients (close code 1001) and answer new ones with 503. Returns when all have gone, in seconds."""
         self.hub.stop()
         self._hub_thread.join()
+        with self._clients_changed:
+            self._clients_changed.wait_for(lambda: self._clients == 0)
 
     def _respond(self, request: Request) -> Response:
         """The answer to a request. Raises HTTPException, and WebSocketDone when a WebSocket has come and gone."""
+        if not request.environ.get("PATH_INFO"):
+            return redirect(request.root_path + "/", 308)  # mounted at /chat: the page's own links need the slash
         endpoint, arguments = URLS.bind_to_environ(request).match(websocket=False)
         if endpoint == "ws":
             self._serve_ws(request)
@@ -107,20 +116,24 @@ class App:
             response = Response(f'{{"message_size": {self.options.message_size}}}\n', mimetype="application/json")
             response.cache_control.no_store = True
             return response
-        if endpoint == "page" and not request.environ.get("PATH_INFO"):
-            return redirect(request.root_path + "/", 308)  # mounted at /chat: the page's own links need the slash
         name = "index.html" if endpoint == "page" else arguments["name"]
         return send_from_directory(self._www, name, request.environ)
 
     def _serve_ws(self, request: Request) -> None:
+        if request.method != "GET":
+            raise MethodNotAllowed(["GET"])
         if request.headers.get("Upgrade", "").lower() != "websocket":
             raise UpgradeRequired
         if request.headers.get("Sec-WebSocket-Version") != "13":
             raise UpgradeRequired("This server speaks version 13 of the WebSocket protocol.")
+        if not re.fullmatch("[A-Za-z0-9+/]{22}==", request.headers.get("Sec-WebSocket-Key", "")):
+            raise BadRequest("Sec-WebSocket-Key must be 16 bytes in base64.")
         if not self._origin_allowed(request):
             raise Forbidden("Pages of this origin may not connect (see --allow-origin).")
+        connection = Connection(request.environ, self.options)
         try:
-            serve_ws(self.hub, Connection(request.environ, self.options), self.options, next(self._numbers))
+            with self._counted():
+                serve_ws(self.hub, connection, self.options, next(self._numbers))
         except ConnectionClosed:
             pass  # the peer has gone before it was answered
         except HandshakeFailed as error:
@@ -128,14 +141,32 @@ class App:
         except Closed as error:
             raise ServiceUnavailable("The server is stopping.") from error
 
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        """While a client is served; `close` waits for it."""
+        with self._clients_changed:
+            self._clients += 1
+        try:
+            yield
+        finally:
+            with self._clients_changed:
+                self._clients -= 1
+                self._clients_changed.notify_all()
+
     def _origin_allowed(self, request: Request) -> bool:
         """RFC 6455, section 10.2: a browser names the page's origin; who sends none is no browser."""
         origin = request.headers.get("Origin")
-        if origin is None or "*" in self.options.allow_origins or origin in self.options.allow_origins:
+        if origin is None:
             return True
-        page = urlsplit(origin)
-        default_port = {"http": ":80", "https": ":443"}.get(page.scheme, "")
-        return page.netloc.lower().removesuffix(default_port) == request.host.lower().removesuffix(default_port)
+        origin = origin.lower()
+        if self._origins & {origin, "*"}:
+            return True
+        scheme, _, page = origin.partition("://")
+        default_port = {"http": ":80", "https": ":443"}.get(scheme)
+        if default_port is None or not page:
+            return False  # "null", among others
+        host = request.headers.get("Host", "").lower()  # werkzeug's request.host is empty for my_host
+        return page.removesuffix(default_port) == host.removesuffix(default_port)
 
 
 def create_app(options: Options | None = None) -> App:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import queue
 import signal
 import sys
 from collections.abc import Sequence
@@ -17,6 +16,7 @@ from threadchat.options import Options
 from threadchat.server import Server
 
 DEFAULTS = Options()
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -58,20 +58,24 @@ def serve(options: Options, host: str, port: int) -> int:
 
     Raises OSError, with a sentence, if it cannot listen there.
     """
+    # Blocked in every thread from the first, they wait for sigwait: a Python handler may come a moment too early, or be
+    # due in a main thread that sleeps on.
+    for number in STOP_SIGNALS:
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     with closing(create_app(options)) as app:
         try:
             server = Server(app, host, port)
-        except OSError as error:
-            raise OSError(f"cannot listen on {host} port {port}: {error.strerror}") from error
-        signals: queue.SimpleQueue[int] = queue.SimpleQueue()  # its put is reentrant: a signal handler may call it
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda number, frame: signals.put(number))
+        except (OSError, UnicodeError) as error:  # UnicodeError: no name at all, such as ".example"
+            reason = getattr(error, "strerror", None) or error
+            raise OSError(f"cannot listen on {host} port {port}: {reason}") from error
         server.start()
-        print(f"threadchat listens: open {_address(host, server.port)} (Ctrl-C stops it)", flush=True)
-        signals.get()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_DFL)
-        server.stop()
+        try:
+            print(f"threadchat listens: open {_address(host, server.port)} (Ctrl-C stops it)", flush=True)
+            signal.sigwait(STOP_SIGNALS)
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+            server.stop()
     return 0
 
 
@@ -143,7 +147,10 @@ def _add_serve_options(command: argparse.ArgumentParser) -> None:
 
 
 def _port(text: str) -> int:
-    port = int(text)
+    try:
+        port = int(text)
+    except ValueError:
+        port = -1
     if not 0 <= port <= 65_535:
         raise argparse.ArgumentTypeError("a port is a number from 0 to 65535")
     return port

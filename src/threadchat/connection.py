@@ -89,7 +89,7 @@ class Connection:
     def ending(self) -> str:
         """How the connection ended, for people: the close code and the reason."""
         ending = self._ending or CloseConnection(CloseReason.ABNORMAL_CLOSURE)
-        return f"{int(ending.code)} {ending.reason or ''}".rstrip()
+        return f"{int(ending.code)} {repr(ending.reason or '')[1:-1]}".rstrip()
 
     def accept(self) -> None:
         """Answer the handshake. Raises HandshakeFailed or, when the peer has gone, ConnectionClosed."""
@@ -99,7 +99,7 @@ class Connection:
             environ = {key: value for key, value in environ.items() if key != "HTTP_SEC_WEBSOCKET_EXTENSIONS"}
         try:
             server = simple_websocket.Server(environ, thread_class=_NoThread)
-        except RemoteProtocolError as error:
+        except (RemoteProtocolError, UnicodeError) as error:  # UnicodeError: the Host is no ASCII
             raise HandshakeFailed(str(error)) from error
         except OSError as error:
             raise ConnectionClosed from error

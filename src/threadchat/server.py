@@ -17,6 +17,7 @@ import threading
 import time
 from contextlib import suppress
 from typing import Any
+from urllib.parse import urlsplit
 
 from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
 
@@ -47,8 +48,10 @@ class Server:
 
     def stop(self) -> None:
         """Accept no more, part with all clients, and return when every thread has ended."""
-        self._server.shutdown()
-        self._thread.join()
+        if self._thread.is_alive():
+            self._server.shutdown()
+            self._thread.join()
+        self._server.server_close()
         self._server.drop_unread_requests()
         self.app.close()
         self._server.join_connections(STOP_WAIT)
@@ -61,18 +64,24 @@ class _WSGIServer(ThreadedWSGIServer):
         self._connections: dict[threading.Thread, socket.socket] = {}
         self._unread: set[socket.socket] = set()  # those whose request has not been read yet
 
-    def process_request_thread(self, request: Any, client_address: Any) -> None:
-        thread = threading.current_thread()
-        thread.name = "request"
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Start the connection's thread. It is known from here on, so that a stop cannot miss it."""
+        arguments = (request, client_address)
+        thread = threading.Thread(target=self.process_request_thread, args=arguments, name="request", daemon=True)
         with self._lock:
             self._connections[thread] = request
             self._unread.add(request)
         try:
+            thread.start()
+        except RuntimeError:  # the system has no more threads
+            self._forget(thread, request)
+            raise
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
             super().process_request_thread(request, client_address)
         finally:
-            with self._lock:
-                del self._connections[thread]
-                self._unread.discard(request)
+            self._forget(threading.current_thread(), request)
 
     def request_was_read(self, request: socket.socket) -> None:
         with self._lock:
@@ -97,6 +106,11 @@ class _WSGIServer(ThreadedWSGIServer):
                 request.shutdown(socket.SHUT_RDWR)
             thread.join()
 
+    def _forget(self, thread: threading.Thread, request: socket.socket) -> None:
+        with self._lock:
+            del self._connections[thread]
+            self._unread.discard(request)
+
     def handle_error(self, request: Any, client_address: Any) -> None:
         log.exception("a connection from %s failed", client_address)
 
@@ -107,7 +121,15 @@ class _RequestHandler(WSGIRequestHandler):
 
     def run_wsgi(self) -> None:
         self.server.request_was_read(self.connection)
-        super().run_wsgi()
+        try:
+            urlsplit(self.path)  # as werkzeug will, but it does not expect that this fails
+        except ValueError:
+            self.send_error(400)
+        else:
+            super().run_wsgi()
+
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+        self.log("info", "%a %s", self.requestline, int(code) if isinstance(code, int) else code)
 
     def connection_dropped(self, error: BaseException, environ: Any = None) -> None:
         self.close_connection = True

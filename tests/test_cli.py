@@ -1,0 +1,449 @@
+"""The command line, as a process of its own: what it prints, what it says of mistakes, and how it ends."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from urllib.error import HTTPError
+
+import pytest
+from conftest import Running
+from helpers import LIMIT, TEXT, Peer, until
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
+
+from threadchat import __version__, cli
+from threadchat.options import Options
+
+THREADCHAT = [sys.executable, "-W", "error", "-m", "threadchat"]
+
+Serve = Callable[..., Running]
+
+
+class Process:
+    """A process whose standard output and error go to files, where they can be read while it runs."""
+
+    def __init__(
+        self, folder: Path, command: list[str], *, cwd: Path | None = None, env: Mapping[str, str] | None = None
+    ) -> None:
+        self._out, self._err = folder / "out", folder / "err"
+        with self._out.open("wb") as out, self._err.open("wb") as err:
+            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, cwd=cwd, env=env)
+        self.pid = self.process.pid
+
+    @property
+    def out(self) -> str:
+        return self._out.read_text()
+
+    @property
+    def err(self) -> str:
+        return self._err.read_text()
+
+    @property
+    def port(self) -> int:
+        """Of the first address that it has printed; waits until it has."""
+        pattern = re.compile(r"https?://\S+:(\d+)")
+        until(lambda: pattern.search(self.out + self.err) or self.ended, "the line with the address")
+        found = pattern.search(self.out + self.err)
+        assert found, f"it ended with {self.process.returncode}: {self.out}{self.err}"
+        return int(found[1])
+
+    @property
+    def ended(self) -> bool:
+        return self.process.poll() is not None
+
+    def wait_for(self, pattern: str) -> str:
+        """The first line of standard error that has the pattern."""
+        until(lambda: re.search(pattern, self.err), f"a line with {pattern!r}")
+        return next(line for line in self.err.splitlines() if re.search(pattern, line))
+
+    def end(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Send the signal and return the exit status."""
+        self.process.send_signal(number)
+        return self.process.wait(LIMIT)
+
+    def __enter__(self) -> Process:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        if not self.ended:
+            self.process.kill()
+        self.process.wait(LIMIT)
+
+
+Start = Callable[..., Process]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Starts `threadchat serve --port 0` with more arguments; what still runs at the test's end is killed."""
+    with ExitStack() as stack:
+
+        def run(*arguments: str) -> Process:
+            return stack.enter_context(Process(tmp_path, [*THREADCHAT, "serve", "--port", "0", *arguments]))
+
+        yield run
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*THREADCHAT, *arguments], capture_output=True, text=True, timeout=LIMIT, check=False)
+
+
+def get(port: int, path: str = "/") -> bytes:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=LIMIT) as answer:
+        body: bytes = answer.read()
+    return body
+
+
+def address(port: int) -> str:
+    return f"ws://127.0.0.1:{port}/ws"
+
+
+def log_lines(process: Process, word: str) -> list[str]:
+    return [line for line in process.err.splitlines() if word in line]
+
+
+# It serves
+
+
+def test_it_prints_one_line_with_the_address_and_serves_there(start: Start) -> None:
+    process = start()
+    assert b"<title>threadchat</title>" in get(process.port)
+    with connect(address(process.port), compression=None) as ws:
+        ws.send("hello")
+        assert ws.recv(LIMIT) == "hello"
+    assert process.out == f"threadchat listens: open http://127.0.0.1:{process.port}/ (Ctrl-C stops it)\n"
+    assert process.end() == 0
+
+
+@pytest.mark.parametrize(
+    ("host", "shown"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:8080/"),
+        ("localhost", "http://localhost:8080/"),
+        ("0.0.0.0", "http://127.0.0.1:8080/"),
+        ("::", "http://[::1]:8080/"),
+        ("::1", "http://[::1]:8080/"),
+    ],
+)
+def test_the_address_it_prints_is_one_to_open_on_this_machine(host: str, shown: str) -> None:
+    assert cli._address(host, 8080) == shown
+
+
+def test_it_is_a_script_as_well_as_a_module() -> None:
+    script = shutil.which("threadchat", path=os.path.dirname(sys.executable)) or shutil.which("threadchat")
+    if script is None:
+        pytest.skip("threadchat is not installed here")
+    assert subprocess.check_output([script, "--version"], text=True) == f"threadchat {__version__}\n"
+
+
+def test_it_tells_its_version() -> None:
+    done = run("--version")
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"threadchat {__version__}\n", "")
+
+
+# The options
+
+
+class Served:
+    """Stands where `cli.serve` is, and keeps what it was called with."""
+
+    def __init__(self) -> None:
+        self.options = Options()
+        self.host = ""
+        self.port = -1
+
+    def __call__(self, options: Options, host: str, port: int) -> int:
+        self.options, self.host, self.port = options, host, port
+        return 0
+
+
+@pytest.fixture
+def served(monkeypatch: pytest.MonkeyPatch) -> Served:
+    served = Served()
+    monkeypatch.setattr(cli, "serve", served)
+    monkeypatch.setattr("logging.basicConfig", lambda **_: None)
+    return served
+
+
+def test_without_options_the_go_examples_constants_hold(served: Served) -> None:
+    assert cli.main(["serve"]) == 0
+    assert (served.host, served.port) == ("127.0.0.1", 8080)
+    assert served.options == Options(
+        send_buffer=256,
+        message_size=512,
+        pong_wait=60.0,
+        ping_period=None,
+        write_wait=10.0,
+        compression=False,
+        allow_origins=(),
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options"),
+    [
+        (["--send-buffer", "7"], Options(send_buffer=7)),
+        (["--message-size", "9000"], Options(message_size=9000)),
+        (["--pong-wait", "2.5"], Options(pong_wait=2.5)),
+        (["--ping-period", "0.5"], Options(ping_period=0.5)),
+        (["--write-wait", "3"], Options(write_wait=3)),
+        (["--compression"], Options(compression=True)),
+        (["--allow-origin", "https://a.example"], Options(allow_origins=("https://a.example",))),
+        (["--allow-origin", "https://a", "--allow-origin", "*"], Options(allow_origins=("https://a", "*"))),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_every_option_has_its_effect(served: Served, arguments: list[str], options: Options) -> None:
+    assert options != Options()
+    assert cli.main(["serve", *arguments]) == 0
+    assert served.options == options
+
+
+def test_host_and_port_reach_the_server(served: Served) -> None:
+    cli.main(["serve", "--host", "::1", "--port", "8081"])
+    assert (served.host, served.port) == ("::1", 8081)
+
+
+def test_every_limit_of_a_chat_is_an_option(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["serve", "--help"])
+    text = capsys.readouterr().out
+    for name in Options.__dataclass_fields__:
+        assert f"--{name.replace('_', '-').removesuffix('s')} " in text or f"--{name.replace('_', '-')}\n" in text
+
+
+@pytest.mark.parametrize(
+    ("option", "unit"),
+    [
+        ("--send-buffer", "messages"),
+        ("--message-size", "bytes"),
+        ("--pong-wait", "seconds"),
+        ("--ping-period", "seconds"),
+        ("--write-wait", "seconds"),
+    ],
+)
+def test_help_has_the_unit_and_the_default_of_each_number(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, option: str, unit: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", "1000")  # so that no help text is broken
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["serve", "--help"])
+    assert ended.value.code == 0
+    entry = re.search(rf"^  {option} {unit.upper()}\s+(.*)", capsys.readouterr().out, re.MULTILINE)
+    assert entry, f"{option} is not followed by its unit"
+    assert re.search(rf"\(default.*{unit}", entry[1]), entry[1]
+
+
+# Mistakes
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ([], "COMMAND"),
+        (["run"], "'run'"),
+        (["serve", "more"], "more"),
+        (["serve", "--nothing"], "--nothing"),
+        (["serve", "--port", "x"], "--port: .*number"),
+        (["serve", "--port", "-1"], "--port"),
+        (["serve", "--port", "65536"], "--port.*65535"),
+        (["serve", "--send-buffer", "0"], "send buffer must be at least 1"),
+        (["serve", "--send-buffer", "1.5"], "--send-buffer.*1.5"),
+        (["serve", "--message-size", "0"], "message size must be at least 1"),
+        (["serve", "--pong-wait", "0"], "pong wait must be above 0"),
+        (["serve", "--pong-wait", "nan"], "pong wait must be above 0"),
+        (["serve", "--pong-wait", "inf"], "pong wait must be above 0"),
+        (["serve", "--pong-wait", "soon"], "--pong-wait.*soon"),
+        (["serve", "--ping-period", "-1"], "ping period must be above 0"),
+        (["serve", "--ping-period", "60"], r"ping period \(60 s\) must be below the pong wait \(60 s\)"),
+        (["serve", "--pong-wait", "5", "--ping-period", "6"], r"\(6 s\) must be below the pong wait \(5 s\)"),
+        (["serve", "--write-wait", "0"], "write wait must be above 0"),
+        (["serve", "--log-level", "loud"], "--log-level.*loud"),
+        (["serve", "--allow-origin"], "--allow-origin"),
+        (["serve", "--port", "0", "--host", "no-such-host.invalid"], "no-such-host.invalid"),
+        (["serve", "--port", "0", "--host", ".nowhere"], r"\.nowhere"),
+        (["serve", "--port", "0", "--host", "192.0.2.1"], r"cannot listen on 192\.0\.2\.1"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_mistake_costs_one_line_and_status_2(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, arguments: list[str], says: str
+) -> None:
+    monkeypatch.setattr("logging.basicConfig", lambda **_: None)
+    with pytest.raises(SystemExit) as ended:
+        cli.main(arguments)
+    out, err = capfd.readouterr()
+    assert ended.value.code == 2
+    assert out == ""
+    assert re.fullmatch(rf"threadchat( serve)?: .*({says}).*\n", err), err
+
+
+def test_a_port_in_use_costs_one_line_and_status_2(serve: Serve) -> None:
+    taken = serve().port
+    done = run("serve", "--port", str(taken))
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith(f"threadchat serve: cannot listen on 127.0.0.1 port {taken}: Address already in use")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_mistake_of_the_process_too_is_one_line_and_status_2() -> None:
+    done = run("serve", "--ping-period", "60")
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr == "threadchat serve: the ping period (60 s) must be below the pong wait (60 s)\n"
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
+def test_it_ends_where_it_cannot_print_its_address(tmp_path: Path) -> None:
+    with open("/dev/full", "w") as full:
+        command = [*THREADCHAT, "serve", "--port", "0"]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=LIMIT, check=False)
+    assert done.returncode == 2
+    assert "No space left" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+# The stop
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_takes_leave_of_all_clients_and_ends_it_with_status_0(start: Start, number: signal.Signals) -> None:
+    process = start()
+    with ExitStack() as stack:
+        clients = [stack.enter_context(connect(address(process.port), compression=None)) for _ in range(3)]
+        process.wait_for("client 3 joined")
+        process.process.send_signal(number)
+        for client in clients:
+            with pytest.raises(ConnectionClosed) as closed:
+                client.recv(LIMIT)
+            assert closed.value.rcvd is not None
+            assert closed.value.rcvd.code == 1001
+        assert process.process.wait(LIMIT) == 0
+    assert len(log_lines(process, "left: 1001 the server is stopping")) == 3
+    assert "Traceback" not in process.err
+    assert "KeyboardInterrupt" not in process.err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_where_nobody_is(start: Start, number: signal.Signals) -> None:
+    process = start()
+    assert process.port
+    assert process.end(number) == 0
+    assert process.err == ""
+
+
+def test_a_client_that_does_not_take_its_leave_holds_up_nobody(start: Start) -> None:
+    process = start()
+    with Peer(process.port) as silent:
+        assert process.end() == 0  # it never answers the close frame
+        assert silent.receive().close_code == 1001
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_second_signal_ends_it_at_once(start: Start, number: signal.Signals) -> None:
+    process = start()
+    with Peer(process.port) as silent:
+        process.process.send_signal(number)
+        assert silent.receive().close_code == 1001  # the stop is under way, and waits for an answer
+        assert process.end(number) == -number
+    assert "left" not in process.err
+
+
+# The log
+
+
+def test_there_is_a_log_line_for_each_client_that_comes_and_goes(start: Start) -> None:
+    process = start()
+    with connect(address(process.port), compression=None) as ws:
+        _, port, *_ = ws.local_address
+        ws.send("a message is nobody's business")
+        ws.recv(LIMIT)
+    process.wait_for("left")
+    with Peer(process.port) as peer:
+        process.wait_for("client 2 joined")
+        peer.reset()
+        process.wait_for("client 2 left")
+    assert process.end() == 0
+    time = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}"
+    assert re.fullmatch(
+        rf"{time} INFO client 1 joined from 127\.0\.0\.1:{port}\n"
+        rf"{time} INFO client 1 left: 1000.*\n"
+        rf"{time} INFO client 2 joined from 127\.0\.0\.1:\d+\n"
+        rf"{time} INFO client 2 left: 1006 .*\n",
+        process.err,
+    ), process.err
+
+
+def test_the_log_says_who_was_evicted_and_why(start: Start) -> None:
+    process = start("--send-buffer", "2", "--message-size", "60000")
+    with Peer(process.port, receive_buffer=4096), connect(address(process.port), compression=None) as ws:
+        process.wait_for("client 2 joined")
+        while "client 1 left" not in process.err:
+            ws.send("x" * 60_000)
+            ws.recv(LIMIT)
+        assert "1008 evicted" in process.wait_for("client 1 left")
+    process.wait_for("client 2 left: 1000")
+    assert process.end() == 0
+    assert len(process.err.splitlines()) == 4
+
+
+def test_the_log_says_which_client_sent_too_long_a_message(start: Start) -> None:
+    process = start("--message-size", "5")
+    with Peer(process.port) as peer:
+        peer.send(TEXT, "123456")
+        assert peer.receive().close_code == 1009
+    assert "1009 a message has at most 5 bytes" in process.wait_for("client 1 left")
+
+
+def test_a_peer_cannot_write_lines_into_the_log(start: Start) -> None:
+    process = start()
+    with connect(address(process.port), compression=None) as ws:
+        process.wait_for("joined")
+        ws.close(1000, "bye\n2000-01-01 00:00:00,000 INFO client 7 joined from \x1b[31mnowhere\u2028")
+    process.wait_for("left")
+    assert process.end() == 0
+    assert len(process.err.splitlines()) == 2
+    assert "\x1b" not in process.err
+
+
+@pytest.mark.parametrize(
+    ("level", "lines"),
+    [("debug", ["joined", "left", "GET / HTTP/1.1"]), ("info", ["joined", "left"]), ("warning", []), ("error", [])],
+)
+def test_the_log_level_says_what_is_written(start: Start, level: str, lines: list[str]) -> None:
+    process = start("--log-level", level)
+    get(process.port)
+    with connect(address(process.port), compression=None) as ws:
+        ws.send("hello")
+        assert ws.recv(LIMIT) == "hello"
+    assert process.end() == 0
+    everything = ["joined", "left", "GET / HTTP/1.1"]
+    assert [line for line in everything if line in process.err] == sorted(lines, key=everything.index)
+    assert "GET /ws" not in process.err  # a WebSocket is not answered a second time, as HTTP
+    assert "\x1b" not in process.err  # no colours in a file
+
+
+def test_a_request_in_the_log_has_no_colours_and_no_control_characters(start: Start) -> None:
+    process = start("--log-level", "debug")
+    with pytest.raises(HTTPError) as error:
+        get(process.port, "/%1b[31m")
+    error.value.close()
+    with socket.create_connection(("127.0.0.1", process.port), LIMIT) as peer:
+        peer.sendall(b"\x1b[31m nonsense\r\n\r\n")
+        while peer.recv(65536):
+            pass
+    assert process.end() == 0
+    assert "404" in process.err
+    assert "400" in process.err
+    assert "\x1b" not in process.err

@@ -1,0 +1,1029 @@
+"""connection.py over real sockets, byte for byte: each row of its table, and what it keeps apart that must not mix."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import select
+import socket
+import struct
+import threading
+import time
+import tracemalloc
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import pytest
+import websockets.sync.client
+from conftest import Running
+from helpers import BINARY, CLOSE, CONTINUATION, LIMIT, PING, PONG, TEXT, Frame, Peer, frame, pump_names, until
+from werkzeug.test import create_environ
+
+from threadchat import client, connection
+from threadchat.connection import Connection, ConnectionClosed, HandshakeFailed
+from threadchat.options import Options
+
+Serve = Callable[..., Running]
+Connect = Callable[..., "tuple[Connection, Peer]"]
+
+HANDSHAKE = {
+    "HTTP_HOST": "127.0.0.1",
+    "HTTP_UPGRADE": "websocket",
+    "HTTP_CONNECTION": "Upgrade",
+    "HTTP_SEC_WEBSOCKET_KEY": "dGhlIHNhbXBsZSBub25jZQ==",
+    "HTTP_SEC_WEBSOCKET_VERSION": "13",
+}
+BIG = 60_000  # bytes of a message that soon fills what the kernel holds for a peer that does not read
+ENDLESS = 30_000_000  # bytes that fit into no kernel's buffers
+
+
+class Tap:
+    """The server's socket with another `send`; all else is the real one's."""
+
+    def __init__(self, real: socket.socket, send: Callable[[socket.socket, Any], int]) -> None:
+        self._real = real
+        self._send = send
+
+    def send(self, data: Any) -> int:
+        return self._send(self._real, data)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)
+
+
+class OtherEnd(Peer):
+    """The peer of a Connection that was made without a server."""
+
+    def __init__(self, end: socket.socket) -> None:
+        self.socket = end
+        self.socket.settimeout(LIMIT)
+        self._buffer = b""
+
+    def read_answer(self) -> None:
+        while b"\r\n\r\n" not in self._buffer:
+            self._more()
+        self.answer, _, self._buffer = self._buffer.partition(b"\r\n\r\n")
+
+
+def tcp_pair(receive_buffer: int | None = None) -> tuple[socket.socket, socket.socket]:
+    """The server's and the peer's end of a connection."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        peer = socket.socket()
+        if receive_buffer is not None:
+            peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        peer.connect(listener.getsockname())
+        return listener.accept()[0], peer
+
+
+@pytest.fixture
+def connect() -> Iterator[Connect]:
+    """Makes a Connection that has answered its handshake, and its peer: `connect(send=None, **options)`.
+
+    `send` stands in for the server's socket's. The peer's window is small.
+    """
+    sockets: list[socket.socket] = []
+
+    def make(send: Callable[[socket.socket, Any], int] | None = None, **options: Any) -> tuple[Connection, Peer]:
+        server, end = tcp_pair(receive_buffer=4096)
+        sockets.extend((server, end))
+        with server.makefile("rb") as reader:
+            environ = HANDSHAKE | {"werkzeug.socket": Tap(server, send) if send else server, "wsgi.input": reader}
+            made = Connection(environ, Options(**options))
+            made.accept()
+        peer = OtherEnd(end)
+        peer.read_answer()
+        return made, peer
+
+    yield make
+    for each in sockets:
+        each.close()
+
+
+def run(function: Callable[[], object]) -> threading.Thread:
+    """A thread that runs the function; a connection that was closed is no failure."""
+
+    def body() -> None:
+        with suppress(ConnectionClosed):
+            function()
+
+    thread = threading.Thread(target=body)
+    thread.start()
+    return thread
+
+
+def join(*threads: threading.Thread) -> None:
+    for thread in threads:
+        thread.join(LIMIT)
+        assert not thread.is_alive(), "the thread was not freed"
+
+
+def all_gone(running: Running) -> None:
+    until(lambda: not running.clients and not pump_names(), "the end of the client's pumps")
+
+
+def only_client(running: Running) -> Any:
+    until(lambda: len(running.clients) == 1)
+    return next(iter(running.clients))
+
+
+@contextmanager
+def stuck_peer(running: Running) -> Iterator[tuple[Peer, Any]]:
+    """A peer that does not read, and its client, whose write pump is blocked inside a frame."""
+    with Peer(running.port, receive_buffer=4096) as stuck:
+        stuck_client = only_client(running)
+        with Peer(running.port) as talker:
+            until(lambda: len(running.clients) == 2)
+            while not stuck_client.connection.blocked:
+                say(talker, "x" * BIG)
+                until(lambda: stuck_client.connection.blocked or len(stuck_client.send) == 0)
+            talker.send(CLOSE)
+            talker.receive_all()
+        until(lambda: running.clients == {stuck_client})
+        yield stuck, stuck_client
+
+
+@contextmanager
+def evicted_peer(running: Running) -> Iterator[Peer]:
+    """A peer that did not read and was evicted while its write pump was blocked inside a frame."""
+    with stuck_peer(running) as (stuck, stuck_client):
+        with Peer(running.port) as talker:
+            until(lambda: len(running.clients) == 2)
+            while stuck_client in running.clients:
+                say(talker, "x" * BIG)
+        yield stuck
+
+
+def say(talker: Peer, message: str) -> None:
+    """Send a message and wait for its echo, pings or not."""
+    talker.send(TEXT, message)
+    while talker.receive().opcode != TEXT:
+        pass
+
+
+# The peer closes
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        struct.pack("!H", 1000) + b"bye",
+        struct.pack("!H", 1001),
+        struct.pack("!H", 4321) + "schön wars".encode(),
+        struct.pack("!H", 3000) + b"x" * 123,
+        b"",
+    ],
+    ids=["a code and a reason", "a code alone", "a private code", "the longest reason", "no code"],
+)
+def test_the_peers_close_frame_is_answered_with_the_same_and_the_end_of_the_connection(
+    serve: Serve, payload: bytes
+) -> None:
+    running = serve()
+    with Peer(running.port) as peer:
+        peer.send(CLOSE, payload)
+        assert peer.receive_all() == [Frame(CLOSE, payload)]
+    all_gone(running)
+
+
+def test_what_is_left_of_a_peers_close_is_its_code_and_reason_in_one_line_of_the_log(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "threadchat")
+    running = serve()
+    with Peer(running.port) as peer:
+        peer.send(CLOSE, struct.pack("!H", 1000) + b"bye\nclient 7 left: \x1b[31m")
+        peer.receive_all()
+    all_gone(running)
+    until(lambda: "left" in caplog.text)
+    (message,) = [record.getMessage() for record in caplog.records if "left" in record.getMessage()]
+    assert message.startswith("client 1 left: 1000 bye")
+    assert message.isprintable()
+
+
+def test_the_end_of_file_ends_the_client_without_a_close_frame(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "threadchat")
+    running = serve()
+    with Peer(running.port) as peer:
+        only_client(running)
+        peer.socket.shutdown(socket.SHUT_WR)
+        assert peer.receive_all() == []
+        all_gone(running)
+    until(lambda: "left: 1006 the peer has gone" in caplog.text)
+
+
+def test_a_reset_ends_the_client(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "threadchat")
+    running = serve()
+    peer = Peer(running.port)
+    say(peer, "hello")
+    peer.reset()
+    all_gone(running)
+    until(lambda: f"left: 1006 {os.strerror(104)}" in caplog.text)
+
+
+def test_a_peer_that_resets_while_the_pump_is_blocked_is_gone(serve: Serve) -> None:
+    running = serve(message_size=BIG, write_wait=60)
+    with stuck_peer(running) as (stuck, _):
+        stuck.reset()
+        all_gone(running)
+
+
+# What is wrong with the peer's frames
+
+
+def answer_to(serve: Serve, data: bytes, **options: Any) -> Frame:
+    """The close frame with which the server answers such bytes."""
+    running = serve(**options)
+    with Peer(running.port) as peer:
+        peer.socket.sendall(data)
+        (answer,) = peer.receive_all()
+    all_gone(running)
+    assert answer.payload[2:].decode(), "no reason was given"
+    return answer
+
+
+@pytest.mark.parametrize("fin", [True, False])
+def test_a_binary_message_is_answered_with_1003(serve: Serve, fin: bool) -> None:
+    assert answer_to(serve, frame(BINARY, b"\x00", fin=fin)).close_code == 1003
+
+
+FITTING = [
+    [b"x" * 12],
+    ["€".encode() * 4],
+    [b"x" * 6, b"x" * 6],
+    ["€".encode()[:1], "€".encode()[1:], b"x" * 9],
+    [b"x" * 12, b""],
+]
+
+
+@pytest.mark.parametrize("parts", FITTING)
+def test_a_message_of_exactly_the_message_size_passes(serve: Serve, parts: list[bytes]) -> None:
+    running = serve(message_size=12)
+    with Peer(running.port) as peer:
+        for _ in range(2):  # the count begins anew with each message
+            for number, part in enumerate(parts):
+                peer.send(CONTINUATION if number else TEXT, part, fin=number == len(parts) - 1)
+            assert peer.lines(1) == [b"".join(parts).decode()]
+
+
+@pytest.mark.parametrize("parts", FITTING)
+def test_a_message_of_one_byte_more_is_answered_with_1009(serve: Serve, parts: list[bytes]) -> None:
+    parts = [*parts, b"x"]
+    data = [
+        frame(CONTINUATION if number else TEXT, part, fin=number == len(parts) - 1) for number, part in enumerate(parts)
+    ]
+    assert answer_to(serve, b"".join(data), message_size=12).close_code == 1009
+
+
+def test_white_space_around_a_message_counts(serve: Serve) -> None:
+    assert answer_to(serve, frame(TEXT, "x".center(13)), message_size=12).close_code == 1009
+
+
+def test_a_message_is_too_long_before_it_is_finished(serve: Serve) -> None:
+    assert answer_to(serve, frame(TEXT, "x" * 13, fin=False), message_size=12).close_code == 1009
+
+
+def test_a_frame_is_too_long_before_all_of_it_has_come(serve: Serve) -> None:
+    announced = b"\x81\xff" + struct.pack("!Q", 1 << 62) + b"mask"
+    assert answer_to(serve, announced + b"x" * 13, message_size=12).close_code == 1009
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        frame(TEXT, b"\xff"),
+        frame(TEXT, b"\xed\xa0\x80"),
+        frame(TEXT, "é".encode()[:1]),
+        frame(TEXT, "é".encode()[:1], fin=False) + frame(CONTINUATION, b"x", fin=False),
+        frame(TEXT, b"x", fin=False) + frame(CONTINUATION, b"\xff", fin=False),
+        frame(CLOSE, struct.pack("!H", 1000) + b"\xff"),
+    ],
+    ids=["a byte", "a surrogate", "cut off", "cut off by a fragment", "in a fragment", "in a close reason"],
+)
+def test_text_that_is_not_utf_8_is_answered_with_1007(serve: Serve, data: bytes) -> None:
+    assert answer_to(serve, data).close_code == 1007
+
+
+PROTOCOL_ERRORS = {
+    "reserved bit 1": frame(0x40 | TEXT, "x"),
+    "reserved bit 2": frame(0x20 | TEXT, "x"),
+    "reserved bit 3": frame(0x10 | TEXT, "x"),
+    "reserved bit of a ping": frame(0x40 | PING),
+    "reserved opcode 3": frame(3, "x"),
+    "reserved opcode 7": frame(7, "x"),
+    "reserved opcode 11": frame(11),
+    "reserved opcode 15": frame(15),
+    "unmasked": frame(TEXT, "x", masked=False),
+    "fragmented ping": frame(PING, "x", fin=False),
+    "fragmented close": frame(CLOSE, fin=False),
+    "over-long ping": frame(PING, "x" * 126),
+    "over-long close": frame(CLOSE, struct.pack("!H", 1000) + b"x" * 124),
+    "continuation of nothing": frame(CONTINUATION, "x"),
+    "message inside a message": frame(TEXT, "x", fin=False) + frame(TEXT, "x"),
+    "length longer than need be": b"\x81\xfe\x00\x01mask" + b"x",
+    "half a close code": frame(CLOSE, b"\x03"),
+    "close code 999": frame(CLOSE, struct.pack("!H", 999)),
+    "close code 1004": frame(CLOSE, struct.pack("!H", 1004)),
+    "close code 1005": frame(CLOSE, struct.pack("!H", 1005)),
+    "close code 1006": frame(CLOSE, struct.pack("!H", 1006)),
+    "close code 2999": frame(CLOSE, struct.pack("!H", 2999)),
+    "close code 5000": frame(CLOSE, struct.pack("!H", 5000)),
+}
+
+
+@pytest.mark.parametrize("error", PROTOCOL_ERRORS)
+def test_a_protocol_error_is_answered_with_1002(serve: Serve, error: str) -> None:
+    assert answer_to(serve, PROTOCOL_ERRORS[error]).close_code == 1002
+
+
+def test_messages_before_a_protocol_error_in_the_same_segment_are_still_handed_over(serve: Serve) -> None:
+    running = serve()
+    with Peer(running.port) as other:
+        with Peer(running.port) as peer:
+            until(lambda: len(running.clients) == 2)
+            peer.socket.sendall(frame(TEXT, "one") + frame(TEXT, "two") + PROTOCOL_ERRORS["unmasked"])
+            frames = peer.receive_all()
+        assert other.lines(2) == ["one", "two"]
+    assert b"\n".join(each.payload for each in frames[:-1]) == b"one\ntwo"
+    assert frames[-1].close_code == 1002
+    all_gone(running)
+
+
+def test_the_fault_of_one_peer_is_not_noticed_by_another(serve: Serve) -> None:
+    running = serve()
+    with Peer(running.port) as other:
+        for data in PROTOCOL_ERRORS.values():
+            with Peer(running.port) as peer:
+                peer.socket.sendall(data)
+                assert peer.receive_all()
+        other.send(TEXT, "still here")
+        assert other.lines(1) == ["still here"]
+
+
+# Pings and pongs
+
+
+def test_a_peer_without_pongs_is_told_1008_within_the_pong_wait(serve: Serve) -> None:
+    running = serve(pong_wait=0.2)
+    with Peer(running.port) as peer:
+        frames = peer.receive_all()
+    assert [each.opcode for each in frames] == [PING, CLOSE]
+    assert frames[-1] == Frame(CLOSE, struct.pack("!H", 1008) + b"no pong within the pong wait")
+    all_gone(running)
+
+
+def test_a_message_does_not_stand_for_a_pong(serve: Serve) -> None:
+    running = serve(pong_wait=0.3, ping_period=0.1)
+    with Peer(running.port) as peer:
+        got = peer.receive()
+        while got.opcode != CLOSE:
+            if got.opcode == PING:
+                peer.send(TEXT, "x")
+            got = peer.receive()
+    assert got.close_code == 1008
+
+
+def test_a_peer_that_answers_pings_stays_beyond_the_pong_wait(serve: Serve) -> None:
+    running = serve(pong_wait=0.5, ping_period=0.1)
+    with Peer(running.port) as peer:
+        for _ in range(8):
+            ping = peer.receive()
+            assert ping.opcode == PING
+            peer.send(PONG, ping.payload)
+        peer.send(TEXT, "still here")
+        assert peer.lines(1) == ["still here"]
+
+
+def test_a_pong_that_is_there_counts_even_if_it_is_read_after_the_pong_wait(connect: Connect) -> None:
+    chat, peer = connect(pong_wait=0.1)
+    messages = iter(chat)
+    peer.send(TEXT, "one")
+    assert next(messages) == "one"  # and now the hub is busy with it, or the peer is slowed down
+    deadline = time.monotonic() + 0.1
+    peer.socket.sendall(frame(PONG) + frame(TEXT, "two"))
+    until(lambda: time.monotonic() > deadline)
+    assert next(messages) == "two"
+
+
+@pytest.mark.parametrize("payload", [b"", b"\x00\xff" * 4, b"x" * 125])
+def test_a_ping_is_answered_by_a_pong_with_its_payload(serve: Serve, payload: bytes) -> None:
+    running = serve()
+    with Peer(running.port) as peer:
+        peer.send(PING, payload)
+        assert peer.receive() == Frame(PONG, payload)
+
+
+def test_pings_are_answered_in_order_between_fragments_and_before_the_echo_of_a_later_message(serve: Serve) -> None:
+    running = serve()
+    with Peer(running.port) as peer:
+        peer.socket.sendall(
+            frame(PING, "1")
+            + frame(TEXT, "a", fin=False)
+            + frame(PING, "2")
+            + frame(CONTINUATION, "b", fin=False)
+            + frame(PING, "3")
+            + frame(CONTINUATION, "c")
+        )
+        assert [peer.receive() for _ in range(4)] == [
+            Frame(PONG, b"1"),
+            Frame(PONG, b"2"),
+            Frame(PONG, b"3"),
+            Frame(TEXT, b"abc"),
+        ]
+
+
+class Observed:
+    """A lock that tells when a thread has to wait for it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.waited_for = threading.Event()
+
+    def __enter__(self) -> None:
+        if not self._lock.acquire(blocking=False):
+            self.waited_for.set()
+            self._lock.acquire()
+
+    def __exit__(self, *exc: object) -> None:
+        self._lock.release()
+
+
+def test_a_pong_waits_for_the_end_of_the_frame_that_another_thread_writes(connect: Connect) -> None:
+    peers: list[Peer] = []
+    lock = Observed()
+    pong_written = threading.Event()
+
+    def three_bytes(real: socket.socket, data: Any) -> int:
+        if not peers:
+            return real.send(data)
+        if data[0] == 0x80 | PONG:
+            pong_written.set()
+        if data[0] == 0x80 | TEXT:
+            peers[0].send(PING, "now")
+            sent = real.send(data[:3])
+            until(lambda: lock.waited_for.is_set() or pong_written.is_set(), "the pong")
+            return sent
+        return real.send(data[:3])
+
+    chat, peer = connect(three_bytes)
+    chat._writing = lock  # type: ignore[assignment]
+    peers.append(peer)
+    reader = run(lambda: list(chat))
+    chat.send_text("a text of many bytes")
+    assert peer.receive() == Frame(TEXT, b"a text of many bytes")
+    assert peer.receive() == Frame(PONG, b"now")
+    peer.send(CLOSE)
+    join(reader)
+
+
+def test_no_frame_lands_inside_another_for_a_peer_that_reads_late(serve: Serve) -> None:
+    running = serve(message_size=BIG, pong_wait=LIMIT, ping_period=0.05, write_wait=60)
+    with stuck_peer(running) as (stuck, stuck_client):
+        blocked_at = time.monotonic()
+        for number in range(5):
+            stuck.send(PING, str(number))
+        until(lambda: time.monotonic() > blocked_at + 0.1, "the time of a ping")
+        assert stuck_client.connection.blocked
+        pongs: list[bytes] = []
+        while len(pongs) < 5:
+            got = stuck.receive()
+            if got.opcode == TEXT:
+                assert set(got.payload.split(b"\n")) == {b"x" * BIG}
+            elif got.opcode == PING:
+                assert got.payload == b""
+            else:
+                assert got.opcode == PONG
+                pongs.append(got.payload)
+        assert pongs == [b"0", b"1", b"2", b"3", b"4"]
+        stuck.send(CLOSE, struct.pack("!H", 1000))
+        frames = stuck.receive_all()
+        assert {each.opcode for each in frames[:-1]} <= {TEXT, PING}
+        assert frames[-1].close_code == 1000
+    all_gone(running)
+
+
+def test_every_byte_of_a_frame_arrives_where_the_kernel_takes_few_at_a_time(connect: Connect) -> None:
+    turns = 0
+
+    def few(real: socket.socket, data: Any) -> int:
+        nonlocal turns
+        turns += 1
+        if turns == 1:
+            return real.send(data)  # the answer to the handshake
+        if turns % 3 == 0:
+            raise BlockingIOError
+        return real.send(data[:7])
+
+    chat, peer = connect(few)
+    text = "".join(map(str, range(200)))
+    chat.send_text(text)
+    assert peer.receive() == Frame(TEXT, text.encode())
+    chat.send_ping()
+    assert peer.receive() == Frame(PING, b"")
+
+
+# The server ends it
+
+
+def test_an_evicted_peer_that_reads_again_gets_whole_frames_and_then_1008(serve: Serve) -> None:
+    running = serve(message_size=BIG, send_buffer=2, write_wait=60)
+    with evicted_peer(running) as stuck:
+        frames = stuck.receive_all()
+    assert {each.opcode for each in frames[:-1]} == {TEXT}
+    assert frames[-1] == Frame(CLOSE, struct.pack("!H", 1008) + b"evicted: not reading fast enough")
+    all_gone(running)
+
+
+@pytest.mark.parametrize("data", [frame(PONG), frame(TEXT, "late")], ids=["a pong", "a message"])
+def test_what_an_evicted_peer_still_sends_does_not_cost_it_the_reason(serve: Serve, data: bytes) -> None:
+    running = serve(message_size=BIG, send_buffer=2, write_wait=60)
+    with evicted_peer(running) as stuck:
+        stuck.socket.sendall(data)
+        frames = [stuck.receive()]
+        stuck.socket.sendall(data)
+        frames += stuck.receive_all()
+    assert frames[-1].close_code == 1008
+    all_gone(running)
+
+
+def test_a_blocked_write_pump_is_freed_at_once_when_its_client_is_evicted(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "CLOSE_WAIT", 0.1)
+    monkeypatch.setattr(connection, "CLOSE_WAIT", 0.1)
+    running = serve(message_size=BIG, send_buffer=2, write_wait=60)
+    with evicted_peer(running):  # which does not read
+        all_gone(running)
+
+
+@pytest.mark.parametrize("code", [1001, 1002, 1008])
+def test_a_writer_that_is_blocked_is_freed_by_the_end_and_finishes_its_frame_if_there_is_room(
+    connect: Connect, code: int
+) -> None:
+    chat, peer = connect(write_wait=60)
+    ending = threading.Event()
+    filled = 0
+
+    def fill() -> None:
+        nonlocal filled
+        while not ending.is_set():
+            chat.send_text("x" * 10_000)
+            filled += 1
+        chat.send_close()
+
+    writer = run(fill)
+    until(lambda: chat.blocked)
+    ending.set()
+    chat.end(code, "the reason")
+    join(writer)
+    frames = peer.receive_all()
+    assert frames[:-1] == [Frame(TEXT, b"x" * 10_000)] * filled
+    assert frames[-1] == Frame(CLOSE, struct.pack("!H", code) + b"the reason")
+
+
+def test_nothing_follows_a_frame_that_was_cut_off(connect: Connect) -> None:
+    chat, peer = connect(write_wait=60)
+    writer = run(lambda: chat.send_text("x" * ENDLESS))
+    until(lambda: chat.blocked)
+    chat.end(1008, "evicted")
+    join(writer)
+    with pytest.raises(ConnectionClosed):
+        chat.send_text("more")
+    with pytest.raises(ConnectionClosed):
+        chat.send_ping()
+    chat.send_close()
+    with peer.socket.makefile("rb") as wire:
+        data = wire.read()
+    whole = b"\x81\x7f" + struct.pack("!Q", ENDLESS) + b"x" * ENDLESS
+    assert len(data) < len(whole)
+    assert whole.startswith(data)
+
+
+def test_the_first_end_decides(connect: Connect) -> None:
+    chat, peer = connect()
+    chat.end(1001, "first")
+    chat.end(1008, "second")
+    chat.send_close()
+    assert chat.ending == "1001 first"
+    assert peer.receive_all() == [Frame(CLOSE, struct.pack("!H", 1001) + b"first")]
+
+
+def test_a_stop_tells_everybody_1001(serve: Serve) -> None:
+    running = serve()
+    with Peer(running.port) as one, Peer(running.port) as other:
+        until(lambda: len(running.clients) == 2)
+        stopping = threading.Thread(target=running.stop)
+        stopping.start()
+        for peer in (one, other):
+            (told,) = peer.receive_all()
+            assert told == Frame(CLOSE, struct.pack("!H", 1001) + b"the server is stopping")
+            peer.close()
+        join(stopping)
+    assert pump_names() == []
+
+
+def test_a_stop_reaches_a_peer_whose_write_pump_is_blocked_and_who_still_sends(serve: Serve) -> None:
+    running = serve(message_size=BIG, write_wait=60)
+    with stuck_peer(running) as (stuck, _):
+        stopping = threading.Thread(target=running.stop)
+        stopping.start()
+        until(lambda: not running.clients)
+        stuck.send(TEXT, "late")
+        frames = [stuck.receive()]
+        stuck.send(PONG)
+        frames += stuck.receive_all()
+        stuck.close()
+        join(stopping)
+    assert frames[-1].close_code == 1001
+    assert pump_names() == []
+
+
+def test_a_peer_that_takes_longer_than_the_write_wait_is_gone(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "threadchat")
+    running = serve(message_size=BIG, write_wait=0.3)
+    with stuck_peer(running):
+        all_gone(running)
+    until(lambda: "left: 1006 writing took longer than the write wait" in caplog.text)
+
+
+def test_the_write_wait_is_for_the_whole_frame(connect: Connect) -> None:
+    taking = False
+
+    def one_byte_now_and_then(real: socket.socket, data: Any) -> int:
+        nonlocal taking
+        taking = not taking
+        if not taking:
+            raise BlockingIOError
+        return real.send(data[:200])
+
+    chat, peer = connect(one_byte_now_and_then, write_wait=0.2)
+    reader = threading.Thread(target=lambda: peer.socket.makefile("rb").read())
+    reader.start()
+    with pytest.raises(ConnectionClosed):
+        chat.send_text("x" * ENDLESS)
+    assert chat.ending == "1006 writing took longer than the write wait"
+    chat.send_close()
+    join(reader)
+
+
+# After the close handshake
+
+
+def test_what_comes_after_the_peers_close_frame_is_read_and_does_not_reset_the_connection(serve: Serve) -> None:
+    running = serve()
+    with Peer(running.port) as peer:
+        peer.socket.sendall(frame(CLOSE, struct.pack("!H", 1000)) + frame(TEXT, "late") * 20_000)
+        peer.socket.shutdown(socket.SHUT_WR)
+        all_gone(running)
+        assert peer.receive_all() == [Frame(CLOSE, struct.pack("!H", 1000))]
+
+
+def test_late_messages_are_not_handed_over(serve: Serve) -> None:
+    running = serve()
+    with Peer(running.port) as other:
+        with Peer(running.port) as peer:
+            until(lambda: len(running.clients) == 2)
+            peer.socket.sendall(frame(TEXT, "in time") + frame(CLOSE) + frame(TEXT, "late"))
+            peer.receive_all()
+        until(lambda: len(running.clients) == 1)
+        other.send(TEXT, "end")
+        assert other.lines(2) == ["in time", "end"]
+
+
+def test_a_message_a_close_frame_and_the_end_of_file_are_all_read_though_the_writer_is_blocked(
+    connect: Connect,
+) -> None:
+    chat, peer = connect(write_wait=60)
+    writer = run(lambda: chat.send_text("x" * ENDLESS))
+    until(lambda: chat.blocked)
+    peer.socket.sendall(frame(TEXT, "last words") + frame(CLOSE, struct.pack("!H", 1000)))
+    peer.socket.shutdown(socket.SHUT_WR)
+    arrived = select.poll()
+    arrived.register(chat._socket, select.POLLRDHUP)
+    assert arrived.poll(LIMIT * 1000)
+    writer.join(0.1)  # a writer that ended the connection for this would have done so by then
+    assert list(chat) == ["last words"]
+    assert chat.ending == "1000"
+    join(writer)
+
+
+@pytest.mark.parametrize("who", ["the peer's fault", "the server's stop"])
+def test_a_peer_that_never_answers_the_close_frame_is_cut_off(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, who: str
+) -> None:
+    monkeypatch.setattr(client, "CLOSE_WAIT", 0.1)
+    monkeypatch.setattr(connection, "CLOSE_WAIT", 0.1)
+    running = serve()
+    with Peer(running.port) as peer:
+        only_client(running)
+        if who == "the peer's fault":
+            peer.send(BINARY, b"\x00")
+        else:
+            running.stop()
+        assert len(peer.receive_all()) == 1
+        all_gone(running)  # with the peer's side still open
+
+
+def test_a_peer_that_floods_after_the_close_frame_is_cut_off(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "CLOSE_WAIT", 0.1)
+    monkeypatch.setattr(connection, "CLOSE_WAIT", 0.1)
+    running = serve()
+    with Peer(running.port) as peer:
+        only_client(running)
+        peer.send(BINARY, b"\x00")
+        data = frame(TEXT, "x" * 1000)
+        with suppress(ConnectionError):  # without which this would never end
+            while True:
+                peer.socket.sendall(data)
+        all_gone(running)
+
+
+def test_the_end_of_a_connection_leaves_a_later_one_with_the_same_descriptor_alone(connect: Connect) -> None:
+    chat, peer = connect()
+    number = chat._socket.fileno()
+    peer.close()
+    chat.close()
+    chat._socket.close()
+    here, there = socket.socketpair()
+    with here, there:
+        if here.fileno() != number:
+            os.dup2(here.fileno(), number)  # somebody else's by now
+        try:
+            chat.blocked = True
+            chat.end(1008)
+            chat.abort()
+            here.sendall(b"open")
+            assert there.recv(4) == b"open"
+        finally:
+            if here.fileno() != number:
+                os.close(number)
+
+
+# Messages
+
+
+def test_text_whose_characters_are_split_between_fragments_is_put_together(serve: Serve) -> None:
+    running = serve()
+    text = "€𝄞ß"
+    with Peer(running.port) as peer:
+        data = text.encode()
+        for number in range(len(data)):
+            peer.send(CONTINUATION if number else TEXT, data[number : number + 1], fin=number == len(data) - 1)
+        assert peer.lines(1) == [text]
+
+
+def test_frames_that_arrive_a_byte_at_a_time_are_put_together(serve: Serve) -> None:
+    running = serve()
+    with Peer(running.port) as peer:
+        for byte in frame(TEXT, "x" * 200):
+            peer.socket.sendall(bytes([byte]))
+        assert peer.lines(1) == ["x" * 200]
+
+
+@pytest.mark.parametrize(
+    ("sent", "received"), [("a\nb", "a b"), ("\n a\n\nb \t", "a  b"), ("a\r\nb", "a\r b"), ("a  b", "a  b")]
+)
+def test_a_newline_becomes_a_space_and_white_space_around_goes(serve: Serve, sent: str, received: str) -> None:
+    running = serve()
+    with Peer(running.port) as peer:
+        peer.send(TEXT, sent)
+        assert peer.lines(1) == [received]
+
+
+def test_an_empty_message_is_not_broadcast(serve: Serve) -> None:
+    running = serve()
+    with Peer(running.port) as peer:
+        for nothing in ("", " ", "\n", "\t \n"):
+            peer.send(TEXT, nothing)
+        peer.send(TEXT, "", fin=False)
+        peer.send(CONTINUATION, "")
+        peer.send(TEXT, "something")
+        assert peer.lines(1) == ["something"]
+
+
+def test_pending_messages_travel_as_one_frame_a_line_each(serve: Serve) -> None:
+    running = serve(message_size=BIG, write_wait=60)
+    with stuck_peer(running) as (stuck, stuck_client), Peer(running.port) as talker:
+        until(lambda: len(running.clients) == 2)
+        pending = ["x" * BIG] * len(stuck_client.send) + ["a", "b", "c"]
+        for message in pending[-3:]:
+            talker.send(TEXT, message)
+        until(lambda: len(stuck_client.send) == len(pending))
+        got = stuck.receive()
+        while not got.payload.endswith(b"c"):
+            got = stuck.receive()
+        assert got == Frame(TEXT, "\n".join(pending).encode())
+
+
+@pytest.mark.parametrize("count", [1, 5, 1000])
+def test_frames_that_arrive_with_the_handshake_are_not_lost(serve: Serve, count: int) -> None:
+    running = serve(send_buffer=1000)
+    messages = [f"early {number} {'x' * 20}" for number in range(count)]
+    with Peer(running.port, behind=b"".join(frame(TEXT, message) for message in messages)) as peer:
+        assert peer.lines(count) == messages
+
+
+def test_half_a_frame_that_arrives_with_the_handshake_is_not_lost(serve: Serve) -> None:
+    running = serve()
+    data = frame(TEXT, "half and half")
+    with Peer(running.port, behind=data[:9]) as peer:
+        peer.socket.sendall(data[9:])
+        assert peer.lines(1) == ["half and half"]
+
+
+# The handshake
+
+
+def test_a_request_that_is_no_handshake_raises_and_is_not_answered() -> None:
+    server, end = socket.socketpair()
+    with server, end, server.makefile("rb") as reader:
+        environ = {"HTTP_HOST": "127.0.0.1", "werkzeug.socket": server, "wsgi.input": reader}
+        with pytest.raises(HandshakeFailed, match="Upgrade"):
+            Connection(environ, Options()).accept()
+        end.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            end.recv(1)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "Connection: Upgrade, \N{LATIN SMALL LETTER E WITH ACUTE}",
+        "Sec-WebSocket-Protocol: \N{LATIN SMALL LETTER E WITH ACUTE}",
+        "Sec-WebSocket-Extensions: permessage-deflate; server_max_window_bits=abc",
+        "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits=",
+        "Sec-WebSocket-Extensions: \N{LATIN SMALL LETTER E WITH ACUTE}",
+    ],
+)
+def test_a_header_that_nobody_can_read_is_answered_with_400_and_leaves_no_error_in_the_log(
+    serve: Serve, caplog: pytest.LogCaptureFixture, header: str
+) -> None:
+    running = serve(compression=True)
+    with Peer(running.port, headers=header + "\r\n") as peer:
+        assert peer.answer.startswith(b"HTTP/1.1 400 ")
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+    all_gone(running)
+
+
+def test_a_peer_that_has_gone_before_its_handshake_is_answered_raises(connect: Connect) -> None:
+    server, end = socket.socketpair()
+    end.close()
+    with server, server.makefile("rb") as reader:
+        chat = Connection(HANDSHAKE | {"werkzeug.socket": server, "wsgi.input": reader}, Options())
+        with pytest.raises(ConnectionClosed):
+            chat.accept()
+
+
+def test_a_peer_that_resets_just_after_its_handshake_is_answered_raises() -> None:
+    server, end = tcp_pair()
+
+    class Reset:
+        def peek(self) -> bytes:
+            raise ConnectionResetError
+
+        def read(self, size: int) -> bytes:
+            return b""
+
+    with server, end:
+        chat = Connection(HANDSHAKE | {"werkzeug.socket": server, "wsgi.input": Reset()}, Options())
+        with pytest.raises(ConnectionClosed):
+            chat.accept()
+
+
+def test_a_peer_that_has_gone_before_its_handshake_is_answered_is_no_error_of_the_application(serve: Serve) -> None:
+    running = serve()
+    server, end = socket.socketpair()
+    end.close()
+    with server, server.makefile("rb") as reader:
+        environ = create_environ("/ws") | HANDSHAKE | {"werkzeug.socket": server, "wsgi.input": reader}
+        with pytest.raises(ConnectionError):  # which a WSGI server takes without a word
+            running.app(environ, lambda *_: pytest.fail("something was answered"))
+    all_gone(running)
+
+
+# Compression
+
+
+def test_without_the_option_compression_is_not_accepted_from_a_peer_that_offers_it(serve: Serve) -> None:
+    running = serve()
+    with Peer(running.port, headers="Sec-WebSocket-Extensions: permessage-deflate\r\n") as peer:
+        assert b"sec-websocket-extensions" not in peer.answer.lower()
+        peer.send(TEXT, "x" * 100)
+        assert peer.receive() == Frame(TEXT, b"x" * 100)
+
+
+def test_with_the_option_a_peer_that_does_not_offer_compression_gets_none(serve: Serve) -> None:
+    running = serve(compression=True)
+    with Peer(running.port) as peer:
+        assert b"sec-websocket-extensions" not in peer.answer.lower()
+        peer.send(TEXT, "x" * 100)
+        assert peer.receive() == Frame(TEXT, b"x" * 100)
+
+
+def deflate(text: str) -> bytes:
+    squeeze = zlib.compressobj(wbits=-15)
+    return (squeeze.compress(text.encode()) + squeeze.flush(zlib.Z_SYNC_FLUSH)).removesuffix(b"\x00\x00\xff\xff")
+
+
+def test_with_the_option_messages_are_compressed_both_ways(serve: Serve) -> None:
+    running = serve(compression=True)
+    with Peer(running.port, headers="Sec-WebSocket-Extensions: permessage-deflate\r\n") as peer:
+        assert re.search(rb"(?i)sec-websocket-extensions: *permessage-deflate", peer.answer)
+        peer.send(0x40 | TEXT, deflate("x" * 400))
+        head, size = peer._exactly(2)
+        assert head == 0x80 | 0x40 | TEXT
+        assert size < 100
+        data = zlib.decompressobj(wbits=-15).decompress(peer._exactly(size) + b"\x00\x00\xff\xff")
+        assert data == b"x" * 400
+
+
+def test_the_message_size_is_that_of_the_decompressed_message(serve: Serve) -> None:
+    running = serve(compression=True)
+    with Peer(running.port, headers="Sec-WebSocket-Extensions: permessage-deflate\r\n") as peer:
+        peer.send(0x40 | TEXT, deflate("x" * 1_000_000))
+        (answer,) = peer.receive_all()
+    assert answer.close_code == 1009
+
+
+@pytest.mark.parametrize("compression", [True, False])
+def test_a_client_of_another_library_talks_with_and_without_compression(serve: Serve, compression: bool) -> None:
+    running = serve(compression=compression)
+    with websockets.sync.client.connect(running.ws_url, compression="deflate") as peer:
+        assert peer.response is not None
+        assert ("Sec-WebSocket-Extensions" in peer.response.headers) == compression
+        for number in range(20):
+            message = f"message {number} " * 10
+            peer.send(message)
+            assert peer.recv(LIMIT) == message.strip()
+    all_gone(running)
+
+
+# What it costs
+
+
+def test_a_peer_that_half_closes_while_the_writer_is_blocked_ends_without_a_busy_loop(connect: Connect) -> None:
+    chat, peer = connect(write_wait=60)
+    polls = 0
+    real = chat._writable
+
+    class Counting:
+        def poll(self, timeout: float) -> list[tuple[int, int]]:
+            nonlocal polls
+            polls += 1
+            return real.poll(timeout)
+
+    chat._writable = Counting()  # type: ignore[assignment]
+    writer = run(lambda: chat.send_text("x" * ENDLESS))
+    until(lambda: chat.blocked)
+    reader = run(lambda: list(chat))
+    peer.socket.shutdown(socket.SHUT_WR)
+    join(writer, reader)
+    assert polls < 10
+    assert chat.ending == "1006 the peer has gone"
+
+
+def test_an_idle_connection_takes_no_turns_of_the_processor(connect: Connect) -> None:
+    chat, peer = connect()
+    polls = 0
+    real = chat._readable
+
+    class Counting:
+        def poll(self, timeout: float) -> list[tuple[int, int]]:
+            nonlocal polls
+            polls += 1
+            return real.poll(timeout)
+
+    chat._readable = Counting()  # type: ignore[assignment]
+    reader = run(lambda: list(chat))
+    until(lambda: polls == 1)
+    peer.send(CLOSE)
+    join(reader)
+    assert polls <= 2
+
+
+def test_empty_fragments_without_end_take_no_memory(connect: Connect) -> None:
+    chat, peer = connect()
+    empty = b"".join(frame(CONTINUATION, fin=False) for _ in range(1000))
+    peer.socket.sendall(frame(TEXT, fin=False))
+    texts: list[str] = []
+    reader = run(lambda: texts.extend(chat))
+    tracemalloc.start()
+    try:
+        peer.socket.sendall(empty)
+        peer.send(PING)
+        assert peer.receive() == Frame(PONG, b"")
+        before = tracemalloc.get_traced_memory()[0]
+        for _ in range(40):
+            peer.socket.sendall(empty)
+        peer.send(PING)
+        assert peer.receive() == Frame(PONG, b"")
+        grown = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    peer.send(CONTINUATION, "end")
+    peer.send(CLOSE)
+    join(reader)
+    assert texts == ["end"]
+    assert grown < 100_000, "they are kept"

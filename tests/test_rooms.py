@@ -1,0 +1,135 @@
+"""The rooms of the house: which module may import which, read from the source.
+
+    channel < hub < client < app < server < cli
+
+Each may import those to its left. `options` is everybody's; `connection` is the client's and the app's.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import sys
+from pathlib import Path
+
+import pytest
+
+import threadchat
+from threadchat.hub import Hub
+
+PACKAGE = Path(threadchat.__file__).parent
+
+# What a module may import of ours ("threadchat" is the package's own namespace: its version) and of others besides
+# the standard library. A new module belongs here, with what it may know.
+OURS: dict[str, set[str]] = {
+    "channel": set(),
+    "options": set(),
+    "hub": {"channel"},
+    "connection": {"options"},
+    "client": {"channel", "hub", "connection", "options"},
+    "app": {"channel", "hub", "client", "connection", "options"},
+    "server": {"channel", "hub", "client", "app", "options"},
+    "cli": {"channel", "hub", "client", "app", "server", "options", "threadchat"},
+    "__main__": {"cli"},
+    "__init__": set(),
+}
+OTHERS: dict[str, set[str]] = {
+    "connection": {"simple_websocket", "wsproto"},
+    "app": {"werkzeug", "_typeshed"},
+    "server": {"werkzeug", "_typeshed"},
+}
+LONGEST_RUN = 40  # lines: one screen
+
+
+def imported(source: str) -> set[str]:
+    """The dotted names of all modules that the source imports, wherever in it."""
+    names = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = ".".join(filter(None, ["threadchat" if node.level else "", node.module]))
+            submodules = {alias.name for alias in node.names} & OURS.keys() if base == "threadchat" else set()
+            names |= {f"{base}.{name}" for name in submodules} or {base}
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) in ("__import__", "importlib.import_module"):
+            names.add(f"{ast.unparse(node)}, which nobody can check")
+    return names
+
+
+def trespasses(module: str, source: str) -> list[str]:
+    """What the module imports without being allowed to, as sentences."""
+    found = []
+    for name in sorted(imported(source)):
+        top, _, rest = name.partition(".")
+        if top == "threadchat":
+            room = rest.partition(".")[0] or "threadchat"
+            if room not in OURS[module]:
+                allowed = ", ".join(sorted(OURS[module])) or "nothing of threadchat"
+                found.append(f"{module} imports {room}, but may import only: {allowed}")
+        elif top not in sys.stdlib_module_names and top not in OTHERS.get(module, set()):
+            knowing = ", ".join(sorted(other for other in OTHERS if top in OTHERS[other])) or "no module"
+            found.append(f"{module} imports {top}, which is for {knowing}")
+    return found
+
+
+def modules() -> dict[str, Path]:
+    """All modules of the package, by their name in it."""
+    paths = sorted(PACKAGE.rglob("*.py"))
+    return {".".join(path.relative_to(PACKAGE).with_suffix("").parts): path for path in paths}
+
+
+def test_the_rules_name_every_module() -> None:
+    unnamed, gone = modules().keys() - OURS.keys(), OURS.keys() - modules().keys()
+    assert not unnamed, f"say in OURS what these may import: {', '.join(sorted(unnamed))}"
+    assert not gone, f"the rules name modules that are not there: {', '.join(sorted(gone))}"
+
+
+@pytest.mark.parametrize("module", sorted(OURS))
+def test_a_module_imports_only_what_it_may(module: str) -> None:
+    found = trespasses(module, modules()[module].read_text())
+    assert not found, "\n".join(found)
+
+
+def test_nobody_imports_in_a_circle() -> None:
+    left = {module: OURS[module] - {"threadchat"} for module in OURS}
+    while left:
+        free = {module for module, needs in left.items() if not needs & left.keys()}
+        assert free, f"the rules allow a circle among {', '.join(sorted(left))}"
+        left = {module: needs for module, needs in left.items() if module not in free}
+
+
+@pytest.mark.parametrize(
+    ("module", "source", "found"),
+    [
+        ("hub", "from threadchat.connection import Connection", "hub imports connection, but may import only: channel"),
+        ("hub", "from threadchat import client", "hub imports client, but may import only: channel"),
+        ("hub", "from . import client", "hub imports client, but may import only: channel"),
+        ("hub", "from .client import Client", "hub imports client, but may import only: channel"),
+        ("hub", "import threadchat.client", "hub imports client, but may import only: channel"),
+        ("hub", "def f():\n    import threadchat.client", "hub imports client, but may import only: channel"),
+        ("hub", "from threadchat import __version__", "hub imports threadchat, but may import only: channel"),
+        ("channel", "from threadchat.options import Options",
+         "channel imports options, but may import only: nothing of threadchat"),
+        ("client", "import simple_websocket", "client imports simple_websocket, which is for connection"),
+        ("client", "from wsproto.events import Ping", "client imports wsproto, which is for connection"),
+        ("cli", "import werkzeug.serving", "cli imports werkzeug, which is for app, server"),
+        ("channel", "import numpy", "channel imports numpy, which is for no module"),
+        ("channel", "import queue, threading\nfrom collections import deque", None),
+        ("hub", "from threadchat.channel import Channel", None),
+        ("cli", "from threadchat import __version__", None),
+    ],
+)  # fmt: skip
+def test_the_check_finds_each_kind_of_trespass(module: str, source: str, found: str | None) -> None:
+    assert trespasses(module, source) == ([found] if found else [])
+
+
+def test_hub_run_fits_one_screen() -> None:
+    lines = inspect.getsource(Hub.run).splitlines()
+    assert len(lines) <= LONGEST_RUN, f"Hub.run has {len(lines)} lines; {LONGEST_RUN} fit on one screen"
+
+
+def test_hub_run_has_one_select_and_the_hub_no_lock() -> None:
+    source = modules()["hub"].read_text()
+    calls = [ast.unparse(node.func) for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
+    assert calls.count("select") == 1, "Hub.run waits in one place"
+    assert "threading" not in imported(source), "the hub is one thread and needs no lock"

@@ -1,0 +1,366 @@
+"""Werkzeug's server as threadchat runs it: peers that dawdle, peers that talk nonsense, and the stop."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack, closing
+from typing import Any
+
+import pytest
+from conftest import Running
+from helpers import CLOSE, LIMIT, TEXT, Peer, frame, until
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
+from websockets.typing import Origin
+
+import threadchat.server
+from threadchat.app import create_app
+from threadchat.server import Server
+
+Serve = Callable[..., Running]
+
+NEVER = 600.0  # seconds: far beyond what a test waits for
+
+
+def request_threads() -> list[str]:
+    """The names of the threads that serve a connection, sorted."""
+    return sorted(thread.name for thread in threading.enumerate() if thread.name.startswith(("request", "readPump-")))
+
+
+def open_socket(server: Running, data: bytes = b"") -> socket.socket:
+    opened = socket.create_connection(("127.0.0.1", server.port), LIMIT)
+    opened.sendall(data)
+    return opened
+
+
+def received(peer: socket.socket) -> bytes:
+    """All that comes until the server ends the connection, orderly or not."""
+    data = b""
+    try:
+        while more := peer.recv(65536):
+            data += more
+    except ConnectionResetError:
+        pass
+    return data
+
+
+def stop_in_thread(server: Running) -> threading.Thread:
+    thread = threading.Thread(target=server.stop)
+    thread.start()
+    return thread
+
+
+@pytest.mark.parametrize(
+    "begun",
+    [
+        b"",
+        b"GET / HT",
+        b"GET / HTTP/1.1\r\nHost: x\r\n",
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\nhalf a body",
+        b"GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n",
+    ],
+    ids=["nothing", "half a line", "half a head", "half a body", "half a handshake"],
+)
+def test_a_peer_that_does_not_finish_its_request_is_dropped(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, begun: bytes
+) -> None:
+    monkeypatch.setattr(threadchat.server._RequestHandler, "timeout", 0.05)
+    with closing(open_socket(serve(), begun)) as peer:
+        received(peer)
+        until(lambda: not request_threads(), "the end of the request's thread")
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+def test_the_limit_on_a_request_is_not_one_on_the_websocket(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threadchat.server._RequestHandler, "timeout", 0.05)
+    server = serve()
+    with Peer(server.port) as slow, closing(open_socket(server)) as idle:
+        until(lambda: server.clients)
+        received(idle)  # the same limit has passed for the other one
+        slow.send(TEXT, "still here")
+        assert slow.lines(1) == ["still here"]
+
+
+def test_a_stop_frees_idle_connections_at_once(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threadchat.server, "STOP_WAIT", NEVER)
+    monkeypatch.setattr(threadchat.server._RequestHandler, "timeout", NEVER)
+    server = serve()
+    with ExitStack() as stack:
+        begun = [b"", b"GET / HT", b"GET / HTTP/1.1\r\n"]
+        peers = [stack.enter_context(closing(open_socket(server, data))) for data in begun]
+        until(lambda: len(request_threads()) == len(peers), "a thread for each connection")
+        stopping = stop_in_thread(server)
+        stopping.join(LIMIT)
+        stopped = not stopping.is_alive()
+        for peer in peers:
+            peer.shutdown(socket.SHUT_RDWR)  # where the server failed, this ends it
+        stopping.join(LIMIT)
+        assert stopped
+        assert request_threads() == []
+
+
+def test_a_stop_waits_for_a_connection_whose_thread_has_only_just_started(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(threadchat.server, "STOP_WAIT", NEVER)
+    monkeypatch.setattr(threadchat.server._RequestHandler, "timeout", NEVER)
+    started, may_go_on = threading.Event(), threading.Event()
+    process = threadchat.server._WSGIServer.process_request_thread
+
+    def held_up(self: Any, *arguments: Any) -> None:
+        started.set()
+        may_go_on.wait(LIMIT)
+        process(self, *arguments)
+
+    monkeypatch.setattr(threadchat.server._WSGIServer, "process_request_thread", held_up)
+    server = serve()
+    connections = set(threading.enumerate())
+    with closing(open_socket(server)) as peer:
+        assert started.wait(LIMIT)
+        connections = set(threading.enumerate()) - connections
+        stopping = stop_in_thread(server)
+        until(lambda: not server.app._hub_thread.is_alive(), "the hub's end")
+        may_go_on.set()
+        stopping.join(LIMIT / 4)
+        stopped, left = not stopping.is_alive(), [thread for thread in connections if thread.is_alive()]
+        peer.shutdown(socket.SHUT_RDWR)  # where the server failed, this ends it
+        stopping.join(LIMIT)
+        assert stopped
+        assert left == []
+
+
+def test_a_stop_lets_an_answer_that_is_under_way_arrive(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    answering, may_answer = threading.Event(), threading.Event()
+    server = serve()
+    respond = server.app._respond
+
+    def held_up(request: Any) -> Any:
+        answering.set()
+        may_answer.wait(LIMIT)
+        return respond(request)
+
+    monkeypatch.setattr(server.app, "_respond", held_up)
+    with closing(open_socket(server, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")) as peer:
+        assert answering.wait(LIMIT)
+        stopping = stop_in_thread(server)
+        until(lambda: not server.app._hub_thread.is_alive(), "the hub's end")
+        may_answer.set()
+        answer = received(peer)
+        stopping.join(LIMIT)
+    assert not stopping.is_alive()
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert answer.endswith(b"</html>\n")
+
+
+def test_a_stop_cuts_off_a_connection_that_does_not_end_by_itself(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(threadchat.server, "STOP_WAIT", 0.05)
+    monkeypatch.setattr(threadchat.server._RequestHandler, "timeout", NEVER)
+    server = serve()
+    body = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n"
+    with closing(open_socket(server, body)) as peer:
+        assert peer.recv(65536).startswith(b"HTTP/1.1 405 ")
+        peer.sendall(b"part of a body")  # werkzeug reads on, for the peer's sake
+        stopping = stop_in_thread(server)
+        stopping.join(LIMIT)
+        stopped = not stopping.is_alive()
+        with closing(peer):
+            peer.shutdown(socket.SHUT_RDWR)
+        stopping.join(LIMIT)
+        assert stopped
+        assert request_threads() == []
+
+
+def test_a_stop_takes_leave_of_each_client_with_1001_and_ends_all_threads(serve: Serve) -> None:
+    before = set(threading.enumerate())
+    server = serve()
+    with ExitStack() as stack:
+        clients = [stack.enter_context(connect(server.ws_url, compression=None)) for _ in range(5)]
+        until(lambda: len(server.clients) == len(clients))
+        server.stop()
+        for client in clients:
+            with pytest.raises(ConnectionClosed) as closed:
+                client.recv(LIMIT)
+            assert closed.value.rcvd is not None
+            assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (1001, "the server is stopping")
+    until(lambda: set(threading.enumerate()) <= before, "the end of the clients' own threads")
+
+
+def test_all_the_servers_threads_have_ended_when_stop_returns(serve: Serve) -> None:
+    before = set(threading.enumerate())
+    server = serve()
+    with ExitStack() as stack:
+        peers = [stack.enter_context(Peer(server.port)) for _ in range(5)]
+        until(lambda: len(server.clients) == len(peers))
+        stopping = stop_in_thread(server)
+        for peer in peers:
+            assert [(goodbye.opcode, goodbye.close_code) for goodbye in peer.receive_all()] == [(CLOSE, 1001)]
+            peer.close()
+        stopping.join(LIMIT)
+        assert set(threading.enumerate()) <= before
+
+
+def test_messages_that_the_hub_has_taken_arrive_before_the_goodbye(serve: Serve) -> None:
+    server = serve()
+    with Peer(server.port) as sender, Peer(server.port) as listener:
+        until(lambda: len(server.clients) == 2)
+        sender.send(TEXT, "last words")
+        assert sender.lines(1) == ["last words"]  # so the hub has taken it
+        stopping = stop_in_thread(server)
+        assert listener.lines(1) == ["last words"]
+        assert listener.receive().close_code == 1001
+        assert sender.receive().close_code == 1001
+        sender.close()
+        listener.close()
+        stopping.join(LIMIT)
+
+
+def test_a_stopped_server_accepts_nobody(serve: Serve) -> None:
+    server = serve()
+    server.stop()
+    with pytest.raises(ConnectionRefusedError):
+        open_socket(server)
+
+
+def test_a_second_stop_does_nothing(serve: Serve) -> None:
+    server = serve()
+    server.server.stop()
+    server.server.stop()
+    again = serve(server.port)
+    assert again.port == server.port
+
+
+def test_the_port_can_be_used_again_at_once(serve: Serve) -> None:
+    server = serve()
+    with Peer(server.port) as peer:
+        until(lambda: server.clients)
+        stopping = stop_in_thread(server)
+        assert [goodbye.close_code for goodbye in peer.receive_all()] == [1001]
+        peer.close()
+        stopping.join(LIMIT)
+        again = serve(server.port)
+    with Peer(again.port) as peer:
+        peer.send(TEXT, "back")
+        assert peer.lines(1) == ["back"]
+
+
+def test_a_port_in_use_is_an_oserror(serve: Serve) -> None:
+    server = serve()
+    with closing(create_app()) as app, pytest.raises(OSError, match="in use"):
+        Server(app, "127.0.0.1", server.port)
+
+
+def test_an_address_that_is_not_this_hosts_is_an_oserror() -> None:
+    with closing(create_app()) as app, pytest.raises(OSError, match=r"192\.0\.2\.1|assign"):
+        Server(app, "192.0.2.1", 0)
+
+
+def test_port_0_picks_a_free_one_for_each(serve: Serve) -> None:
+    first, second = serve(), serve()
+    assert first.port > 0
+    assert second.port > 0
+    assert first.port != second.port
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "::1"])
+def test_it_listens_where_it_is_told(host: str) -> None:
+    if host == "::1":
+        try:
+            socket.create_server((host, 0), family=socket.AF_INET6).close()
+        except OSError:
+            pytest.skip("no IPv6 here")
+    with closing(create_app()) as app:
+        server = Server(app, host, 0)
+        server.start()
+        try:
+            name = f"[{host}]" if ":" in host else host
+            own = Origin(f"http://{name}:{server.port}")
+            with connect(f"ws://{name}:{server.port}/ws", compression=None, origin=own) as ws:
+                ws.send("here")
+                assert ws.recv(LIMIT) == "here"
+        finally:
+            server.stop()
+
+
+@pytest.mark.parametrize(
+    ("status", "request_bytes"),
+    [
+        (400, b"nonsense\r\n\r\n"),
+        (400, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n"),  # a browser that tries TLS
+        (400, b"GET http://[ HTTP/1.1\r\nHost: x\r\n\r\n"),
+        (400, b"GET / HTTP/x\r\n\r\n"),
+        (404, b"GET /\xff\x1b[31m HTTP/1.1\r\nHost: x\r\n\r\n"),
+        (414, b"GET /" + b"a" * 100_000 + b" HTTP/1.1\r\n\r\n"),
+        (431, b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * 200 + b"\r\n"),
+        (431, b"GET / HTTP/1.1\r\na: " + b"b" * 100_000 + b"\r\n\r\n"),
+        (505, b"GET / HTTP/9.9\r\n\r\n"),
+    ],
+    ids=["nonsense", "TLS", "an address that is none", "no version", "no ASCII", "a long line", "many headers",
+         "a long header", "another version"],
+)  # fmt: skip
+def test_malformed_http_costs_the_sender_alone(
+    serve: Serve, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str], status: int, request_bytes: bytes
+) -> None:
+    server = serve()
+    with closing(open_socket(server, request_bytes)) as peer:
+        answer = received(peer).decode("latin-1")
+    assert f"HTTP/1.1 {status} " in answer or f"Error code: {status}" in answer
+    until(lambda: not request_threads(), "the end of the request's thread")
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert capfd.readouterr().err == ""
+    with Peer(server.port) as other:
+        other.send(TEXT, "and the chat goes on")
+        assert other.lines(1) == ["and the chat goes on"]
+
+
+def test_a_peer_that_resets_the_connection_is_no_error(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
+    server = serve()
+    peer = Peer(server.port)
+    until(lambda: server.clients)
+    peer.reset()
+    until(lambda: not server.clients and not request_threads(), "the client's end")
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+def test_frames_in_the_same_segment_as_the_handshake_are_not_lost(serve: Serve) -> None:
+    with Peer(serve().port, behind=frame(TEXT, "one") + frame(TEXT, "two")) as peer:
+        assert peer.lines(2) == ["one", "two"]
+
+
+def test_half_a_frame_behind_the_handshake_is_not_lost(serve: Serve) -> None:
+    whole = frame(TEXT, "in two halves")
+    with Peer(serve().port, behind=whole[:5]) as peer:
+        peer.socket.sendall(whole[5:])
+        assert peer.lines(1) == ["in two halves"]
+
+
+def test_no_http_follows_the_end_of_a_websocket(serve: Serve) -> None:
+    server = serve()
+    with Peer(server.port) as peer:
+        peer.send(CLOSE, b"\x03\xe8")
+        peer.socket.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        answers = peer.receive_all()
+    assert [(answer.opcode, answer.close_code) for answer in answers] == [(CLOSE, 1000)]
+    until(lambda: not request_threads(), "the end of the client's thread")
+
+
+def test_every_thread_bears_its_role(serve: Serve) -> None:
+    before = set(threading.enumerate())
+    server = serve()
+    with Peer(server.port), closing(open_socket(server)):
+        until(lambda: len(request_threads()) == 2 and server.clients)
+        expected = ["accept", "hub", "readPump-1", "request", "writePump-1"]
+
+        def names() -> list[str]:
+            return sorted(thread.name for thread in set(threading.enumerate()) - before)
+
+        until(lambda: names() == expected, f"the names {expected}")
+
+
+def test_the_limit_on_a_request_is_one_that_slow_people_can_keep_and_idle_ones_cannot_abuse() -> None:
+    assert threadchat.server._RequestHandler.timeout == threadchat.server.REQUEST_WAIT
+    assert 5 <= threadchat.server.REQUEST_WAIT <= 60
