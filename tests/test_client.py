@@ -44,6 +44,8 @@ def test_race_2_a_client_that_unregisters_while_it_is_evicted_is_closed_once(ser
     leaving: list[threading.Thread] = []
 
     class Evicted(Client):
+        stuck = True
+
         def end(self, why: Ending) -> None:
             assert why is Ending.EVICTED
             leaving.append(threading.Thread(target=self.unregister))
@@ -52,8 +54,6 @@ def test_race_2_a_client_that_unregisters_while_it_is_evicted_is_closed_once(ser
             super().end(why)
 
     evicted = Evicted(hub, IdleConnection(), Options(send_buffer=1), 1)
-    evicted.connection.blocked = True
-    evicted.connection._socket = type("Socket", (), {"shutdown": lambda self, how: None})()
     hub.register.send(evicted)
     hub.broadcast.send("1")
     hub.broadcast.send("2")

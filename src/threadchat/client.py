@@ -74,7 +74,7 @@ class Client:
                 until_ping = next_ping - time.monotonic()
                 if until_ping <= 0:
                     self.connection.send_ping()
-                    next_ping += self._ping_every
+                    next_ping = time.monotonic() + self._ping_every
                     continue
                 try:
                     messages = self.send.receive_pending(timeout=until_ping)

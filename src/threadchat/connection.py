@@ -14,15 +14,18 @@ code that does it instead; each has a test in tests/test_defects.py that shows t
 The socket does not block: a thread that can't go on waits in poll() until it can or its deadline has passed, as Go's
 network poller has it. How a connection ends is decided once, by the first call of `end`:
 
-    | who notices                       | code sent        | what the writer does if it is blocked in a frame        |
-    | the peer's close frame            | the peer's own   | one last try to finish it and to add the close frame   |
-    | end of file, or a reset           | none             | the same                                               |
-    | an error in what the peer sent    | 1002, 1003,      | the same                                               |
-    |                                   | 1007, 1009       |                                                        |
-    | no pong within the pong wait      | 1008             | the same                                               |
-    | the hub evicts                    | 1008             | the same                                               |
-    | the hub stops                     | 1001             | the same                                               |
-    | a write fails, or takes too long  | none             |                                                        |
+    | who notices                        | close code sent        |
+    | ---------------------------------- | ---------------------- |
+    | the peer sends a close frame       | the peer's own         |
+    | the peer's side is closed or reset | none                   |
+    | the peer breaks the protocol       | 1002, 1003, 1007, 1009 |
+    | no pong came within the pong wait  | 1008                   |
+    | the hub evicts                     | 1008                   |
+    | the hub stops                      | 1001                   |
+    | a write fails, or takes too long   | none                   |
+
+From then on no write waits for the peer: a frame that is being written, and the close frame, go into the kernel's
+buffer as far as they fit, and the peer has CLOSE_WAIT to read them and to close its side.
 """
 
 from __future__ import annotations
@@ -49,11 +52,6 @@ RECEIVE_BYTES = 4096
 # peer is found soon and costs little; when it ends, the rest of a frame and the close frame behind it find room.
 SEND_BUFFER = 65_536
 LAST_SEND_BUFFER = 1_048_576
-
-# A peer's or our own shutdown wakes a thread in poll(). Where the system has no such event (only Linux has), a blocked
-# writer is freed by a shutdown of both directions, and its peer is not told why.
-SHUT_EVENT = getattr(select, "POLLRDHUP", 0)
-SHUT_HOW = socket.SHUT_RD if SHUT_EVENT else socket.SHUT_RDWR
 
 
 class HandshakeFailed(Exception):
@@ -99,12 +97,12 @@ class Connection:
             environ = {key: value for key, value in environ.items() if key != "HTTP_SEC_WEBSOCKET_EXTENSIONS"}
         try:
             server = simple_websocket.Server(environ, thread_class=_NoThread)
-        except (RemoteProtocolError, UnicodeError) as error:  # UnicodeError: the Host is no ASCII
+        except (RemoteProtocolError, ValueError) as error:  # ValueError: a header that wsproto could not read
             raise HandshakeFailed(str(error)) from error
         except OSError as error:
             raise ConnectionClosed from error
         self._protocol = server.ws
-        self._socket = server.sock
+        self._socket: socket.socket = server.sock
         self._socket.setblocking(False)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
         with suppress(OSError):  # not TCP
@@ -112,9 +110,12 @@ class Connection:
         self._readable = select.poll()
         self._readable.register(self._socket, select.POLLIN)
         self._writable = select.poll()
-        self._writable.register(self._socket, select.POLLOUT | SHUT_EVENT)
+        self._writable.register(self._socket, select.POLLOUT)
         self._pong_deadline = time.monotonic() + self._options.pong_wait
-        self._protocol.receive_data(_read_ahead(environ))
+        try:
+            self._protocol.receive_data(_read_ahead(environ))
+        except OSError as error:
+            raise ConnectionClosed from error
 
     def __iter__(self) -> Iterator[str]:
         """The peer's text messages, whole, until the connection ends."""
@@ -128,7 +129,8 @@ class Connection:
                         if size > self._options.message_size:
                             self.end(1009, f"a message has at most {self._options.message_size} bytes")
                             return
-                        message.append(event.data)
+                        if event.data:  # a peer may send empty fragments without end
+                            message.append(event.data)
                         if event.message_finished:
                             yield "".join(message)
                             message, size = [], 0
@@ -169,7 +171,19 @@ class Connection:
                 self._ending = CloseConnection(code, reason)
             if self.blocked:
                 with suppress(OSError):
-                    self._socket.shutdown(SHUT_HOW)
+                    self._make_room()
+
+    def _make_room(self) -> None:
+        """Wake the writer that waits for room. Where more room doesn't (Linux does), only a shutdown is left.
+
+        A shutdown of the reading side alone would wake it too, but what the peer sends from then on would be answered
+        by a reset, which takes the close frame with it.
+        """
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, LAST_SEND_BUFFER)
+        writable = select.poll()
+        writable.register(self._socket, select.POLLOUT)
+        if not writable.poll(0):
+            self._socket.shutdown(socket.SHUT_RDWR)
 
     def abort(self) -> None:
         """End the connection in both directions, now: whoever reads or writes is freed."""
@@ -192,7 +206,7 @@ class Connection:
     def _receive(self) -> None:
         """Wait for bytes from the peer and pass them to the protocol."""
         try:
-            if _wait(self._readable, self._pong_deadline):
+            if _wait(self._readable, self._pong_deadline) or self._readable.poll(0):  # the pong may be there already
                 data = self._socket.recv(RECEIVE_BYTES)
                 if data:
                     self._protocol.receive_data(data)
@@ -243,12 +257,11 @@ class Connection:
                 return False
             self.blocked = True
         self.on_blocked()
-        events = _wait(self._writable, deadline)
-        self.blocked = False
-        if not events:
+        in_time = _wait(self._writable, deadline)
+        with self._state:
+            self.blocked = False
+        if not in_time:
             raise TimeoutError("writing took longer than the write wait")
-        if not events & select.POLLOUT:
-            self.end(CloseReason.ABNORMAL_CLOSURE, "the peer has gone")  # unless it was `end` that woke us
         return True
 
 
@@ -264,14 +277,10 @@ class _NoThread:
         pass
 
 
-def _wait(poller: select.poll, deadline: float) -> int:
-    """Wait for the events of the one socket of `poller`; 0 when the deadline (of time.monotonic) has passed."""
+def _wait(poller: select.poll, deadline: float) -> bool:
+    """Wait for the event that `poller` is registered for; False when the deadline (of time.monotonic) has passed."""
     remaining = deadline - time.monotonic()
-    if remaining <= 0:
-        return 0
-    for _, events in poller.poll(remaining * 1000):
-        return events
-    return 0
+    return remaining > 0 and bool(poller.poll(remaining * 1000))
 
 
 def _read_ahead(environ: dict[str, Any]) -> bytes:
