@@ -8,7 +8,7 @@ import threading
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from math import inf
 from typing import Any
@@ -259,9 +259,14 @@ class Machine(RuleBasedStateMachine):
         assert [len(channel._receivers) for channel in self.channels] == [len(line.receivers) for line in self.lines]
 
     def teardown(self) -> None:
-        for place, line in enumerate(self.lines):
-            if not line.closed:
-                self.close_channel(place)
+        try:
+            for place, line in enumerate(self.lines):
+                if not line.closed:
+                    self.close_channel(place)
+        finally:  # after a failure too no thread stays behind
+            for channel in self.channels:
+                with suppress(Closed):
+                    channel.close()
         self.the_channels_and_the_threads_are_where_the_model_says()
         assert not self.parked
         for channel, line in zip(self.channels, self.lines, strict=True):

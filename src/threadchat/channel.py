@@ -1,14 +1,16 @@
 """Go's channels in Python threads: `Channel`, and `select` over several of them.
 
-A channel is a `queue.Queue` and two lines of parked threads. The queue gives the buffer and the mutex that guards all
-three; the lines hold the receivers that found nothing and the senders that found no room. This is how Go's own runtime
-does it (runtime/chan.go): a send that finds a parked receiver hands it the item and wakes it, so an item is never
-anywhere but in the buffer, in a parked sender or in the hands of exactly one receiver.
+A channel is made of the two public parts of a `queue.Queue`, its buffer and its mutex, and of two lines of parked
+threads: receivers that found nothing, senders that found no room. This is how Go's own runtime does it
+(runtime/chan.go): a send that finds a parked receiver hands it the item and wakes it, so an item is never anywhere but
+in the buffer, in a parked sender or in the hands of exactly one receiver. The queue's own `put` and `get` stay unused:
+they know neither a close nor a rendezvous (and `Queue.shutdown` only exists from Python 3.13 on).
 
 What it means is what the Go specification says ("Channel types", "Send statements", "Select statements", "Close") and
 the Go memory model orders; where Go panics, or has a second result `ok`, Python raises `Closed`.
 
-Any thread may call anything here. Nothing here knows what a channel is used for.
+Any thread may call anything here, but no signal handler and no finalizer, since the mutex may be held by the very thread
+that they interrupt. Nothing here knows what a channel is used for.
 
 The races, each forced by a test of the same number in tests/test_channel.py:
 1. Two senders on two channels meet the same selecting receiver: both want to hand it their item.
@@ -24,6 +26,7 @@ import random
 import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -111,7 +114,7 @@ class Channel(Generic[T]):
         return item
 
     def receive_pending(self, timeout: float | None = None) -> list[T]:
-        """All that is pending, at least one item: a receive, then Go's loop over `len(ch)`. Raises as `receive`."""
+        """A receive, and then all that can be received without waiting: one item or more. Raises as `receive`."""
         items = [self.receive(timeout)]
         with self._mutex:
             while self._buffer or self._senders:
@@ -185,17 +188,17 @@ def select(*channels: Channel[Any], timeout: float | None = None) -> tuple[Chann
     """Go's `select` with a receive in each case: waits for the first of `channels` that has an item.
 
     Returns the channel and its item. Where several are ready, chance decides, as in Go, so none can starve another. A
-    closed channel is always ready: if it is chosen, Closed is raised and bears it. Raises TimeoutError when `timeout`
-    seconds have passed, and ValueError when there is nothing to wait for.
+    closed and empty channel is always ready: if it is chosen, Closed is raised and bears it. Raises TimeoutError when
+    `timeout` seconds have passed, and ValueError when there is nothing to wait for.
     """
     if not channels:
         raise ValueError("select needs a channel")
     # All mutexes are held while it looks and joins the lines, so that no item slips in between; everybody takes them
     # in one order, so that two selects cannot wait for each other.
     ordered = sorted(set(channels), key=id)
-    for channel in ordered:
-        channel._mutex.acquire()
-    try:
+    with ExitStack() as mutexes:
+        for channel in ordered:
+            mutexes.enter_context(channel._mutex)
         ready = [channel for channel in ordered if channel._ready()]
         if ready:
             chosen = random.choice(ready)
@@ -203,9 +206,6 @@ def select(*channels: Channel[Any], timeout: float | None = None) -> tuple[Chann
         receiver = _Receiver()
         for channel in ordered:
             channel._receivers.append(receiver)
-    finally:
-        for channel in ordered:
-            channel._mutex.release()
     return receiver.park(ordered, timeout)
 
 
@@ -260,7 +260,7 @@ class _Receiver:
 
     def park(self, channels: Sequence[Channel[Any]], timeout: float | None) -> tuple[Channel[Any], Any]:
         """Sleep until handed something, or for `timeout` seconds. `channels` are those in whose lines it stands."""
-        handed = self._parked.acquire(timeout=-1 if timeout is None else max(0, timeout))
+        handed = self._parked.acquire(timeout=-1 if timeout is None else min(max(0, timeout), threading.TIMEOUT_MAX))
         if not handed and not self._claim.acquire(blocking=False):
             self._parked.acquire()  # race 2: a sender has claimed it and is about to release it
             handed = True
