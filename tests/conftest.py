@@ -65,9 +65,12 @@ def serve() -> Iterator[Callable[..., Running]]:
         running.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Chromium, headless: the system's, or the one that playwright brought."""
+    """Chromium, headless: the system's, or the one that playwright brought.
+
+    For one module at a time: while playwright runs, no other asyncio loop can run in this thread.
+    """
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     with sync_playwright() as playwright:
         running = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_ARGUMENTS)

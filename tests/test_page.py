@@ -339,9 +339,7 @@ def test_the_limit_is_asked_again_at_each_connection(serve: Serve, visit: Visit)
     expect(field_of(page)).to_have_attribute("aria-invalid", "true")
 
 
-@pytest.mark.parametrize(
-    "answer", ["", "<p>no</p>", "null", '{"message_size": "many"}', '{"message_size": 0}']
-)
+@pytest.mark.parametrize("answer", ["", "<p>no</p>", "null", '{"message_size": "many"}', '{"message_size": 0}'])
 def test_the_limit_stays_512_when_the_server_does_not_tell(serve: Serve, visit: Visit, answer: str) -> None:
     page = visit("about:blank", wait=False)
     page.route("**/limits", lambda route: route.fulfill(body=answer) if answer else route.abort())
@@ -606,9 +604,7 @@ def test_dark_differs_from_light_and_both_are_readable(serve: Serve, visit: Visi
         write(page, "hello")
         expect(messages_of(page)).to_have_count(1)
         field_of(page).fill("x" * 500)
-        readable = {
-            name: contrast(page, name) for name in ("h1", "#status", ".message", "#msg", "#send", "#counter")
-        }
+        readable = {name: contrast(page, name) for name in ("h1", "#status", ".message", "#msg", "#send", "#counter")}
         field_of(page).fill("x" * 600)
         expect(field_of(page)).to_have_attribute("aria-invalid", "true")
         readable["#counter, too long"] = contrast(page, "#counter")

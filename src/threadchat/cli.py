@@ -6,8 +6,8 @@ import argparse
 import logging
 import signal
 import sys
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from typing import NoReturn
 
 from threadchat import __version__
@@ -58,12 +58,7 @@ def serve(options: Options, host: str, port: int) -> int:
 
     Raises OSError, with a sentence, if it cannot listen there.
     """
-    # Blocked in every thread from the first, they wait for sigwait: a Python handler may come a moment too early, or be
-    # due in a main thread that sleeps on.
-    for number in STOP_SIGNALS:
-        signal.signal(number, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
-    with closing(create_app(options)) as app:
+    with _blocked_signals(), closing(create_app(options)) as app:
         try:
             server = Server(app, host, port)
         except (OSError, UnicodeError) as error:  # UnicodeError: no name at all, such as ".example"
@@ -77,6 +72,22 @@ def serve(options: Options, host: str, port: int) -> int:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
             server.stop()
     return 0
+
+
+@contextmanager
+def _blocked_signals() -> Iterator[None]:
+    """Let the signals that stop the server wait for sigwait, in all threads started meanwhile too.
+
+    A handler in Python might come the moment before the main thread falls asleep, and not wake it.
+    """
+    handlers = {number: signal.signal(number, signal.SIG_DFL) for number in STOP_SIGNALS}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 def _address(host: str, port: int) -> str:
