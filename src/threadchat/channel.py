@@ -9,8 +9,8 @@ they know neither a close nor a rendezvous (and `Queue.shutdown` only exists fro
 What it means is what the Go specification says ("Channel types", "Send statements", "Select statements", "Close") and
 the Go memory model orders; where Go panics, or has a second result `ok`, Python raises `Closed`.
 
-Any thread may call anything here, but no signal handler and no finalizer, since the mutex may be held by the very thread
-that they interrupt. Nothing here knows what a channel is used for.
+Any thread may call anything here, but no signal handler and no finalizer: the very thread that they interrupt may hold
+the mutex. Nothing here knows what a channel is used for.
 
 The races, each forced by a test of the same number in tests/test_channel.py:
 1. Two senders on two channels meet the same selecting receiver: both want to hand it their item.
