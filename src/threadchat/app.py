@@ -98,7 +98,7 @@ class App:
         return response(environ, start_response)
 
     def close(self) -> None:
-        """Part with all clients (close code 1001), answer new ones with 503, and return when all have gone (seconds)."""
+        """Part with all clients (close code 1001), answer new ones with 503; return when all have gone (seconds)."""
         self.hub.stop()
         self._hub_thread.join()
         with self._clients_changed:
