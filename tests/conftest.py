@@ -6,16 +6,13 @@ import gc
 import os
 import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
-from helpers import until
+from helpers import Running, Serve, until
 from playwright.sync_api import Browser, sync_playwright
-
-from threadchat.app import App, create_app
-from threadchat.options import Options
-from threadchat.server import Server
 
 CHROMIUM_ARGUMENTS = [
     "--no-sandbox",
@@ -28,41 +25,31 @@ CHROMIUM_ARGUMENTS = [
 ]
 
 
-class Running:
-    """A threadchat server in this process, on 127.0.0.1."""
-
-    def __init__(self, port: int, options: Options) -> None:
-        self.app: App = create_app(options)
-        self.server = Server(self.app, "127.0.0.1", port)
-        self.server.start()
-        self.port = self.server.port
-        self.url = f"http://127.0.0.1:{self.port}/"
-        self.ws_url = f"ws://127.0.0.1:{self.port}/ws"
-        self._running = True
-
-    @property
-    def clients(self) -> set[Any]:
-        """The hub's clients, as seen from outside at this instant."""
-        return set(self.app.hub.clients)
-
-    def stop(self) -> None:
-        if self._running:
-            self._running = False
-            self.server.stop()
+def pytest_collection_finish() -> None:
+    """Take what the imports made out of the sight of `gc.collect`, which runs after each test and looks at all else."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture
-def serve() -> Iterator[Callable[..., Running]]:
+def serve() -> Iterator[Serve]:
     """Starts a server: `serve(port=0, **options)`. All are stopped at the test's end."""
-    started: list[Running] = []
+    with ExitStack() as stack:
 
-    def start(port: int = 0, **options: Any) -> Running:
-        started.append(Running(port, Options(**options)))
-        return started[-1]
+        def start(port: int = 0, **options: Any) -> Running:
+            return stack.enter_context(Running(port, **options))
 
-    yield start
-    for running in started:
-        running.stop()
+        yield start
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Running]:
+    """One server for all tests of a module that neither stop it, nor need options, nor count its clients.
+
+    Each test leaves it without a client, or `nothing_left_behind` says so.
+    """
+    with Running() as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
@@ -100,10 +87,8 @@ def _children() -> set[str]:
 
 
 @pytest.fixture(autouse=True)
-def nothing_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
-    """No test leaves a thread, a socket or a process behind."""
-    if "browser" in request.fixturenames:
-        request.getfixturevalue("browser")  # it outlives the test, so it has to be there before
+def nothing_left_behind() -> Iterator[None]:
+    """No test leaves a thread, a socket or a process behind. What its module shares was set up before."""
     threads, sockets, children = _threads(), _sockets(), _children()
     yield
     gc.collect()

@@ -1,17 +1,38 @@
-"""What the tests share: waiting for a condition, a peer that speaks raw bytes, and a socket that takes nothing."""
+"""What the tests share: waiting, threads, peers that speak raw bytes, a server in this process and one of its own."""
 
 from __future__ import annotations
 
 import base64
 import os
+import re
+import signal
 import socket
 import struct
+import subprocess
+import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import pytest
+from websockets.exceptions import ConnectionClosed as PeerConnectionClosed
+from websockets.frames import Close
+from websockets.sync.client import ClientConnection
+
+from threadchat.app import App, create_app
+from threadchat.connection import ConnectionClosed
+from threadchat.options import Options
+from threadchat.server import Server
+
+T = TypeVar("T")
 
 LIMIT = 20.0  # seconds; bounds a failure, nothing waits for it to pass
+FAR = 3600.0  # seconds; a deadline that no test reaches
 
 TEXT, BINARY, CLOSE, PING, PONG, CONTINUATION = 1, 2, 8, 9, 10, 0
 
@@ -25,9 +46,83 @@ def until(condition: Callable[[], object], what: str = "the condition", limit: f
         pause.wait(0.001)
 
 
+# Threads
+
+
+def go(function: Callable[..., T], /, *arguments: Any, **named: Any) -> Future[T]:
+    """Go's `go` statement: call it in a thread of its own. The future has what it returned or raised."""
+    future: Future[T] = Future()
+
+    def body() -> None:
+        try:
+            value = function(*arguments, **named)
+        except BaseException as raised:
+            future.set_exception(raised)
+        else:
+            future.set_result(value)
+
+    threading.Thread(target=body, daemon=True).start()
+    return future
+
+
+def run(function: Callable[[], object], *, harmless: tuple[type[Exception], ...] = ()) -> threading.Thread:
+    """A thread that runs the function; a connection that was closed is no failure, nor what else is harmless."""
+
+    def body() -> None:
+        with suppress(ConnectionClosed, *harmless):
+            function()
+
+    thread = threading.Thread(target=body)
+    thread.start()
+    return thread
+
+
+def join(*threads: threading.Thread) -> None:
+    for thread in threads:
+        thread.join(LIMIT)
+        assert not thread.is_alive(), "the thread was not freed"
+
+
+@contextmanager
+def switching_often() -> Iterator[None]:
+    """Threads take turns as often as they can."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)
+
+
+class Observed:
+    """A lock that tells when a thread has to wait for it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.waited_for = threading.Event()
+
+    def __enter__(self) -> None:
+        if not self._lock.acquire(blocking=False):
+            self.waited_for.set()
+            self._lock.acquire()
+
+    def __exit__(self, *exc: object) -> None:
+        self._lock.release()
+
+
 def pump_names() -> list[str]:
     """The names of the pumps alive in this process, sorted."""
     return sorted(thread.name for thread in threading.enumerate() if "Pump-" in thread.name)
+
+
+# Peers
+
+HANDSHAKE = {  # RFC 6455, section 1.3
+    "Upgrade": "websocket",
+    "Connection": "Upgrade",
+    "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+    "Sec-WebSocket-Version": "13",
+}
 
 
 @dataclass
@@ -62,7 +157,15 @@ def frame(opcode: int, payload: bytes | str = b"", *, fin: bool = True, masked: 
 class Peer:
     """A WebSocket client made of a socket and nothing else: it reads only when told, and can send any bytes."""
 
-    def __init__(self, port: int, *, behind: bytes = b"", headers: str = "", receive_buffer: int | None = None) -> None:
+    def __init__(
+        self,
+        port: int,
+        path: str = "/ws",
+        *,
+        behind: bytes = b"",
+        headers: str = "",
+        receive_buffer: int | None = None,
+    ) -> None:
         self.socket = socket.socket()
         self.socket.settimeout(LIMIT)
         if receive_buffer is not None:
@@ -71,16 +174,20 @@ class Peer:
         self._buffer = b""
         key = base64.b64encode(os.urandom(16)).decode()
         self.socket.sendall(
-            f"GET /ws HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n{headers}\r\n".encode()
             + behind
         )
         try:
-            while b"\r\n\r\n" not in self._buffer:
-                self._more(at_boundary=not self._buffer)
+            self.read_answer()
         except BaseException:
             self.close()
             raise
+
+    def read_answer(self) -> None:
+        """The head of the answer to the handshake. Raises EOFError where there is none."""
+        while b"\r\n\r\n" not in self._buffer:
+            self._more(at_boundary=not self._buffer)
         self.answer, _, self._buffer = self._buffer.partition(b"\r\n\r\n")
 
     def send(self, opcode: int, payload: bytes | str = b"", *, fin: bool = True) -> None:
@@ -142,3 +249,168 @@ class Peer:
             assert at_boundary, f"the connection ended inside a frame, after {self._buffer!r}"
             raise EOFError
         self._buffer += data
+
+
+class OtherEnd(Peer):
+    """The peer of a WebSocket that was made without a server."""
+
+    def __init__(self, end: socket.socket) -> None:
+        self.socket = end
+        self.socket.settimeout(LIMIT)
+        self._buffer = b""
+
+
+def close_frame(client: ClientConnection) -> Close:
+    """The close frame that a client of another library gets, and nothing before it."""
+    with pytest.raises(PeerConnectionClosed) as closed:
+        client.recv(LIMIT)
+    assert closed.value.rcvd is not None, "the connection ended without a close frame"
+    return closed.value.rcvd
+
+
+# The server's end, without a server
+
+
+def handshake_environ(end: object, reader: object) -> dict[str, Any]:
+    """The environ of a handshake, as werkzeug hands it over with the socket and what was read ahead from it."""
+    headers = {f"HTTP_{name.upper().replace('-', '_')}": value for name, value in HANDSHAKE.items()}
+    return {**headers, "HTTP_HOST": "127.0.0.1", "werkzeug.socket": end, "wsgi.input": reader}
+
+
+class Tap:
+    """A socket with another `send`; the rest is the real one's. It notes the calls of these three methods."""
+
+    def __init__(self, real: socket.socket) -> None:
+        self.real = real
+        self.calls: list[str] = []
+        self.on_send: Callable[[Any], int] = real.send
+
+    def send(self, data: Any) -> int:
+        self.calls.append("send")
+        return self.on_send(data)
+
+    def shutdown(self, how: int) -> None:
+        self.calls.append("shutdown")
+        self.real.shutdown(how)
+
+    def close(self) -> None:
+        self.calls.append("close")
+        self.real.close()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.real, name)
+
+
+class CountingPoller:
+    """Stands where a `select.poll` object is, and counts the calls."""
+
+    def __init__(self, real: Any) -> None:
+        self._real = real
+        self.polls = 0
+
+    def poll(self, timeout: float) -> list[tuple[int, int]]:
+        self.polls += 1
+        ready: list[tuple[int, int]] = self._real.poll(timeout)
+        return ready
+
+
+# Servers
+
+
+class Running:
+    """A threadchat server in this process, on 127.0.0.1."""
+
+    def __init__(self, port: int = 0, **options: Any) -> None:
+        self.app: App = create_app(Options(**options))
+        self.server = Server(self.app, "127.0.0.1", port)
+        self.server.start()
+        self.port = self.server.port
+        self.url = f"http://127.0.0.1:{self.port}/"
+        self.ws_url = f"ws://127.0.0.1:{self.port}/ws"
+        self._running = True
+
+    @property
+    def clients(self) -> set[Any]:
+        """The hub's clients, as seen from outside at this instant."""
+        return set(self.app.hub.clients)
+
+    @property
+    def deserted(self) -> bool:
+        """Neither the hub has a client, nor is a pump alive."""
+        return not self.clients and not pump_names()
+
+    def stop(self) -> None:
+        if self._running:
+            self._running = False
+            self.server.stop()
+
+    def stop_in_thread(self) -> threading.Thread:
+        """For a stop that waits for what the test does meanwhile."""
+        return run(self.stop)
+
+    def __enter__(self) -> Running:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.stop()
+
+
+class Serve(Protocol):
+    """The fixture `serve`."""
+
+    def __call__(self, port: int = 0, **options: Any) -> Running: ...
+
+
+def all_gone(server: Running) -> None:
+    until(lambda: server.deserted, "the end of the clients' pumps")
+
+
+class Process:
+    """A process whose standard output and error go to files, where they can be read while it runs."""
+
+    def __init__(
+        self, folder: Path, command: list[str], *, cwd: Path | None = None, env: Mapping[str, str] | None = None
+    ) -> None:
+        self._out, self._err = folder / "out", folder / "err"
+        with self._out.open("wb") as out, self._err.open("wb") as err:
+            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, cwd=cwd, env=env)
+        self.pid = self.process.pid
+
+    @property
+    def out(self) -> str:
+        return self._out.read_text()
+
+    @property
+    def err(self) -> str:
+        return self._err.read_text()
+
+    @property
+    def port(self) -> int:
+        """Of the first address that it has printed; waits until it has."""
+        pattern = re.compile(r"https?://\S+:(\d+)")
+        until(lambda: pattern.search(self.out + self.err) or self.ended, "the line with the address")
+        found = pattern.search(self.out + self.err)
+        assert found, f"it ended with {self.process.returncode}: {self.out}{self.err}"
+        return int(found[1])
+
+    @property
+    def ended(self) -> bool:
+        return self.process.poll() is not None
+
+    def wait_for(self, pattern: str) -> str:
+        """The first line of standard error that has the pattern."""
+        until(lambda: re.search(pattern, self.err), f"a line with {pattern!r}")
+        return next(line for line in self.err.splitlines() if re.search(pattern, line))
+
+    def end(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Send the signal and return the exit status."""
+        self.process.send_signal(number)
+        return self.process.wait(LIMIT)
+
+    def __enter__(self) -> Process:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        if not self.ended:
+            self.process.kill()
+        self.process.wait(LIMIT)

@@ -5,27 +5,15 @@ from __future__ import annotations
 import http.client
 import json
 import re
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from html.parser import HTMLParser
 from http.client import HTTPMessage
 
 import pytest
-from conftest import Running
-from helpers import LIMIT, pump_names, until
+from helpers import HANDSHAKE, LIMIT, Running, Serve, all_gone
 from websockets.sync.client import connect
 
 from threadchat.app import SECURITY_HEADERS
-from threadchat.options import Options
-
-Serve = Callable[..., Running]
-
-HANDSHAKE = {
-    "Upgrade": "websocket",
-    "Connection": "Upgrade",
-    "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
-    "Sec-WebSocket-Version": "13",
-}
 
 
 @dataclass
@@ -51,18 +39,6 @@ def handshake(server: Running, **changes: str | None) -> Answer:
     changed = {name.replace("_", "-"): value for name, value in changes.items()}
     headers = {name: value for name, value in {**HANDSHAKE, **changed}.items() if value is not None}
     return ask(server, "GET", "/ws", headers)
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Running]:
-    """One server for all tests that neither stop it nor need options."""
-    running = Running(0, Options())
-    yield running
-    running.stop()
-
-
-def nobody_is_left(server: Running) -> bool:
-    return not server.clients and not pump_names()
 
 
 def test_get_gives_the_page(server: Running) -> None:
@@ -269,7 +245,7 @@ def test_the_handshake_of_the_rfc_is_answered_as_the_rfc_has_it(server: Running)
     answer = handshake(server)
     assert answer.status == 101
     assert answer.headers["Sec-WebSocket-Accept"] == "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
-    until(lambda: nobody_is_left(server), "the client's end")
+    all_gone(server)
 
 
 @pytest.mark.parametrize("upgrade", [None, "", "h2c"])
@@ -405,7 +381,7 @@ def test_a_refused_handshake_leaves_no_client_and_no_thread(
     server: Running, status: int, changes: dict[str, str | None]
 ) -> None:
     assert handshake(server, **changes).status == status
-    until(lambda: nobody_is_left(server), "the end of the refused client")
+    all_gone(server)
     with connect(server.ws_url, compression=None) as ws:  # and the chat goes on
         ws.send("still here")
         assert ws.recv(LIMIT) == "still here"
@@ -418,7 +394,7 @@ def test_no_client_comes_in_once_the_app_is_closed(serve: Serve) -> None:
     assert answer.status == 503
     assert b"stopping" in answer.body
     assert answer.headers["Content-Security-Policy"] == SECURITY_HEADERS["Content-Security-Policy"]
-    assert nobody_is_left(server)
+    assert server.deserted
     assert ask(server, "GET", "/").status == 200
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import sys
 import threading
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -11,30 +10,12 @@ from concurrent.futures import Future
 from typing import Any, TypeVar
 
 import pytest
-from helpers import LIMIT, until
+from helpers import FAR, LIMIT, go, switching_often, until
 
 from threadchat import channel as module
 from threadchat.channel import Channel, ChannelStatistics, Closed, WouldBlock, select
 
 T = TypeVar("T")
-
-FAR = 3600.0  # seconds; a deadline that no test reaches
-
-
-def go(function: Callable[..., T], /, *arguments: Any, **named: Any) -> Future[T]:
-    """Go's `go` statement: call it in a thread of its own. The future has what it returned or raised."""
-    future: Future[T] = Future()
-
-    def run() -> None:
-        try:
-            value = function(*arguments, **named)
-        except BaseException as raised:
-            future.set_exception(raised)
-        else:
-            future.set_result(value)
-
-    threading.Thread(target=run, daemon=True).start()
-    return future
 
 
 def result(future: Future[T]) -> T:
@@ -43,6 +24,13 @@ def result(future: Future[T]) -> T:
 
 def error(future: Future[Any]) -> BaseException | None:
     return future.exception(LIMIT)
+
+
+def assert_closed(future: Future[Any], channel: Channel[Any]) -> None:
+    """That it raised because this channel is closed."""
+    raised = error(future)
+    assert isinstance(raised, Closed)
+    assert raised.channel is channel
 
 
 def senders(channel: Channel[Any], count: int) -> None:
@@ -77,11 +65,8 @@ def nobody_in_line(*channels: Channel[Any]) -> bool:
 
 @pytest.fixture
 def eager_switches() -> Iterator[None]:
-    """Threads take turns as often as they can."""
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    yield
-    sys.setswitchinterval(before)
+    with switching_often():
+        yield
 
 
 @pytest.fixture
@@ -371,9 +356,7 @@ def test_receive_pending_waits_for_one_item_and_not_for_more(capacity: int) -> N
 def test_receive_pending_from_a_closed_channel_takes_what_is_left_and_then_raises() -> None:
     channel = closed(3, 1, 2)
     assert channel.receive_pending() == [1, 2]
-    raised = error(go(channel.receive_pending))
-    assert isinstance(raised, Closed)
-    assert raised.channel is channel
+    assert_closed(go(channel.receive_pending), channel)
 
 
 # close
@@ -383,9 +366,7 @@ def test_a_closed_channel_can_be_drained_and_then_raises_for_ever() -> None:
     channel = closed(3, 1, 2)
     assert [channel.receive(), channel.receive()] == [1, 2]
     for _ in range(3):
-        raised = error(go(channel.receive))
-        assert isinstance(raised, Closed)
-        assert raised.channel is channel
+        assert_closed(go(channel.receive), channel)
 
 
 def test_closing_a_channel_twice_raises() -> None:
@@ -400,9 +381,7 @@ def test_closing_a_channel_twice_raises() -> None:
 def test_a_send_to_a_closed_channel_raises(capacity: int) -> None:
     channel: Channel[str] = closed(capacity)
     for future in (go(channel.send, "item"), go(channel.send_nowait, "item")):
-        raised = error(future)
-        assert isinstance(raised, Closed)
-        assert raised.channel is channel
+        assert_closed(future, channel)
     assert channel.statistics() == ChannelStatistics(0, capacity, 0, 0, True)
 
 
@@ -413,9 +392,7 @@ def test_parked_senders_raise_when_the_channel_is_closed_and_nobody_receives_the
     senders(channel, 3)
     channel.close()
     for future in sending:
-        raised = error(future)
-        assert isinstance(raised, Closed)
-        assert raised.channel is channel
+        assert_closed(future, channel)
     assert channel.statistics() == ChannelStatistics(capacity, capacity, 0, 0, True)
     assert result(go(drain, channel)) == list(range(capacity))
 
@@ -434,9 +411,7 @@ def test_parked_receivers_and_selects_raise_when_the_channel_is_closed() -> None
     channel.close()
     assert result(receiving.pop()) == []
     for future in receiving:
-        raised = error(future)
-        assert isinstance(raised, Closed)
-        assert raised.channel is channel
+        assert_closed(future, channel)
     assert nobody_in_line(channel, other)
 
 
@@ -553,9 +528,7 @@ def test_a_select_that_waits_raises_when_any_channel_is_closed_and_leaves_all_li
     for channel in channels:
         receivers(channel, 1)
     channels[place].close()
-    raised = error(selecting)
-    assert isinstance(raised, Closed)
-    assert raised.channel is channels[place]
+    assert_closed(selecting, channels[place])
     assert nobody_in_line(*channels)
 
 
@@ -656,9 +629,7 @@ def test_a_closed_channel_is_always_ready_and_the_error_bears_it() -> None:
     one, two = Channel[str](), closed(1, "left")
     assert select(one, two) == (two, "left")
     for timeout in (None, FAR, 0, -1):
-        raised = error(go(select, one, two, timeout=timeout))
-        assert isinstance(raised, Closed)
-        assert raised.channel is two
+        assert_closed(go(select, one, two, timeout=timeout), two)
     assert one.statistics().waiting_receivers == 0
     one.close()
     bears = set()
@@ -945,6 +916,38 @@ class PassingDeadline(Watched):
         return False
 
 
+def meet_a_leaver(channel: Channel[str], then: str, waiting: Future[str] | None) -> Future[None] | None:
+    """Another thread uses the channel while a receiver that has its outcome still stands in line, before `waiting`.
+
+    Returns the sender that is parked by it, if one is.
+    """
+    sending = None
+    assert channel.statistics().waiting_receivers == (1 if waiting else 0)
+    assert len(channel._receivers) == (2 if waiting else 1)
+    if then == "would block":
+        with pytest.raises(WouldBlock):
+            channel.send_nowait("item")
+    elif then == "parked":
+        sending = go(channel.send, "item")
+        senders(channel, 1)
+    elif then == "closed":
+        channel.close()
+    elif then != "nothing":
+        channel.send_nowait("item")
+        assert len(channel) == (1 if then == "buffered" else 0)
+    if waiting:
+        assert result(waiting) == "item"
+    return sending
+
+
+def check_that_the_item_is_there(channel: Channel[str], then: str, sending: Future[None] | None) -> None:
+    """Where the leaver left it."""
+    if then in ("buffered", "parked"):
+        assert channel.receive() == "item"
+    if sending:
+        result(sending)
+
+
 @pytest.mark.parametrize("how", ["receive", "receive_pending", "select"])
 @pytest.mark.parametrize("closes", [False, True])
 def test_race_2_a_receiver_that_is_handed_an_item_as_its_deadline_passes_has_it(
@@ -974,9 +977,7 @@ def test_race_2_a_receiver_that_is_handed_an_item_as_its_deadline_passes_has_it(
     receivers(channel, 1)
     if closes:
         channel.close()
-        raised = error(receiving)
-        assert isinstance(raised, Closed)
-        assert raised.channel is channel
+        assert_closed(receiving, channel)
     else:
         channel.send_nowait("item")
         assert result(receiving) == {"receive": "item", "receive_pending": ["item"], "select": (channel, "item")}[how]
@@ -1005,28 +1006,10 @@ def test_race_2_a_receiver_whose_deadline_has_passed_is_left_alone_while_it_stil
         watch(channel, pause)
         Parked.passes.set()
         pause.reached()
-        assert channel.statistics().waiting_receivers == (1 if waiting else 0)
-        assert len(channel._receivers) == (2 if waiting else 1)
-        sending = None
-        if then == "would block":
-            with pytest.raises(WouldBlock):
-                channel.send_nowait("item")
-        elif then == "parked":
-            sending = go(channel.send, "item")
-            senders(channel, 1)
-        elif then == "closed":
-            channel.close()
-        else:
-            channel.send_nowait("item")
-            assert len(channel) == (1 if then == "buffered" else 0)
-        if waiting:
-            assert result(waiting) == "item"
+        sending = meet_a_leaver(channel, then, waiting)
         assert not late.done()
     assert isinstance(error(late), TimeoutError)
-    if then in ("buffered", "parked"):
-        assert channel.receive() == "item"
-    if sending:
-        result(sending)
+    check_that_the_item_is_there(channel, then, sending)
     assert nobody_in_line(channel, other)
 
 
@@ -1131,7 +1114,7 @@ def test_race_4_a_select_that_was_woken_is_left_alone_while_it_still_stands_in_a
     selecting = go(select, one, two)
     receivers(one, 1)
     receivers(two, 1)
-    waiting = sending = None
+    waiting = None
     if then == "next in line":
         waiting = go(two.receive)
         receivers(two, 2)
@@ -1139,27 +1122,10 @@ def test_race_4_a_select_that_was_woken_is_left_alone_while_it_still_stands_in_a
         watch(two, pause)
         one.send_nowait("one")
         pause.reached()
-        assert two.statistics().waiting_receivers == (1 if waiting else 0)
-        assert len(two._receivers) == (2 if waiting else 1)
-        if then == "would block":
-            with pytest.raises(WouldBlock):
-                two.send_nowait("two")
-        elif then == "parked":
-            sending = go(two.send, "two")
-            senders(two, 1)
-        elif then == "closed":
-            two.close()
-        elif then != "nothing":
-            two.send_nowait("two")
-            assert len(two) == (1 if then == "buffered" else 0)
-        if waiting:
-            assert result(waiting) == "two"
+        sending = meet_a_leaver(two, then, waiting)
         assert not selecting.done()
     assert result(selecting) == (one, "one")
-    if then in ("buffered", "parked"):
-        assert two.receive() == "two"
-    if sending:
-        result(sending)
+    check_that_the_item_is_there(two, then, sending)
     assert nobody_in_line(one, two)
 
 

@@ -3,41 +3,23 @@
 from __future__ import annotations
 
 import itertools
-import sys
 import threading
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from math import inf
 from typing import Any
 
-from helpers import LIMIT, until
+from helpers import FAR, LIMIT, go, switching_often, until
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from threadchat.channel import Channel, ChannelStatistics, Closed, WouldBlock, select
 
-FAR = 3600.0  # seconds; a deadline that no test reaches
 SOON = 0.001  # seconds; a deadline that passes while nothing happens
-
-
-def go(function: Callable[..., Any], /, *arguments: Any, **named: Any) -> Future[Any]:
-    """Call it in a thread of its own. The future has what it returned or raised."""
-    future: Future[Any] = Future()
-
-    def run() -> None:
-        try:
-            value = function(*arguments, **named)
-        except BaseException as error:
-            future.set_exception(error)
-        else:
-            future.set_result(value)
-
-    threading.Thread(target=run, daemon=True).start()
-    return future
 
 
 # The model: what the threads and channels would be in Go
@@ -339,16 +321,6 @@ def programs(draw: st.DrawFn) -> Program:
     return Program(capacities, [steps * draw(st.integers(1, 8)) for steps in threads])
 
 
-@contextmanager
-def eager_switches() -> Iterator[None]:
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    try:
-        yield
-    finally:
-        sys.setswitchinterval(before)
-
-
 def run(thread: int, steps: Sequence[Step], channels: Sequence[Channel[Any]], clock: Iterator[int]) -> list[Event]:
     history = []
     for number, step in enumerate(steps):
@@ -477,7 +449,7 @@ def test_what_threads_see_of_each_other_is_what_go_allows(program: Program) -> N
         barrier.wait()
         return run(thread, steps, channels, clock)
 
-    with eager_switches():
+    with switching_often():
         running = [go(start, thread, steps) for thread, steps in enumerate(program.threads)]
         # Once nobody can go on by himself, the channels are closed; then all do.
         until(lambda: sum(not future.done() for future in running) <= parked(channels), "the threads to end or park")

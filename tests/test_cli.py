@@ -10,75 +10,19 @@ import socket
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from urllib.error import HTTPError
 
 import pytest
-from conftest import Running
-from helpers import LIMIT, TEXT, Peer, until
-from websockets.exceptions import ConnectionClosed
+from helpers import LIMIT, TEXT, Peer, Process, Serve, close_frame
 from websockets.sync.client import connect
 
 from threadchat import __version__, cli
 from threadchat.options import Options
 
 THREADCHAT = [sys.executable, "-W", "error", "-m", "threadchat"]
-
-Serve = Callable[..., Running]
-
-
-class Process:
-    """A process whose standard output and error go to files, where they can be read while it runs."""
-
-    def __init__(
-        self, folder: Path, command: list[str], *, cwd: Path | None = None, env: Mapping[str, str] | None = None
-    ) -> None:
-        self._out, self._err = folder / "out", folder / "err"
-        with self._out.open("wb") as out, self._err.open("wb") as err:
-            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, cwd=cwd, env=env)
-        self.pid = self.process.pid
-
-    @property
-    def out(self) -> str:
-        return self._out.read_text()
-
-    @property
-    def err(self) -> str:
-        return self._err.read_text()
-
-    @property
-    def port(self) -> int:
-        """Of the first address that it has printed; waits until it has."""
-        pattern = re.compile(r"https?://\S+:(\d+)")
-        until(lambda: pattern.search(self.out + self.err) or self.ended, "the line with the address")
-        found = pattern.search(self.out + self.err)
-        assert found, f"it ended with {self.process.returncode}: {self.out}{self.err}"
-        return int(found[1])
-
-    @property
-    def ended(self) -> bool:
-        return self.process.poll() is not None
-
-    def wait_for(self, pattern: str) -> str:
-        """The first line of standard error that has the pattern."""
-        until(lambda: re.search(pattern, self.err), f"a line with {pattern!r}")
-        return next(line for line in self.err.splitlines() if re.search(pattern, line))
-
-    def end(self, number: signal.Signals = signal.SIGTERM) -> int:
-        """Send the signal and return the exit status."""
-        self.process.send_signal(number)
-        return self.process.wait(LIMIT)
-
-    def __enter__(self) -> Process:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        if not self.ended:
-            self.process.kill()
-        self.process.wait(LIMIT)
-
 
 Start = Callable[..., Process]
 
@@ -324,11 +268,7 @@ def test_a_signal_takes_leave_of_all_clients_and_ends_it_with_status_0(start: St
         clients = [stack.enter_context(connect(address(process.port), compression=None)) for _ in range(3)]
         process.wait_for("client 3 joined")
         process.process.send_signal(number)
-        for client in clients:
-            with pytest.raises(ConnectionClosed) as closed:
-                client.recv(LIMIT)
-            assert closed.value.rcvd is not None
-            assert closed.value.rcvd.code == 1001
+        assert [close_frame(client).code for client in clients] == [1001] * len(clients)
         assert process.process.wait(LIMIT) == 0
     assert len(log_lines(process, "left: 1001 the server is stopping")) == 3
     assert "Traceback" not in process.err

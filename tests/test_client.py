@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Callable
 from typing import Any
 
 import pytest
-from helpers import CLOSE, LIMIT, TEXT, Peer, pump_names, until
+from helpers import CLOSE, LIMIT, TEXT, Peer, Serve, pump_names, until
 
 from threadchat import client as client_module
 from threadchat.client import Client
@@ -25,7 +24,7 @@ class IdleConnection(Connection):
 
 
 def test_race_1_a_message_between_the_handshakes_answer_and_the_pumps_start_is_not_missed(
-    serve: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server = serve()
     accept = Connection.accept
@@ -39,7 +38,7 @@ def test_race_1_a_message_between_the_handshakes_answer_and_the_pumps_start_is_n
         assert peer.lines(1) == ["the moment after the answer"]
 
 
-def test_race_2_a_client_that_unregisters_while_it_is_evicted_is_closed_once(serve: Callable[..., Any]) -> None:
+def test_race_2_a_client_that_unregisters_while_it_is_evicted_is_closed_once(serve: Serve) -> None:
     hub = serve().app.hub
     leaving: list[threading.Thread] = []
 
@@ -63,7 +62,7 @@ def test_race_2_a_client_that_unregisters_while_it_is_evicted_is_closed_once(ser
 
 
 def test_race_3_a_read_pump_that_sends_to_a_hub_that_stops_is_freed(
-    serve: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server = serve()
     hub = server.app.hub
@@ -86,7 +85,7 @@ def test_race_3_a_read_pump_that_sends_to_a_hub_that_stops_is_freed(
 
 
 def test_race_4_a_peer_that_leaves_before_its_write_pump_has_started_frees_the_hub(
-    serve: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server = serve(send_buffer=1)
     hub = server.app.hub

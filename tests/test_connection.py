@@ -14,58 +14,45 @@ import tracemalloc
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any
 
 import pytest
 import websockets.sync.client
-from conftest import Running
-from helpers import BINARY, CLOSE, CONTINUATION, LIMIT, PING, PONG, TEXT, Frame, Peer, frame, pump_names, until
+from helpers import (
+    BINARY,
+    CLOSE,
+    CONTINUATION,
+    LIMIT,
+    PING,
+    PONG,
+    TEXT,
+    CountingPoller,
+    Frame,
+    Observed,
+    OtherEnd,
+    Peer,
+    Running,
+    Serve,
+    Tap,
+    all_gone,
+    frame,
+    handshake_environ,
+    join,
+    pump_names,
+    run,
+    until,
+)
 from werkzeug.test import create_environ
 
 from threadchat import client, connection
 from threadchat.connection import Connection, ConnectionClosed, HandshakeFailed
 from threadchat.options import Options
 
-Serve = Callable[..., Running]
 Connect = Callable[..., "tuple[Connection, Peer]"]
 
-HANDSHAKE = {
-    "HTTP_HOST": "127.0.0.1",
-    "HTTP_UPGRADE": "websocket",
-    "HTTP_CONNECTION": "Upgrade",
-    "HTTP_SEC_WEBSOCKET_KEY": "dGhlIHNhbXBsZSBub25jZQ==",
-    "HTTP_SEC_WEBSOCKET_VERSION": "13",
-}
 BIG = 60_000  # bytes of a message that soon fills what the kernel holds for a peer that does not read
 ENDLESS = 30_000_000  # bytes that fit into no kernel's buffers
-
-
-class Tap:
-    """The server's socket with another `send`; all else is the real one's."""
-
-    def __init__(self, real: socket.socket, send: Callable[[socket.socket, Any], int]) -> None:
-        self._real = real
-        self._send = send
-
-    def send(self, data: Any) -> int:
-        return self._send(self._real, data)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._real, name)
-
-
-class OtherEnd(Peer):
-    """The peer of a Connection that was made without a server."""
-
-    def __init__(self, end: socket.socket) -> None:
-        self.socket = end
-        self.socket.settimeout(LIMIT)
-        self._buffer = b""
-
-    def read_answer(self) -> None:
-        while b"\r\n\r\n" not in self._buffer:
-            self._more()
-        self.answer, _, self._buffer = self._buffer.partition(b"\r\n\r\n")
 
 
 def tcp_pair(receive_buffer: int | None = None) -> tuple[socket.socket, socket.socket]:
@@ -90,8 +77,10 @@ def connect() -> Iterator[Connect]:
         server, end = tcp_pair(receive_buffer=4096)
         sockets.extend((server, end))
         with server.makefile("rb") as reader:
-            environ = HANDSHAKE | {"werkzeug.socket": Tap(server, send) if send else server, "wsgi.input": reader}
-            made = Connection(environ, Options(**options))
+            tap = Tap(server)
+            if send:
+                tap.on_send = partial(send, server)
+            made = Connection(handshake_environ(tap, reader), Options(**options))
             made.accept()
         peer = OtherEnd(end)
         peer.read_answer()
@@ -100,28 +89,6 @@ def connect() -> Iterator[Connect]:
     yield make
     for each in sockets:
         each.close()
-
-
-def run(function: Callable[[], object]) -> threading.Thread:
-    """A thread that runs the function; a connection that was closed is no failure."""
-
-    def body() -> None:
-        with suppress(ConnectionClosed):
-            function()
-
-    thread = threading.Thread(target=body)
-    thread.start()
-    return thread
-
-
-def join(*threads: threading.Thread) -> None:
-    for thread in threads:
-        thread.join(LIMIT)
-        assert not thread.is_alive(), "the thread was not freed"
-
-
-def all_gone(running: Running) -> None:
-    until(lambda: not running.clients and not pump_names(), "the end of the client's pumps")
 
 
 def only_client(running: Running) -> Any:
@@ -178,13 +145,12 @@ def say(talker: Peer, message: str) -> None:
     ids=["a code and a reason", "a code alone", "a private code", "the longest reason", "no code"],
 )
 def test_the_peers_close_frame_is_answered_with_the_same_and_the_end_of_the_connection(
-    serve: Serve, payload: bytes
+    server: Running, payload: bytes
 ) -> None:
-    running = serve()
-    with Peer(running.port) as peer:
+    with Peer(server.port) as peer:
         peer.send(CLOSE, payload)
         assert peer.receive_all() == [Frame(CLOSE, payload)]
-    all_gone(running)
+    all_gone(server)
 
 
 def test_what_is_left_of_a_peers_close_is_its_code_and_reason_in_one_line_of_the_log(
@@ -202,24 +168,24 @@ def test_what_is_left_of_a_peers_close_is_its_code_and_reason_in_one_line_of_the
     assert message.isprintable()
 
 
-def test_the_end_of_file_ends_the_client_without_a_close_frame(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_end_of_file_ends_the_client_without_a_close_frame(
+    server: Running, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.INFO, "threadchat")
-    running = serve()
-    with Peer(running.port) as peer:
-        only_client(running)
+    with Peer(server.port) as peer:
+        only_client(server)
         peer.socket.shutdown(socket.SHUT_WR)
         assert peer.receive_all() == []
-        all_gone(running)
+        all_gone(server)
     until(lambda: "left: 1006 the peer has gone" in caplog.text)
 
 
-def test_a_reset_ends_the_client(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_reset_ends_the_client(server: Running, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "threadchat")
-    running = serve()
-    peer = Peer(running.port)
+    peer = Peer(server.port)
     say(peer, "hello")
     peer.reset()
-    all_gone(running)
+    all_gone(server)
     until(lambda: f"left: 1006 {os.strerror(104)}" in caplog.text)
 
 
@@ -233,20 +199,26 @@ def test_a_peer_that_resets_while_the_pump_is_blocked_is_gone(serve: Serve) -> N
 # What is wrong with the peer's frames
 
 
-def answer_to(serve: Serve, data: bytes, **options: Any) -> Frame:
+def answer_to(server: Running, data: bytes) -> Frame:
     """The close frame with which the server answers such bytes."""
-    running = serve(**options)
-    with Peer(running.port) as peer:
+    with Peer(server.port) as peer:
         peer.socket.sendall(data)
         (answer,) = peer.receive_all()
-    all_gone(running)
+    all_gone(server)
     assert answer.payload[2:].decode(), "no reason was given"
     return answer
 
 
 @pytest.mark.parametrize("fin", [True, False])
-def test_a_binary_message_is_answered_with_1003(serve: Serve, fin: bool) -> None:
-    assert answer_to(serve, frame(BINARY, b"\x00", fin=fin)).close_code == 1003
+def test_a_binary_message_is_answered_with_1003(server: Running, fin: bool) -> None:
+    assert answer_to(server, frame(BINARY, b"\x00", fin=fin)).close_code == 1003
+
+
+@pytest.fixture(scope="module")
+def strict() -> Iterator[Running]:
+    """A server whose messages have at most 12 bytes."""
+    with Running(message_size=12) as running:
+        yield running
 
 
 FITTING = [
@@ -259,9 +231,8 @@ FITTING = [
 
 
 @pytest.mark.parametrize("parts", FITTING)
-def test_a_message_of_exactly_the_message_size_passes(serve: Serve, parts: list[bytes]) -> None:
-    running = serve(message_size=12)
-    with Peer(running.port) as peer:
+def test_a_message_of_exactly_the_message_size_passes(strict: Running, parts: list[bytes]) -> None:
+    with Peer(strict.port) as peer:
         for _ in range(2):  # the count begins anew with each message
             for number, part in enumerate(parts):
                 peer.send(CONTINUATION if number else TEXT, part, fin=number == len(parts) - 1)
@@ -269,25 +240,25 @@ def test_a_message_of_exactly_the_message_size_passes(serve: Serve, parts: list[
 
 
 @pytest.mark.parametrize("parts", FITTING)
-def test_a_message_of_one_byte_more_is_answered_with_1009(serve: Serve, parts: list[bytes]) -> None:
+def test_a_message_of_one_byte_more_is_answered_with_1009(strict: Running, parts: list[bytes]) -> None:
     parts = [*parts, b"x"]
     data = [
         frame(CONTINUATION if number else TEXT, part, fin=number == len(parts) - 1) for number, part in enumerate(parts)
     ]
-    assert answer_to(serve, b"".join(data), message_size=12).close_code == 1009
+    assert answer_to(strict, b"".join(data)).close_code == 1009
 
 
-def test_white_space_around_a_message_counts(serve: Serve) -> None:
-    assert answer_to(serve, frame(TEXT, "x".center(13)), message_size=12).close_code == 1009
+def test_white_space_around_a_message_counts(strict: Running) -> None:
+    assert answer_to(strict, frame(TEXT, "x".center(13))).close_code == 1009
 
 
-def test_a_message_is_too_long_before_it_is_finished(serve: Serve) -> None:
-    assert answer_to(serve, frame(TEXT, "x" * 13, fin=False), message_size=12).close_code == 1009
+def test_a_message_is_too_long_before_it_is_finished(strict: Running) -> None:
+    assert answer_to(strict, frame(TEXT, "x" * 13, fin=False)).close_code == 1009
 
 
-def test_a_frame_is_too_long_before_all_of_it_has_come(serve: Serve) -> None:
+def test_a_frame_is_too_long_before_all_of_it_has_come(strict: Running) -> None:
     announced = b"\x81\xff" + struct.pack("!Q", 1 << 62) + b"mask"
-    assert answer_to(serve, announced + b"x" * 13, message_size=12).close_code == 1009
+    assert answer_to(strict, announced + b"x" * 13).close_code == 1009
 
 
 @pytest.mark.parametrize(
@@ -302,8 +273,8 @@ def test_a_frame_is_too_long_before_all_of_it_has_come(serve: Serve) -> None:
     ],
     ids=["a byte", "a surrogate", "cut off", "cut off by a fragment", "in a fragment", "in a close reason"],
 )
-def test_text_that_is_not_utf_8_is_answered_with_1007(serve: Serve, data: bytes) -> None:
-    assert answer_to(serve, data).close_code == 1007
+def test_text_that_is_not_utf_8_is_answered_with_1007(server: Running, data: bytes) -> None:
+    assert answer_to(server, data).close_code == 1007
 
 
 PROTOCOL_ERRORS = {
@@ -334,28 +305,26 @@ PROTOCOL_ERRORS = {
 
 
 @pytest.mark.parametrize("error", PROTOCOL_ERRORS)
-def test_a_protocol_error_is_answered_with_1002(serve: Serve, error: str) -> None:
-    assert answer_to(serve, PROTOCOL_ERRORS[error]).close_code == 1002
+def test_a_protocol_error_is_answered_with_1002(server: Running, error: str) -> None:
+    assert answer_to(server, PROTOCOL_ERRORS[error]).close_code == 1002
 
 
-def test_messages_before_a_protocol_error_in_the_same_segment_are_still_handed_over(serve: Serve) -> None:
-    running = serve()
-    with Peer(running.port) as other:
-        with Peer(running.port) as peer:
-            until(lambda: len(running.clients) == 2)
+def test_messages_before_a_protocol_error_in_the_same_segment_are_still_handed_over(server: Running) -> None:
+    with Peer(server.port) as other:
+        with Peer(server.port) as peer:
+            until(lambda: len(server.clients) == 2)
             peer.socket.sendall(frame(TEXT, "one") + frame(TEXT, "two") + PROTOCOL_ERRORS["unmasked"])
             frames = peer.receive_all()
         assert other.lines(2) == ["one", "two"]
     assert b"\n".join(each.payload for each in frames[:-1]) == b"one\ntwo"
     assert frames[-1].close_code == 1002
-    all_gone(running)
+    all_gone(server)
 
 
-def test_the_fault_of_one_peer_is_not_noticed_by_another(serve: Serve) -> None:
-    running = serve()
-    with Peer(running.port) as other:
+def test_the_fault_of_one_peer_is_not_noticed_by_another(server: Running) -> None:
+    with Peer(server.port) as other:
         for data in PROTOCOL_ERRORS.values():
-            with Peer(running.port) as peer:
+            with Peer(server.port) as peer:
                 peer.socket.sendall(data)
                 assert peer.receive_all()
         other.send(TEXT, "still here")
@@ -408,16 +377,14 @@ def test_a_pong_that_is_there_counts_even_if_it_is_read_after_the_pong_wait(conn
 
 
 @pytest.mark.parametrize("payload", [b"", b"\x00\xff" * 4, b"x" * 125])
-def test_a_ping_is_answered_by_a_pong_with_its_payload(serve: Serve, payload: bytes) -> None:
-    running = serve()
-    with Peer(running.port) as peer:
+def test_a_ping_is_answered_by_a_pong_with_its_payload(server: Running, payload: bytes) -> None:
+    with Peer(server.port) as peer:
         peer.send(PING, payload)
         assert peer.receive() == Frame(PONG, payload)
 
 
-def test_pings_are_answered_in_order_between_fragments_and_before_the_echo_of_a_later_message(serve: Serve) -> None:
-    running = serve()
-    with Peer(running.port) as peer:
+def test_pings_are_answered_in_order_between_fragments_and_before_the_echo_of_a_later_message(server: Running) -> None:
+    with Peer(server.port) as peer:
         peer.socket.sendall(
             frame(PING, "1")
             + frame(TEXT, "a", fin=False)
@@ -432,22 +399,6 @@ def test_pings_are_answered_in_order_between_fragments_and_before_the_echo_of_a_
             Frame(PONG, b"3"),
             Frame(TEXT, b"abc"),
         ]
-
-
-class Observed:
-    """A lock that tells when a thread has to wait for it."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self.waited_for = threading.Event()
-
-    def __enter__(self) -> None:
-        if not self._lock.acquire(blocking=False):
-            self.waited_for.set()
-            self._lock.acquire()
-
-    def __exit__(self, *exc: object) -> None:
-        self._lock.release()
 
 
 def test_a_pong_waits_for_the_end_of_the_frame_that_another_thread_writes(connect: Connect) -> None:
@@ -614,8 +565,7 @@ def test_a_stop_tells_everybody_1001(serve: Serve) -> None:
     running = serve()
     with Peer(running.port) as one, Peer(running.port) as other:
         until(lambda: len(running.clients) == 2)
-        stopping = threading.Thread(target=running.stop)
-        stopping.start()
+        stopping = running.stop_in_thread()
         for peer in (one, other):
             (told,) = peer.receive_all()
             assert told == Frame(CLOSE, struct.pack("!H", 1001) + b"the server is stopping")
@@ -627,8 +577,7 @@ def test_a_stop_tells_everybody_1001(serve: Serve) -> None:
 def test_a_stop_reaches_a_peer_whose_write_pump_is_blocked_and_who_still_sends(serve: Serve) -> None:
     running = serve(message_size=BIG, write_wait=60)
     with stuck_peer(running) as (stuck, _):
-        stopping = threading.Thread(target=running.stop)
-        stopping.start()
+        stopping = running.stop_in_thread()
         until(lambda: not running.clients)
         stuck.send(TEXT, "late")
         frames = [stuck.receive()]
@@ -671,23 +620,21 @@ def test_the_write_wait_is_for_the_whole_frame(connect: Connect) -> None:
 # After the close handshake
 
 
-def test_what_comes_after_the_peers_close_frame_is_read_and_does_not_reset_the_connection(serve: Serve) -> None:
-    running = serve()
-    with Peer(running.port) as peer:
+def test_what_comes_after_the_peers_close_frame_is_read_and_does_not_reset_the_connection(server: Running) -> None:
+    with Peer(server.port) as peer:
         peer.socket.sendall(frame(CLOSE, struct.pack("!H", 1000)) + frame(TEXT, "late") * 20_000)
         peer.socket.shutdown(socket.SHUT_WR)
-        all_gone(running)
+        all_gone(server)
         assert peer.receive_all() == [Frame(CLOSE, struct.pack("!H", 1000))]
 
 
-def test_late_messages_are_not_handed_over(serve: Serve) -> None:
-    running = serve()
-    with Peer(running.port) as other:
-        with Peer(running.port) as peer:
-            until(lambda: len(running.clients) == 2)
+def test_late_messages_are_not_handed_over(server: Running) -> None:
+    with Peer(server.port) as other:
+        with Peer(server.port) as peer:
+            until(lambda: len(server.clients) == 2)
             peer.socket.sendall(frame(TEXT, "in time") + frame(CLOSE) + frame(TEXT, "late"))
             peer.receive_all()
-        until(lambda: len(running.clients) == 1)
+        until(lambda: len(server.clients) == 1)
         other.send(TEXT, "end")
         assert other.lines(2) == ["in time", "end"]
 
@@ -764,19 +711,17 @@ def test_the_end_of_a_connection_leaves_a_later_one_with_the_same_descriptor_alo
 # Messages
 
 
-def test_text_whose_characters_are_split_between_fragments_is_put_together(serve: Serve) -> None:
-    running = serve()
+def test_text_whose_characters_are_split_between_fragments_is_put_together(server: Running) -> None:
     text = "€𝄞ß"
-    with Peer(running.port) as peer:
+    with Peer(server.port) as peer:
         data = text.encode()
         for number in range(len(data)):
             peer.send(CONTINUATION if number else TEXT, data[number : number + 1], fin=number == len(data) - 1)
         assert peer.lines(1) == [text]
 
 
-def test_frames_that_arrive_a_byte_at_a_time_are_put_together(serve: Serve) -> None:
-    running = serve()
-    with Peer(running.port) as peer:
+def test_frames_that_arrive_a_byte_at_a_time_are_put_together(server: Running) -> None:
+    with Peer(server.port) as peer:
         for byte in frame(TEXT, "x" * 200):
             peer.socket.sendall(bytes([byte]))
         assert peer.lines(1) == ["x" * 200]
@@ -785,16 +730,14 @@ def test_frames_that_arrive_a_byte_at_a_time_are_put_together(serve: Serve) -> N
 @pytest.mark.parametrize(
     ("sent", "received"), [("a\nb", "a b"), ("\n a\n\nb \t", "a  b"), ("a\r\nb", "a\r b"), ("a  b", "a  b")]
 )
-def test_a_newline_becomes_a_space_and_white_space_around_goes(serve: Serve, sent: str, received: str) -> None:
-    running = serve()
-    with Peer(running.port) as peer:
+def test_a_newline_becomes_a_space_and_white_space_around_goes(server: Running, sent: str, received: str) -> None:
+    with Peer(server.port) as peer:
         peer.send(TEXT, sent)
         assert peer.lines(1) == [received]
 
 
-def test_an_empty_message_is_not_broadcast(serve: Serve) -> None:
-    running = serve()
-    with Peer(running.port) as peer:
+def test_an_empty_message_is_not_broadcast(server: Running) -> None:
+    with Peer(server.port) as peer:
         for nothing in ("", " ", "\n", "\t \n"):
             peer.send(TEXT, nothing)
         peer.send(TEXT, "", fin=False)
@@ -825,10 +768,9 @@ def test_frames_that_arrive_with_the_handshake_are_not_lost(serve: Serve, count:
         assert peer.lines(count) == messages
 
 
-def test_half_a_frame_that_arrives_with_the_handshake_is_not_lost(serve: Serve) -> None:
-    running = serve()
+def test_half_a_frame_that_arrives_with_the_handshake_is_not_lost(server: Running) -> None:
     data = frame(TEXT, "half and half")
-    with Peer(running.port, behind=data[:9]) as peer:
+    with Peer(server.port, behind=data[:9]) as peer:
         peer.socket.sendall(data[9:])
         assert peer.lines(1) == ["half and half"]
 
@@ -867,11 +809,11 @@ def test_a_header_that_nobody_can_read_is_answered_with_400_and_leaves_no_error_
     all_gone(running)
 
 
-def test_a_peer_that_has_gone_before_its_handshake_is_answered_raises(connect: Connect) -> None:
+def test_a_peer_that_has_gone_before_its_handshake_is_answered_raises() -> None:
     server, end = socket.socketpair()
     end.close()
     with server, server.makefile("rb") as reader:
-        chat = Connection(HANDSHAKE | {"werkzeug.socket": server, "wsgi.input": reader}, Options())
+        chat = Connection(handshake_environ(server, reader), Options())
         with pytest.raises(ConnectionClosed):
             chat.accept()
 
@@ -887,28 +829,26 @@ def test_a_peer_that_resets_just_after_its_handshake_is_answered_raises() -> Non
             return b""
 
     with server, end:
-        chat = Connection(HANDSHAKE | {"werkzeug.socket": server, "wsgi.input": Reset()}, Options())
+        chat = Connection(handshake_environ(server, Reset()), Options())
         with pytest.raises(ConnectionClosed):
             chat.accept()
 
 
-def test_a_peer_that_has_gone_before_its_handshake_is_answered_is_no_error_of_the_application(serve: Serve) -> None:
-    running = serve()
-    server, end = socket.socketpair()
-    end.close()
-    with server, server.makefile("rb") as reader:
-        environ = create_environ("/ws") | HANDSHAKE | {"werkzeug.socket": server, "wsgi.input": reader}
+def test_a_peer_that_has_gone_before_its_handshake_is_answered_is_no_error_of_the_application(server: Running) -> None:
+    end, peer = socket.socketpair()
+    peer.close()
+    with end, end.makefile("rb") as reader:
+        environ = create_environ("/ws") | handshake_environ(end, reader)
         with pytest.raises(ConnectionError):  # which a WSGI server takes without a word
-            running.app(environ, lambda *_: pytest.fail("something was answered"))
-    all_gone(running)
+            server.app(environ, lambda *_: pytest.fail("something was answered"))
+    all_gone(server)
 
 
 # Compression
 
 
-def test_without_the_option_compression_is_not_accepted_from_a_peer_that_offers_it(serve: Serve) -> None:
-    running = serve()
-    with Peer(running.port, headers="Sec-WebSocket-Extensions: permessage-deflate\r\n") as peer:
+def test_without_the_option_compression_is_not_accepted_from_a_peer_that_offers_it(server: Running) -> None:
+    with Peer(server.port, headers="Sec-WebSocket-Extensions: permessage-deflate\r\n") as peer:
         assert b"sec-websocket-extensions" not in peer.answer.lower()
         peer.send(TEXT, "x" * 100)
         assert peer.receive() == Frame(TEXT, b"x" * 100)
@@ -965,42 +905,24 @@ def test_a_client_of_another_library_talks_with_and_without_compression(serve: S
 
 def test_a_peer_that_half_closes_while_the_writer_is_blocked_ends_without_a_busy_loop(connect: Connect) -> None:
     chat, peer = connect(write_wait=60)
-    polls = 0
-    real = chat._writable
-
-    class Counting:
-        def poll(self, timeout: float) -> list[tuple[int, int]]:
-            nonlocal polls
-            polls += 1
-            return real.poll(timeout)
-
-    chat._writable = Counting()  # type: ignore[assignment]
+    chat._writable = counting = CountingPoller(chat._writable)  # type: ignore[assignment]
     writer = run(lambda: chat.send_text("x" * ENDLESS))
     until(lambda: chat.blocked)
     reader = run(lambda: list(chat))
     peer.socket.shutdown(socket.SHUT_WR)
     join(writer, reader)
-    assert polls < 10
+    assert counting.polls < 10
     assert chat.ending == "1006 the peer has gone"
 
 
 def test_an_idle_connection_takes_no_turns_of_the_processor(connect: Connect) -> None:
     chat, peer = connect()
-    polls = 0
-    real = chat._readable
-
-    class Counting:
-        def poll(self, timeout: float) -> list[tuple[int, int]]:
-            nonlocal polls
-            polls += 1
-            return real.poll(timeout)
-
-    chat._readable = Counting()  # type: ignore[assignment]
+    chat._readable = counting = CountingPoller(chat._readable)  # type: ignore[assignment]
     reader = run(lambda: list(chat))
-    until(lambda: polls == 1)
+    until(lambda: counting.polls == 1)
     peer.send(CLOSE)
     join(reader)
-    assert polls <= 2
+    assert counting.polls <= 2
 
 
 def test_empty_fragments_without_end_take_no_memory(connect: Connect) -> None:

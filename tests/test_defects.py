@@ -20,8 +20,26 @@ from typing import Any
 
 import pytest
 import simple_websocket
-from conftest import Running
-from helpers import CLOSE, LIMIT, PING, PONG, TEXT, Frame, Peer, frame, until
+from helpers import (
+    CLOSE,
+    LIMIT,
+    PING,
+    PONG,
+    TEXT,
+    CountingPoller,
+    Frame,
+    Observed,
+    OtherEnd,
+    Peer,
+    Running,
+    Serve,
+    Tap,
+    frame,
+    handshake_environ,
+    join,
+    run,
+    until,
+)
 from werkzeug.serving import BaseWSGIServer, make_server
 from werkzeug.wrappers import Response
 from wsproto.utilities import RemoteProtocolError
@@ -32,54 +50,8 @@ from threadchat.channel import Channel, Closed
 from threadchat.connection import Connection, ConnectionClosed, HandshakeFailed
 from threadchat.options import Options
 
-Serve = Callable[..., Running]
-
-HANDSHAKE = {
-    "HTTP_HOST": "127.0.0.1",
-    "HTTP_UPGRADE": "websocket",
-    "HTTP_CONNECTION": "Upgrade",
-    "HTTP_SEC_WEBSOCKET_KEY": "dGhlIHNhbXBsZSBub25jZQ==",
-    "HTTP_SEC_WEBSOCKET_VERSION": "13",
-}
+GONE = (OSError, simple_websocket.ConnectionClosed)  # what the library raises where the connection has ended
 REQUEST = b"GET /again HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
-
-
-class OtherEnd(Peer):
-    """The peer of a WebSocket that was made without a server."""
-
-    def __init__(self, end: socket.socket) -> None:
-        self.socket = end
-        self.socket.settimeout(LIMIT)
-        self._buffer = b""
-
-    def read_answer(self) -> None:
-        while b"\r\n\r\n" not in self._buffer:
-            self._more()
-        self.answer, _, self._buffer = self._buffer.partition(b"\r\n\r\n")
-
-
-class Tap:
-    """A socket with other methods here and there; the rest are the real one's. It notes the calls of these three."""
-
-    def __init__(self, real: socket.socket) -> None:
-        self.real = real
-        self.calls: list[str] = []
-        self.on_send: Callable[[bytes], int] = real.send
-
-    def send(self, data: bytes) -> int:
-        self.calls.append("send")
-        return self.on_send(data)
-
-    def shutdown(self, how: int) -> None:
-        self.calls.append("shutdown")
-        self.real.shutdown(how)
-
-    def close(self) -> None:
-        self.calls.append("close")
-        self.real.close()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.real, name)
 
 
 class Pair:
@@ -92,7 +64,7 @@ class Pair:
         self.reader = self.socket.makefile("rb")  # as http.server has it
         self.tap = Tap(self.socket)
         self.peer = OtherEnd(end)
-        self.environ: dict[str, Any] = HANDSHAKE | {"werkzeug.socket": self.tap, "wsgi.input": self.reader}
+        self.environ = handshake_environ(self.tap, self.reader)
 
     def library(self, **options: Any) -> Any:
         """simple-websocket's own WebSocket, with the handshake done."""
@@ -150,24 +122,6 @@ def werkzeug(caplog: pytest.LogCaptureFixture) -> Iterator[Callable[[Any], BaseW
     for server, thread in started:
         server.shutdown()
         thread.join()
-
-
-def run(function: Callable[[], object]) -> threading.Thread:
-    """A thread that runs the function; a connection that has gone is no failure."""
-
-    def body() -> None:
-        with suppress(OSError, ConnectionClosed, simple_websocket.ConnectionClosed):
-            function()
-
-    thread = threading.Thread(target=body)
-    thread.start()
-    return thread
-
-
-def join(*threads: threading.Thread) -> None:
-    for thread in threads:
-        thread.join(LIMIT)
-        assert not thread.is_alive(), "the thread was not freed"
 
 
 def nothing_to_read(end: socket.socket) -> bool:
@@ -237,22 +191,6 @@ def test_simple_websocket_writes_a_pong_into_the_middle_of_a_message(pair: Pair)
     pair.peer.send(PING)
     join(writer)
     assert pair.peer._exactly(102) == b"\x81\x62" + b"x" * 48 + b"\x8a\x00" + b"x" * 50
-
-
-class Observed:
-    """A lock that tells when a thread has to wait for it."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self.waited_for = threading.Event()
-
-    def __enter__(self) -> None:
-        if not self._lock.acquire(blocking=False):
-            self.waited_for.set()
-            self._lock.acquire()
-
-    def __exit__(self, *exc: object) -> None:
-        self._lock.release()
 
 
 def test_threadchat_writes_the_pong_behind_the_message(pair: Pair) -> None:
@@ -344,8 +282,8 @@ def test_simple_websockets_close_frees_neither_a_blocked_send_nor_a_blocked_rece
         return pair.socket.send(data)
 
     pair.tap.on_send = blocked
-    receiver = run(websocket.receive)
-    sender = run(lambda: websocket.send("x"))
+    receiver = run(websocket.receive, harmless=GONE)
+    sender = run(lambda: websocket.send("x"), harmless=GONE)
     assert in_send.wait(LIMIT)
     assert websocket.event.waiter.wait(LIMIT)
     pair.tap.calls.clear()
@@ -361,7 +299,7 @@ def test_simple_websockets_close_frees_neither_a_blocked_send_nor_a_blocked_rece
 
 def test_simple_websockets_close_blocks_like_the_send_that_it_does_not_free(pair: Pair) -> None:
     websocket = pair.library()
-    sender = run(lambda: websocket.send("x" * 30_000_000))  # the peer does not read
+    sender = run(lambda: websocket.send("x" * 30_000_000), harmless=GONE)  # the peer does not read
     until(lambda: pair.tap.calls[-1:] == ["send"])
     full = select.poll()
     full.register(pair.socket, select.POLLOUT)
@@ -384,17 +322,9 @@ def test_threadchats_end_does_not_block_and_frees_a_blocked_send(pair: Pair) -> 
 
 def test_threadchats_abort_frees_a_blocked_reader(pair: Pair) -> None:
     connection = pair.threadchat()
-    reading = threading.Event()
-    real = connection._readable
-
-    class Poller:
-        def poll(self, timeout: float) -> list[tuple[int, int]]:
-            reading.set()
-            return real.poll(timeout)
-
-    connection._readable = Poller()  # type: ignore[assignment]
+    connection._readable = counting = CountingPoller(connection._readable)  # type: ignore[assignment]
     reader = run(lambda: list(connection))
-    assert reading.wait(LIMIT)
+    until(lambda: counting.polls)
     connection.abort()
     join(reader)
 
@@ -439,11 +369,11 @@ def test_simple_websocket_raises_another_librarys_error_for_a_plain_request(pair
     assert nothing_to_read(pair.peer.socket)
 
 
-def test_threadchat_raises_its_own_error_and_answers_a_plain_request(pair: Pair, serve: Serve) -> None:
+def test_threadchat_raises_its_own_error_and_answers_a_plain_request(pair: Pair, server: Running) -> None:
     pair.environ = {key: value for key, value in pair.environ.items() if key != "HTTP_UPGRADE"}
     with pytest.raises(HandshakeFailed):
         Connection(pair.environ, Options()).accept()
-    with socket.create_connection(("127.0.0.1", serve().port), LIMIT) as plain:
+    with socket.create_connection(("127.0.0.1", server.port), LIMIT) as plain:
         plain.sendall(b"GET /ws HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
         assert read_all(plain).startswith(b"HTTP/1.1 426 ")
 
@@ -696,8 +626,8 @@ def test_a_frame_in_the_segment_of_the_handshake_is_lost_between_werkzeug_and_si
         assert peer.receive() == Frame(TEXT, b"late")
 
 
-def test_threadchat_takes_a_frame_in_the_segment_of_the_handshake(serve: Serve) -> None:
-    with Peer(serve().port, behind=frame(TEXT, "early")) as peer:
+def test_threadchat_takes_a_frame_in_the_segment_of_the_handshake(server: Running) -> None:
+    with Peer(server.port, behind=frame(TEXT, "early")) as peer:
         peer.send(TEXT, "late")
         assert peer.lines(2) == ["early", "late"]
 
@@ -732,8 +662,8 @@ def test_threadchats_stop_returns_when_all_threads_have_ended(serve: Serve) -> N
         until(lambda: "request" in [thread.name for thread in threading.enumerate()], "the idle connection's thread")
         peer.send(TEXT, "hello")
         peer.receive()
-        peer_reads = run(peer.receive_all)
-        stopping = run(running.stop)
+        peer_reads = run(peer.receive_all, harmless=(OSError,))
+        stopping = running.stop_in_thread()
         peer_reads.join(LIMIT)
         peer.close()
         join(stopping)

@@ -21,8 +21,7 @@ from email.parser import Parser
 from pathlib import Path
 
 import pytest
-from helpers import LIMIT
-from test_cli import Process
+from helpers import LIMIT, Process
 from websockets.sync.client import connect
 
 from threadchat import __version__

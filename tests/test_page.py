@@ -1,15 +1,18 @@
 """The chat page in a real browser, against a real server.
 
-The page's content security policy forbids `eval`, which `wait_for_function` needs; so everything
-here waits through `expect`.
+The page's content security policy forbids `eval`, which `wait_for_function` needs; so everything here waits through
+`expect`.
 """
+
+from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import urljoin
 
 import pytest
+from helpers import LIMIT, Running, Serve
 from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, Route, WebSocketRoute, expect
 from websockets.sync.client import connect
 
@@ -20,15 +23,6 @@ SHORT_WAITS = "Math.random = () => 0.2"
 LONG_WAITS = "Math.random = () => 600"
 
 
-class Server(Protocol):
-    url: str
-    ws_url: str
-    port: int
-
-    def stop(self) -> None: ...
-
-
-Serve = Callable[..., Server]
 Visit = Callable[..., Page]
 
 
@@ -51,6 +45,15 @@ def visit(browser: Browser) -> Iterator[Visit]:
     yield open_page
     for context in contexts:
         context.close()
+
+
+@pytest.fixture
+def full_page(server: Running, visit: Visit) -> Page:
+    """A page with 100 messages, far more than fit into its window."""
+    page = visit(server.url)
+    say(server, numbered(100))
+    expect(messages_of(page)).to_have_count(100)
+    return page
 
 
 def log_of(page: Page) -> Locator:
@@ -86,7 +89,7 @@ def write(page: Page, text: str) -> None:
     field_of(page).press("Enter")
 
 
-def say(server: Server, lines: list[str]) -> None:
+def say(server: Running, lines: list[str]) -> None:
     """Send the lines from outside the page, never far ahead of what the server passes on."""
     with connect(server.ws_url) as client:
         for start in range(0, len(lines), 50):
@@ -95,7 +98,7 @@ def say(server: Server, lines: list[str]) -> None:
                 client.send(line)
             heard = 0
             while heard < len(part):
-                heard += len(str(client.recv(timeout=10)).split("\n"))
+                heard += len(str(client.recv(LIMIT)).split("\n"))
 
 
 def frames_sent_by(page: Page) -> list[str | bytes]:
@@ -105,6 +108,16 @@ def frames_sent_by(page: Page) -> list[str | bytes]:
     page.reload()
     expect(status_of(page)).to_have_text("Connected ")
     return sent
+
+
+def visit_without_server(server: Running, visit: Visit, *scripts: str) -> tuple[Page, WebSocketRoute]:
+    """A page whose WebSocket ends here instead of at the server, and that end."""
+    sockets: list[WebSocketRoute] = []
+    page = visit("about:blank", *scripts, wait=False)
+    page.route_web_socket("**/ws", lambda socket: sockets.append(socket))
+    page.goto(server.url)
+    expect(status_of(page)).to_have_text("Connected ")
+    return page, sockets[0]
 
 
 def bottom_of(page: Page) -> int:
@@ -119,11 +132,10 @@ def numbered(count: int, word: str = "row") -> list[str]:
     return [f"{word} {number}" for number in range(count)]
 
 
-# ---- Talking ----
+# Talking
 
 
-def test_two_pages_talk(serve: Serve, visit: Visit) -> None:
-    server = serve()
+def test_two_pages_talk(server: Running, visit: Visit) -> None:
     one, other = visit(server.url), visit(server.url)
     write(one, "hello from one")
     expect(messages_of(other)).to_have_text(["hello from one"])
@@ -135,24 +147,24 @@ def test_two_pages_talk(serve: Serve, visit: Visit) -> None:
     expect(field_of(other)).to_be_focused()
 
 
-def test_html_in_a_message_is_only_text(serve: Serve, visit: Visit) -> None:
+def test_html_in_a_message_is_only_text(server: Running, visit: Visit) -> None:
     text = '<b>bold</b> &amp; <img src="x" onerror="document.title = \'bad\'">'
-    page = visit(serve().url)
+    page = visit(server.url)
     write(page, text)
     expect(messages_of(page)).to_have_text([text])
     assert messages_of(page).locator("*").count() == 0
     assert page.title() == "threadchat"
 
 
-def test_several_lines_in_one_message_are_several_rows(serve: Serve, visit: Visit) -> None:
+def test_several_lines_in_one_message_are_several_rows(server: Running, visit: Visit) -> None:
     page = visit("about:blank", wait=False)
     page.route_web_socket("**/ws", lambda socket: socket.send("one\ntwo\n\nfour"))
-    page.goto(serve().url)
+    page.goto(server.url)
     expect(messages_of(page)).to_have_text(["one", "two", "", "four"])
 
 
-def test_nothing_empty_is_sent(serve: Serve, visit: Visit) -> None:
-    page = visit(serve().url)
+def test_nothing_empty_is_sent(server: Running, visit: Visit) -> None:
+    page = visit(server.url)
     sent = frames_sent_by(page)
     for text in ("", " ", " \t\u00a0\u3000 "):
         write(page, text)
@@ -161,77 +173,60 @@ def test_nothing_empty_is_sent(serve: Serve, visit: Visit) -> None:
     assert sent == ["something"]
 
 
-def test_an_empty_log_says_so_until_something_is_said(serve: Serve, visit: Visit) -> None:
-    page = visit(serve().url)
+def test_an_empty_log_says_so_until_something_is_said(server: Running, visit: Visit) -> None:
+    page = visit(server.url)
     nothing = page.get_by_text("Nothing has been said yet.")
     expect(nothing).to_be_visible()
     write(page, "something")
     expect(nothing).to_be_hidden()
 
 
-# ---- Scrolling ----
+# Scrolling
 
 
-def test_new_rows_scroll_into_view_at_the_bottom(serve: Serve, visit: Visit) -> None:
-    server = serve()
-    page = visit(server.url)
-    say(server, numbered(100))
-    expect(messages_of(page)).to_have_count(100)
-    expect(messages_of(page).last).to_be_in_viewport(ratio=1)
-    expect(messages_of(page).first).not_to_be_in_viewport()
-    expect(more_of(page)).to_be_hidden()
+def test_new_rows_scroll_into_view_at_the_bottom(full_page: Page) -> None:
+    expect(messages_of(full_page).last).to_be_in_viewport(ratio=1)
+    expect(messages_of(full_page).first).not_to_be_in_viewport()
+    expect(more_of(full_page)).to_be_hidden()
 
 
-def test_new_rows_do_not_scroll_away_what_is_read(serve: Serve, visit: Visit) -> None:
-    server = serve()
-    page = visit(server.url)
-    say(server, numbered(100))
-    expect(messages_of(page)).to_have_count(100)
-    scroll_to(page, 500)
+def test_new_rows_do_not_scroll_away_what_is_read(server: Running, full_page: Page) -> None:
+    scroll_to(full_page, 500)
     say(server, ["one more"])
-    expect(more_of(page)).to_have_text("1 new message")
+    expect(more_of(full_page)).to_have_text("1 new message")
     say(server, numbered(30, "more"))
-    expect(more_of(page)).to_have_text("31 new messages")
-    assert log_of(page).evaluate("log => log.scrollTop") == 500
+    expect(more_of(full_page)).to_have_text("31 new messages")
+    assert log_of(full_page).evaluate("log => log.scrollTop") == 500
 
 
 @pytest.mark.parametrize("way", ["click", "keyboard", "by hand"])
-def test_the_new_messages_button_leads_to_the_bottom(serve: Serve, visit: Visit, way: str) -> None:
-    server = serve()
-    page = visit(server.url)
-    say(server, numbered(100))
-    expect(messages_of(page)).to_have_count(100)
-    scroll_to(page, 0)
+def test_the_new_messages_button_leads_to_the_bottom(server: Running, full_page: Page, way: str) -> None:
+    scroll_to(full_page, 0)
     say(server, ["news"])
-    button = page.get_by_role("button", name="1 new message")
+    button = full_page.get_by_role("button", name="1 new message")
     expect(button).to_be_visible()
     if way == "click":
         button.click()
-        expect(field_of(page)).to_be_focused()
+        expect(field_of(full_page)).to_be_focused()
     elif way == "keyboard":
         button.press("Enter")
-        expect(log_of(page)).to_be_focused()
+        expect(log_of(full_page)).to_be_focused()
     else:
-        scroll_to(page, bottom_of(page))
-    expect(more_of(page)).to_be_hidden()
-    expect(messages_of(page).last).to_be_in_viewport(ratio=1)
+        scroll_to(full_page, bottom_of(full_page))
+    expect(more_of(full_page)).to_be_hidden()
+    expect(messages_of(full_page).last).to_be_in_viewport(ratio=1)
     say(server, ["later news"])
-    expect(messages_of(page)).to_have_count(102)
-    expect(messages_of(page).last).to_be_in_viewport(ratio=1)
-    expect(more_of(page)).to_be_hidden()
+    expect(messages_of(full_page)).to_have_count(102)
+    expect(messages_of(full_page).last).to_be_in_viewport(ratio=1)
+    expect(more_of(full_page)).to_be_hidden()
 
 
-def test_a_smaller_window_stays_at_the_bottom(serve: Serve, visit: Visit) -> None:
-    server = serve()
-    page = visit(server.url)
-    say(server, numbered(100))
-    expect(messages_of(page)).to_have_count(100)
-    page.set_viewport_size({"width": 600, "height": 300})
-    expect(messages_of(page).last).to_be_in_viewport(ratio=1)
+def test_a_smaller_window_stays_at_the_bottom(full_page: Page) -> None:
+    full_page.set_viewport_size({"width": 600, "height": 300})
+    expect(messages_of(full_page).last).to_be_in_viewport(ratio=1)
 
 
-def test_a_burst_shows_in_order_and_old_rows_go(serve: Serve, visit: Visit) -> None:
-    server = serve()
+def test_a_burst_shows_in_order_and_old_rows_go(server: Running, visit: Visit) -> None:
     page = visit(server.url)
     lines = numbered(MAX_ROWS + 200)
     say(server, lines)
@@ -253,39 +248,32 @@ def test_a_burst_shows_in_order_and_old_rows_go(serve: Serve, visit: Visit) -> N
     assert row.bounding_box() == place
 
 
-def test_a_batch_is_one_change_of_the_page(serve: Serve, visit: Visit) -> None:
-    sockets: list[WebSocketRoute] = []
-    page = visit("about:blank", wait=False)
-    page.route_web_socket("**/ws", lambda socket: sockets.append(socket))
-    page.goto(serve().url)
-    expect(status_of(page)).to_have_text("Connected ")
+def test_a_batch_is_one_change_of_the_page(server: Running, visit: Visit) -> None:
+    page, socket = visit_without_server(server, visit)
     log_of(page).evaluate("""log => {
         const observer = new MutationObserver(records => {
             log.dataset.changes = Number(log.dataset.changes ?? 0) + records.length;
         });
         observer.observe(log, { childList: true });
     }""")
-    sockets[0].send("\n".join(numbered(1000)))
+    socket.send("\n".join(numbered(1000)))
     expect(messages_of(page)).to_have_count(1000)
     expect(log_of(page)).to_have_attribute("data-changes", "1")
 
 
-def test_rows_need_no_animation_frames(serve: Serve, visit: Visit) -> None:
+def test_rows_need_no_animation_frames(server: Running, visit: Visit) -> None:
     # A hidden page is given none.
-    page = visit("about:blank", wait=False)
-    page.add_init_script("window.requestAnimationFrame = () => 0")
-    page.goto(serve().url)
-    expect(status_of(page)).to_have_text("Connected ")
+    page = visit(server.url, "window.requestAnimationFrame = () => 0")
     page.evaluate("document.getElementById('msg').value = 'unseen'")
     page.evaluate("document.getElementById('form').requestSubmit()")
     expect(messages_of(page)).to_have_text(["unseen"])
 
 
-# ---- The limit on length ----
+# The limit on length
 
 
-def test_the_limit_is_felt_while_typing(serve: Serve, visit: Visit) -> None:
-    page = visit(serve().url)
+def test_the_limit_is_felt_while_typing(server: Running, visit: Visit) -> None:
+    page = visit(server.url)
     sent = frames_sent_by(page)
     field, counter = field_of(page), page.locator("#counter")
     send = page.get_by_role("button", name="Send")
@@ -349,7 +337,7 @@ def test_the_limit_stays_512_when_the_server_does_not_tell(serve: Serve, visit: 
     expect(page.locator("#counter")).to_have_text("513 of 512 bytes: 1 too many to send")
 
 
-# ---- The connection ----
+# The connection
 
 
 def test_the_page_comes_back_when_the_server_does(serve: Serve, visit: Visit) -> None:
@@ -422,32 +410,24 @@ def test_there_is_no_need_to_wait(serve: Serve, visit: Visit, way: str) -> None:
     ],
 )
 def test_the_end_is_told_in_plain_words(
-    serve: Serve, visit: Visit, code: int, reason: str, words: str, rows: list[str]
+    server: Running, visit: Visit, code: int, reason: str, words: str, rows: list[str]
 ) -> None:
-    sockets: list[WebSocketRoute] = []
-    page = visit("about:blank", wait=False)
-    page.add_init_script(LONG_WAITS)
-    page.route_web_socket("**/ws", lambda socket: sockets.append(socket))
-    page.goto(serve().url)
-    expect(status_of(page)).to_have_text("Connected ")
-    sockets[0].send("last words")
-    sockets[0].close(code=code, reason=reason)
+    page, socket = visit_without_server(server, visit, LONG_WAITS)
+    socket.send("last words")
+    socket.close(code=code, reason=reason)
     expect(status_of(page)).to_contain_text(f"{words} Reconnecting in 600 seconds")
     expect(rows_of(page)).to_have_text(["last words", *(row for row in rows if row != "last words")])
 
 
-def test_a_lost_connection_is_told(serve: Serve, visit: Visit) -> None:
+def test_a_lost_connection_is_told(server: Running, visit: Visit) -> None:
     # A connection that ends without a close frame.
     page = visit(
-        "about:blank",
+        server.url,
         LONG_WAITS,
         """window.WebSocket = class extends WebSocket {
             constructor(url) { super(url); window.lose = () => this.onclose({ code: 1006, reason: "" }); }
         }""",
-        wait=False,
     )
-    page.goto(serve().url)
-    expect(status_of(page)).to_have_text("Connected ")
     page.evaluate("lose()")
     expect(status_of(page)).to_contain_text("The connection was lost. Reconnecting in")
     expect(rows_of(page)).to_have_text(["Connection closed."])
@@ -471,25 +451,24 @@ def test_the_addresses_follow_the_page(serve: Serve, visit: Visit) -> None:
     expect(page.locator("#counter")).to_have_text("17 of 16 bytes: 1 too many to send")
 
 
-# ---- For everyone ----
+# For everyone
 
 
-def test_a_browser_without_websockets_is_told(serve: Serve, visit: Visit) -> None:
-    page = visit(serve().url, "delete window.WebSocket", wait=False)
+def test_a_browser_without_websockets_is_told(server: Running, visit: Visit) -> None:
+    page = visit(server.url, "delete window.WebSocket", wait=False)
     expect(notices_of(page)).to_have_text(["This browser has no WebSockets, so this page cannot chat."])
     expect(status_of(page)).to_contain_text("Not connected")
     expect(field_of(page)).to_be_disabled()
 
 
-def test_a_browser_without_scripts_is_told(serve: Serve, visit: Visit) -> None:
-    page = visit(serve().url, wait=False, java_script_enabled=False)
+def test_a_browser_without_scripts_is_told(server: Running, visit: Visit) -> None:
+    page = visit(server.url, wait=False, java_script_enabled=False)
     notice = page.locator("noscript p")
     expect(notice).to_be_visible()
     assert notice.inner_text() == "This page needs JavaScript to chat."
 
 
-def test_the_keyboard_is_enough(serve: Serve, visit: Visit) -> None:
-    server = serve()
+def test_the_keyboard_is_enough(server: Running, visit: Visit) -> None:
     page = visit(server.url)
     expect(field_of(page)).to_be_focused()
     page.keyboard.type("typed")
@@ -512,8 +491,8 @@ def test_the_keyboard_is_enough(serve: Serve, visit: Visit) -> None:
     expect(messages_of(page).last).to_be_in_viewport(ratio=1)
 
 
-def test_everything_has_its_role_and_name(serve: Serve, visit: Visit) -> None:
-    page = visit(serve().url)
+def test_everything_has_its_role_and_name(server: Running, visit: Visit) -> None:
+    page = visit(server.url)
     expect(log_of(page)).to_have_attribute("aria-live", "polite")
     expect(log_of(page)).to_have_attribute("tabindex", "0")
     expect(field_of(page)).to_be_editable()
@@ -526,8 +505,7 @@ def test_everything_has_its_role_and_name(serve: Serve, visit: Visit) -> None:
     expect(page.locator("html")).to_have_attribute("lang", "en")
 
 
-def test_a_normal_visit_has_no_errors_and_loads_nothing_from_elsewhere(serve: Serve, visit: Visit) -> None:
-    server = serve()
+def test_a_normal_visit_has_no_errors_and_loads_nothing_from_elsewhere(server: Running, visit: Visit) -> None:
     page = visit("about:blank", wait=False)
     complaints: list[str] = []
     addresses: list[str] = []
@@ -619,12 +597,12 @@ def test_dark_differs_from_light_and_both_are_readable(serve: Serve, visit: Visi
     assert behind["light"] != behind["dark"]
 
 
-def test_nothing_moves_for_those_who_want_less_motion(serve: Serve, visit: Visit) -> None:
+def test_nothing_moves_for_those_who_want_less_motion(server: Running, visit: Visit) -> None:
     names = {}
     for motion in ("no-preference", "reduce"):
         page = visit("about:blank", wait=False, reduced_motion=motion)
         page.route("**/limits", lambda route: None)  # never answered: the page stays connecting
-        page.goto(serve().url)
+        page.goto(server.url)
         expect(status_of(page)).to_contain_text("Connecting")
         names[motion] = status_of(page).evaluate("item => getComputedStyle(item, '::before').animationName")
     assert names == {"no-preference": "breathe", "reduce": "none"}

@@ -7,10 +7,9 @@ import socket
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
-from typing import Any
 
 import pytest
-from helpers import CLOSE, LIMIT, PING, PONG, TEXT, Peer, frame, pump_names, until
+from helpers import CLOSE, LIMIT, PING, PONG, TEXT, Peer, Running, Serve, frame, join, pump_names, until
 from websockets.asyncio.client import ClientConnection, connect
 
 from threadchat.client import Client
@@ -44,7 +43,7 @@ async def chat(url: str, clients: int, senders: int, messages: int, connected: C
     return received
 
 
-def test_promises_1_2_and_3_one_order_no_gap_two_threads_a_client(serve: Callable[..., Any]) -> None:
+def test_promises_1_2_and_3_one_order_no_gap_two_threads_a_client(serve: Serve) -> None:
     server = serve()
     before = threading.active_count()
     during: list[int] = []
@@ -69,8 +68,7 @@ def test_promises_1_2_and_3_one_order_no_gap_two_threads_a_client(serve: Callabl
     until(lambda: threading.active_count() == before, "the end of the clients' threads")
 
 
-def test_promise_2_a_client_that_joins_amid_the_talk_has_no_gap(serve: Callable[..., Any]) -> None:
-    server = serve()
+def test_promise_2_a_client_that_joins_amid_the_talk_has_no_gap(server: Running) -> None:
     with Peer(server.port) as speaker:
         for number in range(50):
             with Peer(server.port) as newcomer:
@@ -80,7 +78,7 @@ def test_promise_2_a_client_that_joins_amid_the_talk_has_no_gap(serve: Callable[
             speaker.lines(2)
 
 
-def test_promise_4_frames_never_interleave(serve: Callable[..., Any]) -> None:
+def test_promise_4_frames_never_interleave(serve: Serve) -> None:
     """A peer that does not read pings and is pinged while long frames for it are cut short by the kernel."""
     server = serve(ping_period=0.05, pong_wait=LIMIT, message_size=4000)
     with Peer(server.port, receive_buffer=4096) as slow, Peer(server.port) as speaker:
@@ -112,7 +110,7 @@ def test_promise_4_frames_never_interleave(serve: Callable[..., Any]) -> None:
         assert slow.receive_all()[-1].close_code == 1001
 
 
-def test_promise_5_a_sender_that_floods_is_slowed_down_and_nothing_piles_up(serve: Callable[..., Any]) -> None:
+def test_promise_5_a_sender_that_floods_is_slowed_down_and_nothing_piles_up(serve: Serve) -> None:
     server = serve()
     hub = server.app.hub
     busy = Client(hub, Connection({}, server.app.options), server.app.options, 0)
@@ -138,7 +136,7 @@ def test_promise_5_a_sender_that_floods_is_slowed_down_and_nothing_piles_up(serv
                 flooder.socket.setblocking(False)
             if not cut:
                 sent, cut = sent + 1, message
-        (client,) = (member for member in hub.clients if member is not busy)
+        (client,) = server.clients - {busy}
         assert hub.broadcast.statistics().waiting_senders == 1  # one message of the flood, and its read pump waits
         assert len(hub.broadcast) == 0
         assert len(client.connection._protocol.connection._proto._frame_decoder.buffer) <= 4096
@@ -160,9 +158,7 @@ def speak_until(condition: Callable[[], object], speaker: Peer, *listeners: Peer
     return said
 
 
-def test_promise_6_a_client_that_stops_reading_is_evicted_and_the_others_do_not_notice(
-    serve: Callable[..., Any],
-) -> None:
+def test_promise_6_a_client_that_stops_reading_is_evicted_and_the_others_do_not_notice(serve: Serve) -> None:
     server = serve()
     with ExitStack() as stack:
         stuck, speaker, *others = (stack.enter_context(Peer(server.port)) for _ in range(10))
@@ -179,25 +175,34 @@ def test_promise_6_a_client_that_stops_reading_is_evicted_and_the_others_do_not_
     until(lambda: pump_names() == [])
 
 
-def test_promise_7_a_burst_evicts_no_healthy_client(serve: Callable[..., Any]) -> None:
-    """Twenty times more messages than a buffer holds, from the hub itself: as fast as it can."""
+def count_aloud(server: Running, numbers: int) -> list[str]:
+    """Broadcast the numbers from here, as fast as the hub takes them; returns what was said."""
+    said = [str(number) for number in range(numbers)]
+    for line in said:
+        server.app.hub.broadcast.send(line)
+    return said
+
+
+def test_promise_7_a_burst_evicts_no_healthy_client(serve: Serve) -> None:
+    """Twenty times more messages than a buffer holds, as fast as the hub can send them."""
     server = serve()
     clients, burst = 50, 5000
 
     async def receive_burst() -> list[list[str]]:
         websockets = await asyncio.gather(*(connect(server.ws_url, compression=None) for _ in range(clients)))
-        speaker = asyncio.to_thread(lambda: [server.app.hub.broadcast.send(str(number)) for number in range(burst)])
-        received = await asyncio.gather(speaker, *(receive_lines(websocket, burst) for websocket in websockets))
+        speaker = asyncio.to_thread(count_aloud, server, burst)
+        said_and_received = await asyncio.gather(
+            speaker, *(receive_lines(websocket, burst) for websocket in websockets)
+        )
         await asyncio.gather(*(websocket.close() for websocket in websockets))
-        return received[1:]
+        return said_and_received
 
-    received = asyncio.run(receive_burst())
-    assert received == [[str(number) for number in range(burst)]] * clients
+    said, *received = asyncio.run(receive_burst())
+    assert len(said) == burst
+    assert received == [said] * clients
 
 
-def test_promise_7_a_pump_that_gets_no_turn_is_waited_for(
-    serve: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_promise_7_a_pump_that_gets_no_turn_is_waited_for(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     its_turn = threading.Event()
     write_pump = Client.write_pump
 
@@ -208,8 +213,9 @@ def test_promise_7_a_pump_that_gets_no_turn_is_waited_for(
     monkeypatch.setattr(Client, "write_pump", late_write_pump)
     server = serve(send_buffer=4)
     with Peer(server.port) as peer:
-        speaker = threading.Thread(target=lambda: [server.app.hub.broadcast.send(str(n)) for n in range(10)])
+        speaker = threading.Thread(target=count_aloud, args=(server, 10))
         speaker.start()
+        until(lambda: server.clients)
         (client,) = server.clients
         until(lambda: client.turn.statistics().waiting_receivers == 1, "the hub giving way")
         its_turn.set()
@@ -217,7 +223,7 @@ def test_promise_7_a_pump_that_gets_no_turn_is_waited_for(
         speaker.join(LIMIT)
 
 
-def test_promise_8_a_stop_says_goodbye_to_all_and_leaves_no_thread(serve: Callable[..., Any]) -> None:
+def test_promise_8_a_stop_says_goodbye_to_all_and_leaves_no_thread(serve: Serve) -> None:
     before = threading.active_count()
     server = serve()
     with ExitStack() as stack:
@@ -226,8 +232,7 @@ def test_promise_8_a_stop_says_goodbye_to_all_and_leaves_no_thread(serve: Callab
         until(lambda: len(server.clients) == 4)
         (client,) = (client for client in server.clients if client.number == 3)
         said = speak_until(lambda: client.connection.blocked and len(client.send) > 2, speaker)
-        stopper = threading.Thread(target=server.stop)
-        stopper.start()
+        stopping = server.stop_in_thread()
         assert polite.lines(len(said)) == said
         goodbye = polite.receive()
         assert goodbye.close_code == 1001
@@ -235,8 +240,7 @@ def test_promise_8_a_stop_says_goodbye_to_all_and_leaves_no_thread(serve: Callab
         assert polite.receive_all() == []
         for peer in (mute, blocked, speaker):  # none of them answers the close frame
             assert peer.receive_all()[-1].close_code == 1001
-        stopper.join(LIMIT)
-        assert not stopper.is_alive()
+        join(stopping)
         assert idle.recv(1) == b""
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(("127.0.0.1", server.port))
@@ -255,9 +259,8 @@ def bad_inputs() -> dict[str, tuple[bytes, int]]:
 
 
 @pytest.mark.parametrize("name", bad_inputs())
-def test_promise_9_bad_input_costs_the_sender_alone(serve: Callable[..., Any], name: str) -> None:
+def test_promise_9_bad_input_costs_the_sender_alone(server: Running, name: str) -> None:
     data, code = bad_inputs()[name]
-    server = serve()
     with Peer(server.port) as bad, Peer(server.port) as good:
         bad.socket.sendall(frame(TEXT, "before") + data + frame(TEXT, "after"))
         *_, last = bad.receive_all()
@@ -268,8 +271,7 @@ def test_promise_9_bad_input_costs_the_sender_alone(serve: Callable[..., Any], n
     until(lambda: pump_names() == [])
 
 
-def test_promise_9_bad_http_costs_the_sender_alone(serve: Callable[..., Any]) -> None:
-    server = serve()
+def test_promise_9_bad_http_costs_the_sender_alone(server: Running) -> None:
     with Peer(server.port) as good, socket.create_connection(("127.0.0.1", server.port)) as bad:
         bad.sendall(b"GET / nonsense HTTP/1.1\r\n\r\n")
         assert bad.recv(65536).startswith(b"HTTP/1.1 400 ")
