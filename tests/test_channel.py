@@ -14,6 +14,7 @@ from helpers import FAR, LIMIT, go, switching_often, until
 
 from threadchat import channel as module
 from threadchat.channel import Channel, ChannelStatistics, Closed, WouldBlock, select
+from threadchat.runqueue import RunQueue
 
 T = TypeVar("T")
 
@@ -357,6 +358,388 @@ def test_receive_pending_from_a_closed_channel_takes_what_is_left_and_then_raise
     channel = closed(3, 1, 2)
     assert channel.receive_pending() == [1, 2]
     assert_closed(go(channel.receive_pending), channel)
+
+
+# take_pending
+
+
+@pytest.mark.parametrize("channel", [Channel[int](), Channel[int](2), closed(), closed(2)])
+def test_take_pending_takes_nothing_where_there_is_nothing_and_never_raises(channel: Channel[int]) -> None:
+    assert result(go(channel.take_pending)) == []
+    assert nobody_in_line(channel)
+
+
+def test_take_pending_takes_what_a_closed_channel_still_has() -> None:
+    channel = closed(3, 1, 2)
+    assert channel.take_pending() == [1, 2]
+    assert channel.take_pending() == []
+
+
+@pytest.mark.parametrize("capacity", [0, 1, 3])
+def test_take_pending_takes_the_items_of_parked_senders_too_and_lets_them_through(capacity: int) -> None:
+    channel = filled(capacity, *range(capacity))
+    sending = []
+    for number in range(4):
+        sending.append(go(channel.send, capacity + number))
+        senders(channel, number + 1)
+    assert channel.take_pending() == list(range(capacity + 4))
+    for future in sending:
+        result(future)
+    assert channel.statistics() == ChannelStatistics(0, capacity, 0, 0, False)
+    assert channel.take_pending() == []
+
+
+def test_take_pending_takes_nothing_from_those_who_wait() -> None:
+    channel: Channel[str] = Channel(1)
+    receiving = go(channel.receive)
+    receivers(channel, 1)
+    assert channel.take_pending() == []
+    channel.send_nowait("item")
+    assert result(receiving) == "item"
+
+
+# send_all_nowait
+
+
+def test_send_all_nowait_puts_all_items_into_the_buffer_in_their_order() -> None:
+    channel = filled(5, 0)
+    channel.send_all_nowait([1, 2, 3, 4])
+    assert channel.statistics() == ChannelStatistics(5, 5, 0, 0, False)
+    assert channel.receive_pending() == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("capacity", [0, 1, 3])
+def test_send_all_nowait_would_block_where_there_is_no_room_for_all_and_then_sends_none(capacity: int) -> None:
+    channel: Channel[int] = Channel(capacity)
+    with pytest.raises(WouldBlock):
+        channel.send_all_nowait(range(capacity + 1))
+    assert len(channel) == 0
+    channel.send_all_nowait(range(capacity))
+    with pytest.raises(WouldBlock):
+        channel.send_all_nowait([7])
+    assert channel.take_pending() == list(range(capacity))
+
+
+def test_send_all_nowait_does_not_overtake_a_parked_sender() -> None:
+    channel = filled(2, 0, 1)
+    sending = go(channel.send, 2)
+    senders(channel, 1)
+    assert channel.receive() == 0
+    result(sending)
+    with pytest.raises(WouldBlock):
+        channel.send_all_nowait([3])
+    assert channel.receive() == 1
+    channel.send_all_nowait([3])
+    assert channel.take_pending() == [2, 3]
+
+
+def test_send_all_nowait_of_nothing_sends_nothing_however_full_the_channel_is() -> None:
+    channel = filled(1, "item")
+    channel.send_all_nowait([])
+    assert channel.take_pending() == ["item"]
+    unbuffered: Channel[str] = Channel()
+    receiving = go(unbuffered.receive)
+    receivers(unbuffered, 1)
+    unbuffered.send_all_nowait([])
+    assert unbuffered.statistics().waiting_receivers == 1
+    unbuffered.send_nowait("item")
+    assert result(receiving) == "item"
+
+
+@pytest.mark.parametrize("items", [[], [1], [1, 2, 3]])
+def test_send_all_nowait_to_a_closed_channel_raises(items: list[int]) -> None:
+    channel: Channel[int] = closed(2)
+    assert_closed(go(channel.send_all_nowait, items), channel)
+    assert len(channel) == 0
+
+
+@pytest.mark.parametrize("count", [2, 3, 5])
+def test_send_all_nowait_hands_its_first_items_to_those_who_wait(count: int) -> None:
+    """To each one, in the order of their line; the buffer has the rest."""
+    channel: Channel[int] = Channel(5)
+    other: Channel[int] = Channel()
+    receiving: list[Future[Any]] = []
+    for start in (
+        lambda: go(channel.receive),
+        lambda: go(select, other, channel),
+        lambda: go(channel.receive, FAR),
+    ):
+        receiving.append(start())
+        receivers(channel, len(receiving))
+    channel.send_all_nowait(list(range(count)))
+    assert channel.statistics() == ChannelStatistics(max(0, count - 3), 5, 0, max(0, 3 - count), False)
+    assert [result(future) for future in receiving[:count]] == [0, (channel, 1), 2][:count]
+    assert channel.take_pending() == list(range(3, count))
+    if count < 3:
+        channel.send_nowait(2)
+        assert result(receiving[2]) == 2
+    assert nobody_in_line(channel, other)
+
+
+def test_send_all_nowait_counts_on_the_buffer_alone_and_not_on_those_who_wait() -> None:
+    channel: Channel[int] = Channel(1)
+    receiving = go(channel.receive)
+    receivers(channel, 1)
+    with pytest.raises(WouldBlock):
+        channel.send_all_nowait([1, 2])
+    assert channel.statistics() == ChannelStatistics(0, 1, 0, 1, False)
+    channel.send_all_nowait([3])
+    assert result(receiving) == 3
+
+
+# step_away and come_back
+
+
+@pytest.mark.parametrize("capacity", [0, 2])
+def test_while_the_receiver_is_away_a_send_that_would_have_to_wait_would_block(capacity: int) -> None:
+    channel: Channel[int] = Channel(capacity)
+    channel.step_away()
+    for number in range(capacity):
+        result(go(channel.send, number))  # there is room
+    for _ in range(2):
+        assert isinstance(error(go(channel.send, 7)), WouldBlock)
+    assert channel.statistics() == ChannelStatistics(capacity, capacity, 0, 0, False)
+    assert channel.take_pending() == list(range(capacity))
+
+
+@pytest.mark.parametrize("capacity", [0, 2])
+def test_parked_senders_are_refused_when_the_receiver_steps_away_and_nobody_receives_their_items(capacity: int) -> None:
+    channel = filled(capacity, *range(capacity))
+    sending = [go(channel.send, 7) for _ in range(3)]
+    senders(channel, 3)
+    channel.step_away()
+    for future in sending:
+        assert isinstance(error(future), WouldBlock)
+    assert channel.statistics() == ChannelStatistics(capacity, capacity, 0, 0, False)
+    assert channel.take_pending() == list(range(capacity))
+
+
+def test_while_one_receiver_is_away_a_send_still_finds_another_that_waits() -> None:
+    channel, other = Channel[str](), Channel[str]()
+    channel.step_away()
+    receiving: list[Future[Any]] = [go(channel.receive)]
+    receivers(channel, 1)
+    receiving.append(go(select, channel, other))
+    receivers(channel, 2)
+    result(go(channel.send, "one"))
+    assert result(receiving[0]) == "one"
+    channel.send_nowait("two")
+    assert result(receiving[1]) == (channel, "two")
+
+
+def test_a_send_waits_again_once_the_receiver_has_come_back() -> None:
+    channel: Channel[str] = Channel()
+    channel.step_away()
+    assert isinstance(error(go(channel.send, "refused")), WouldBlock)
+    channel.come_back()
+    sending = go(channel.send, "item")
+    senders(channel, 1)
+    assert channel.receive() == "item"
+    result(sending)
+
+
+def test_who_has_stepped_away_twice_is_there_when_he_has_come_back_twice() -> None:
+    channel: Channel[str] = Channel()
+    channel.step_away()
+    channel.step_away()
+    channel.come_back()
+    assert isinstance(error(go(channel.send, "refused")), WouldBlock)
+    channel.come_back()
+    sending = go(channel.send, "item")
+    senders(channel, 1)
+    assert channel.receive() == "item"
+    result(sending)
+
+
+def test_a_closed_channel_is_closed_whether_its_receiver_is_away_or_not() -> None:
+    channel = filled(1, "item")
+    channel.step_away()
+    channel.close()
+    for future in (go(channel.send, "late"), go(channel.send_nowait, "late"), go(channel.send_all_nowait, ["late"])):
+        assert_closed(future, channel)
+    channel.step_away()
+    channel.come_back()
+    assert result(go(drain, channel)) == ["item"]
+
+
+# A channel with a run queue
+
+
+def take_turn(run_queue: RunQueue) -> None:
+    """The one that is free."""
+    taken = threading.Event()
+    run_queue.ready(taken.set)
+    assert taken.is_set(), "no turn is free"
+
+
+def asking(run_queue: RunQueue, count: int) -> None:
+    until(lambda: len(run_queue._line) == count, f"{count} that wait for a turn")
+
+
+def has_its_turns(run_queue: RunQueue, turns: int = 1) -> bool:
+    """All of them are free, and nobody has asked for one."""
+    return run_queue._free == turns and not run_queue._line
+
+
+@pytest.mark.parametrize("how", ["receive", "receive_pending"])
+@pytest.mark.parametrize("at_once", [False, True])
+def test_parked_receivers_are_woken_one_at_a_time_as_turns_are_given_back(how: str, at_once: bool) -> None:
+    run_queue = RunQueue()
+    channel: Channel[int] = Channel(3, run_queue)
+    receiving: list[Future[Any]] = []
+    for number in range(3):
+        receiving.append(go(getattr(channel, how), FAR))
+        receivers(channel, number + 1)
+    if at_once:
+        channel.send_all_nowait([0, 1, 2])
+    else:
+        for number in range(3):
+            channel.send_nowait(number)
+    assert channel.statistics() == ChannelStatistics(0, 3, 0, 0, False)  # all have their items in hands
+    for number, future in enumerate(receiving):
+        assert result(future) == (number if how == "receive" else [number])
+        assert len(run_queue._line) == 2 - number
+        assert not any(future.done() for future in receiving[number + 1 :])
+        assert run_queue._free == 0
+        run_queue.next()
+    assert has_its_turns(run_queue)
+
+
+@pytest.mark.parametrize("turns", [1, 3])
+def test_of_all_who_are_returned_an_item_only_so_many_have_a_turn(turns: int, eager_switches: None) -> None:
+    run_queue = RunQueue(turns)
+    channels = [Channel[int](capacity, run_queue) for capacity in (0, 1, 50)]
+    counting = threading.Lock()
+    awake, most, received = 0, 0, 0
+
+    def receive(channel: Channel[int], pending: bool) -> None:
+        nonlocal awake, most, received
+        while True:
+            try:
+                items = channel.receive_pending(FAR) if pending else [channel.receive()]
+            except Closed:
+                return
+            with counting:
+                awake += 1
+                most = max(most, awake)
+                received += len(items)
+            with counting:
+                awake -= 1
+            run_queue.next()
+
+    receiving = [go(receive, channel, pending) for channel in channels for pending in (False, True) * 3]
+    for number in range(300):
+        for channel in channels:
+            channel.send(number)
+    for channel in channels:
+        until(lambda channel=channel: len(channel) == 0)  # type: ignore[misc]
+        channel.close()
+    for future in receiving:
+        result(future)
+    assert received == 900
+    assert 1 <= most <= turns
+    assert has_its_turns(run_queue, turns)
+
+
+@pytest.mark.parametrize("how", ["receive", "receive_pending"])
+def test_who_takes_an_item_that_is_there_waits_for_a_turn_with_it_in_hands(how: str) -> None:
+    run_queue = RunQueue()
+    channel: Channel[str] = Channel(2, run_queue)
+    channel.send_nowait("item")
+    take_turn(run_queue)
+    receiving = start(how, channel)
+    asking(run_queue, 1)
+    assert channel.statistics() == ChannelStatistics(0, 2, 0, 0, False)
+    assert channel.take_pending() == []
+    assert not receiving.done()
+    run_queue.next()
+    assert result(receiving) == ("item" if how == "receive" else ["item"])
+    assert run_queue._free == 0
+
+
+@pytest.mark.parametrize("parked", [False, True])
+def test_a_deadline_that_passes_while_an_item_is_in_hands_takes_it_from_nobody(
+    parked: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sleeps: list[float] = []
+
+    class Parked(PassingDeadline):
+        passes = threading.Event()
+
+        def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
+            sleeps.append(timeout)
+            return super().acquire(blocking, timeout)
+
+    replace_locks(monkeypatch, _parked=lambda lock: Parked(lock, lambda: None))
+    run_queue = RunQueue()
+    channel: Channel[str] = Channel(1, run_queue)
+    take_turn(run_queue)
+    if not parked:
+        channel.send_nowait("item")
+    receiving = go(channel.receive, FAR)
+    if parked:
+        receivers(channel, 1)
+        channel.send_nowait("item")
+    asking(run_queue, 1)
+    Parked.passes.set()
+    until(lambda: sleeps == [FAR, -1] or receiving.done(), "the second sleep")
+    assert not receiving.done()
+    run_queue.next()
+    assert result(receiving) == "item"
+    assert nobody_in_line(channel)
+
+
+@pytest.mark.parametrize("how", ["receive", "receive_pending"])
+def test_an_error_comes_without_a_turn_and_waits_for_none(how: str) -> None:
+    run_queue = RunQueue()
+    channel: Channel[str] = Channel(1, run_queue)
+    for taken in (False, True):
+        if taken:
+            take_turn(run_queue)
+        for timeout in (0.01, 0, -1):
+            assert isinstance(error(go(getattr(channel, how), timeout)), TimeoutError)
+        assert run_queue._free == (0 if taken else 1)
+    receiving = [start(how, channel), start(how, channel)]
+    receivers(channel, 2)
+    channel.close()
+    receiving.append(start(how, channel))
+    for future in receiving:
+        assert_closed(future, channel)
+    run_queue.next()
+    assert_closed(start(how, channel), channel)
+    assert has_its_turns(run_queue)
+
+
+def test_receive_pending_takes_what_came_while_it_waited_for_its_turn() -> None:
+    run_queue = RunQueue()
+    channel: Channel[int] = Channel(2, run_queue)
+    receiving = go(channel.receive_pending)
+    receivers(channel, 1)
+    take_turn(run_queue)
+    for number in range(3):
+        channel.send_nowait(number)
+    sending = go(channel.send, 3)
+    senders(channel, 1)
+    assert not receiving.done()
+    run_queue.next()
+    assert result(receiving) == [0, 1, 2, 3]
+    result(sending)
+
+
+def test_take_pending_and_a_select_need_no_turn() -> None:
+    run_queue = RunQueue()
+    channel: Channel[int] = Channel(2, run_queue)
+    take_turn(run_queue)
+    channel.send_all_nowait([0, 1])
+    assert result(go(select, channel)) == (channel, 0)
+    assert result(go(channel.take_pending)) == [1]
+    selecting = go(select, channel)
+    receivers(channel, 1)
+    channel.send(2)
+    assert result(selecting) == (channel, 2)
+    assert run_queue._free == 0
+    run_queue.next()
+    assert has_its_turns(run_queue)
 
 
 # close
@@ -713,17 +1096,29 @@ def takers(*channels: Channel[Any]) -> list[tuple[int, int]]:
 
 
 def replace_locks(monkeypatch: pytest.MonkeyPatch, **replacements: Callable[[Any], Any]) -> None:
-    """From now on each receiver that parks has other locks of these names: each replacement is given its own."""
+    """From now on each receiver has other locks of these names, if it has such: each replacement is given its own."""
+
+    def replace(receiver: module._Receiver) -> None:
+        for name, replacement in replacements.items():
+            if hasattr(receiver, name):
+                setattr(receiver, name, replacement(getattr(receiver, name)))
 
     class Receiver(module._Receiver):
         __slots__ = ()
 
-        def __init__(self) -> None:
-            super().__init__()
-            for name, replacement in replacements.items():
-                setattr(self, name, replacement(getattr(self, name)))
+        def __init__(self, run_queue: RunQueue | None) -> None:
+            super().__init__(run_queue)
+            replace(self)
+
+    class SelectingReceiver(module._SelectingReceiver):
+        __slots__ = ()
+
+        def __init__(self, run_queue: RunQueue | None) -> None:
+            super().__init__(run_queue)
+            replace(self)
 
     monkeypatch.setattr(module, "_Receiver", Receiver)
+    monkeypatch.setattr(module, "_SelectingReceiver", SelectingReceiver)
 
 
 def test_all_selects_take_the_mutexes_in_one_order() -> None:
@@ -787,6 +1182,7 @@ def test_who_waits_sleeps_once_until_something_happens(timeout: float | None, mo
     result(sending)
     assert looks() == [0]
 
+    sleeps.clear()
     seen.clear()
     receiving = go(one.receive, timeout)
     until(lambda: sleeps)
@@ -803,7 +1199,7 @@ def test_who_waits_sleeps_once_until_something_happens(timeout: float | None, mo
     two.send(0)
     result(selecting)
     assert sleeps == [-1 if timeout is None else timeout]
-    assert looks()[2:] == [0]  # to leave the other line
+    assert sorted(looks()[2:]) == [0, 1]  # to leave the lines
 
 
 def test_a_receiver_is_given_its_item_before_it_is_woken(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -827,6 +1223,46 @@ def test_a_receiver_is_given_its_item_before_it_is_woken(monkeypatch: pytest.Mon
 def start(how: str, *channels: Channel[Any]) -> Future[Any]:
     """A `select` over the channels, or a method of the first, with a deadline far away, in a thread of its own."""
     return go(select, *channels, timeout=FAR) if how == "select" else go(getattr(channels[0], how), FAR)
+
+
+# Who is interrupted in his sleep
+
+
+@pytest.mark.parametrize("how", ["receive", "receive_pending", "select"])
+def test_a_receiver_that_is_interrupted_in_its_sleep_leaves_the_line(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    channel: Channel[str] = Channel()
+    other: Channel[str] = Channel()
+
+    def interrupted(self: module._Receiver, timeout: float | None) -> bool:
+        assert channel.statistics().waiting_receivers == 1
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module._Receiver, "park", interrupted)
+        assert isinstance(error(start(how, channel, other)), KeyboardInterrupt)
+    assert nobody_in_line(channel, other)
+    with pytest.raises(WouldBlock):
+        channel.send_nowait("nobody has it")
+
+
+@pytest.mark.parametrize("taken", [False, True])
+def test_a_sender_that_is_interrupted_in_its_sleep_leaves_the_line(
+    taken: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If a receiver has taken its item just then, that is all the same."""
+    channel: Channel[str] = Channel()
+
+    def interrupted(self: module._Sender[Any]) -> None:
+        assert channel.statistics().waiting_senders == 1
+        if taken:
+            assert channel.receive() == "item"
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module._Sender, "park", interrupted)
+        assert isinstance(error(go(channel.send, "item")), KeyboardInterrupt)
+    assert nobody_in_line(channel)
+    assert channel.take_pending() == []
 
 
 # Race 1: two senders on two channels meet the same selecting receiver
@@ -904,7 +1340,7 @@ def test_race_1_a_sender_and_a_close_do_not_both_have_the_selecting_receiver(mon
 
 
 class PassingDeadline(Watched):
-    """In place of `_Receiver._parked`: the deadline passes when the test says so, and no sooner."""
+    """In place of a receiver's `_parked`: the deadline passes when the test says so, and no sooner."""
 
     passes: threading.Event
 
@@ -932,6 +1368,9 @@ def meet_a_leaver(channel: Channel[str], then: str, waiting: Future[str] | None)
         senders(channel, 1)
     elif then == "closed":
         channel.close()
+    elif then == "all at once":
+        channel.send_all_nowait(["item"])
+        assert len(channel) == 1
     elif then != "nothing":
         channel.send_nowait("item")
         assert len(channel) == (1 if then == "buffered" else 0)
@@ -942,18 +1381,82 @@ def meet_a_leaver(channel: Channel[str], then: str, waiting: Future[str] | None)
 
 def check_that_the_item_is_there(channel: Channel[str], then: str, sending: Future[None] | None) -> None:
     """Where the leaver left it."""
-    if then in ("buffered", "parked"):
+    if then in ("buffered", "all at once", "parked"):
         assert channel.receive() == "item"
     if sending:
         result(sending)
 
 
-@pytest.mark.parametrize("how", ["receive", "receive_pending", "select"])
+def meet(channel: Channel[str], closes: bool) -> None:
+    """Another thread hands an item to who waits in the channel's line, or closes the channel."""
+    if closes:
+        channel.close()
+    else:
+        channel.send_nowait("item")
+
+
+def check_that_it_has_it(receiving: Future[Any], how: str, channel: Channel[str], closes: bool) -> None:
+    if closes:
+        assert_closed(receiving, channel)
+    else:
+        assert result(receiving) == {"receive": "item", "receive_pending": ["item"], "select": (channel, "item")}[how]
+        assert len(channel) == 0
+    assert nobody_in_line(channel)
+
+
+@pytest.mark.parametrize("how", ["receive", "receive_pending"])
 @pytest.mark.parametrize("closes", [False, True])
 def test_race_2_a_receiver_that_is_handed_an_item_as_its_deadline_passes_has_it(
     how: str, closes: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The deadline passes after the sender has claimed the receiver and before it tells it the item, or wakes it."""
+    """The deadline passes after the sender has taken the receiver out of the line and before it tells it the item."""
+
+    class Parked(PassingDeadline):
+        passes = threading.Event()
+
+    hand = module._Receiver.hand
+
+    def late(self: module._Receiver, channel: Channel[Any], item: Any) -> bool:
+        Parked.passes.set()
+        until(lambda: len({thread for thread, _ in seen}) == 2 or receiving.done(), "the receiver at the mutex")
+        return hand(self, channel, item)
+
+    replace_locks(monkeypatch, _parked=lambda lock: Parked(lock, lambda: None))
+    monkeypatch.setattr(module._Receiver, "hand", late)
+    channel: Channel[str] = Channel()
+    receiving = start(how, channel)
+    receivers(channel, 1)
+    seen = takers(channel)
+    meet(channel, closes)
+    check_that_it_has_it(receiving, how, channel, closes)
+
+
+@pytest.mark.parametrize("how", ["receive", "receive_pending"])
+@pytest.mark.parametrize("closes", [False, True])
+def test_race_2_a_receiver_whose_deadline_has_passed_is_handed_an_item_as_long_as_it_stands_in_line(
+    how: str, closes: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Parked(PassingDeadline):
+        passes = threading.Event()
+
+    replace_locks(monkeypatch, _parked=lambda lock: Parked(lock, lambda: None))
+    channel: Channel[str] = Channel(1)
+    receiving = start(how, channel)
+    receivers(channel, 1)
+    with Pause() as pause:
+        watch(channel, pause)
+        Parked.passes.set()
+        pause.reached()
+        meet(channel, closes)
+        assert not receiving.done()
+    check_that_it_has_it(receiving, how, channel, closes)
+
+
+@pytest.mark.parametrize("closes", [False, True])
+def test_race_2_a_select_that_is_handed_an_item_as_its_deadline_passes_has_it(
+    closes: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The deadline passes after the sender has claimed the select and before it tells it the item, or wakes it."""
     waits_on = threading.Event()
 
     class Parked(PassingDeadline):
@@ -964,7 +1467,7 @@ def test_race_2_a_receiver_that_is_handed_an_item_as_its_deadline_passes_has_it(
             if not self.lock.acquire(blocking, timeout):
                 return False
             Parked.passes.set()
-            until(lambda: waits_on.is_set() or receiving.done())
+            until(lambda: waits_on.is_set() or selecting.done())
             return True
 
     replace_locks(
@@ -973,30 +1476,25 @@ def test_race_2_a_receiver_that_is_handed_an_item_as_its_deadline_passes_has_it(
         _claim=lambda lock: Claim(lock, lambda: None),
     )
     channel, other = Channel[str](), Channel[str]()
-    receiving = start(how, channel, other)
+    selecting = start("select", channel, other)
     receivers(channel, 1)
-    if closes:
-        channel.close()
-        assert_closed(receiving, channel)
-    else:
-        channel.send_nowait("item")
-        assert result(receiving) == {"receive": "item", "receive_pending": ["item"], "select": (channel, "item")}[how]
-    assert nobody_in_line(channel, other)
+    meet(channel, closes)
+    check_that_it_has_it(selecting, "select", channel, closes)
+    assert nobody_in_line(other)
 
 
-@pytest.mark.parametrize("how", ["receive", "select"])
-@pytest.mark.parametrize("then", ["would block", "buffered", "next in line", "parked", "closed"])
-def test_race_2_a_receiver_whose_deadline_has_passed_is_left_alone_while_it_still_stands_in_line(
-    how: str, then: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("then", ["would block", "buffered", "all at once", "next in line", "parked", "closed"])
+def test_race_2_a_select_whose_deadline_has_passed_is_left_alone_while_it_still_stands_in_line(
+    then: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Parked(PassingDeadline):
         passes = threading.Event()
 
-    channel: Channel[str] = Channel(1 if then == "buffered" else 0)
+    channel: Channel[str] = Channel(1 if then in ("buffered", "all at once") else 0)
     other: Channel[str] = Channel()
     with monkeypatch.context() as patch:
         replace_locks(patch, _parked=lambda lock: Parked(lock, lambda: None))
-        late = start(how, channel, other)
+        late = start("select", channel, other)
         receivers(channel, 1)
     waiting = None
     if then == "next in line":
@@ -1021,10 +1519,10 @@ def pause_in_wake(monkeypatch: pytest.MonkeyPatch, pause: Pause) -> Counter[Any]
     wake = module._Sender.wake
     woken: Counter[Any] = Counter()
 
-    def paused(self: module._Sender[Any], *, accepted: bool) -> None:
+    def paused(self: module._Sender[Any], refusal: Closed | WouldBlock | None) -> None:
         woken[self.item] += 1
         pause()
-        wake(self, accepted=accepted)
+        wake(self, refusal)
 
     monkeypatch.setattr(module._Sender, "wake", paused)
     return woken
@@ -1107,10 +1605,12 @@ def test_race_3_senders_that_a_close_has_met_first_have_not_sent_and_no_receiver
 # Race 4: a select wakes by one channel while it still stands in the lines of the others
 
 
-@pytest.mark.parametrize("then", ["nothing", "would block", "buffered", "next in line", "parked", "closed"])
+@pytest.mark.parametrize(
+    "then", ["nothing", "would block", "buffered", "all at once", "next in line", "parked", "closed"]
+)
 def test_race_4_a_select_that_was_woken_is_left_alone_while_it_still_stands_in_another_line(then: str) -> None:
     one: Channel[str] = Channel()
-    two: Channel[str] = Channel(1 if then == "buffered" else 0)
+    two: Channel[str] = Channel(1 if then in ("buffered", "all at once") else 0)
     selecting = go(select, one, two)
     receivers(one, 1)
     receivers(two, 1)
@@ -1127,6 +1627,100 @@ def test_race_4_a_select_that_was_woken_is_left_alone_while_it_still_stands_in_a
     assert result(selecting) == (one, "one")
     check_that_the_item_is_there(two, then, sending)
     assert nobody_in_line(one, two)
+
+
+# Race 5: a receiver steps away in the instant in which a sender parks
+
+
+@pytest.mark.parametrize("capacity", [0, 1])
+def test_race_5_a_sender_that_stands_in_line_and_does_not_sleep_yet_is_refused_by_who_steps_away(
+    capacity: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    park = module._Sender.park
+    channel = filled(capacity, *range(capacity))
+    with Pause() as pause:
+
+        def paused(self: module._Sender[Any]) -> None:
+            pause()
+            park(self)
+
+        monkeypatch.setattr(module._Sender, "park", paused)
+        sending = go(channel.send, 7)
+        pause.reached()
+        assert channel.statistics().waiting_senders == 1
+        channel.step_away()
+        channel.come_back()  # too late for this sender
+        assert not sending.done()
+    assert isinstance(error(sending), WouldBlock)
+    assert nobody_in_line(channel)
+    assert channel.take_pending() == list(range(capacity))
+
+
+@pytest.mark.parametrize("capacity", [0, 1])
+def test_race_5_a_sender_that_comes_while_a_receiver_steps_away_does_not_park(
+    capacity: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    channel = filled(capacity, *range(capacity))
+    sending = parked_senders(channel, 7)
+    seen = takers(channel)
+    with Pause() as pause:
+        woken = pause_in_wake(monkeypatch, pause)
+        stepping = go(channel.step_away)
+        pause.reached()
+        assert channel._mutex.locked()
+        sending.append(go(channel.send, 8))
+        arrivals(seen, 2)
+        assert not sending[0].done()
+        assert not sending[1].done()
+    result(stepping)
+    for future in sending:
+        assert isinstance(error(future), WouldBlock)
+    assert nobody_in_line(channel)
+    assert channel.take_pending() == list(range(capacity))
+    assert woken == {7: 1}
+
+
+def test_race_5_a_sender_whose_item_a_receiver_takes_before_it_steps_away_has_sent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    channel: Channel[int] = Channel()
+    sending = parked_senders(channel, 7, 8)
+    seen = takers(channel)
+    with Pause() as pause:
+        woken = pause_in_wake(monkeypatch, pause)
+        receiving = go(channel.receive)
+        pause.reached()
+        stepping = go(channel.step_away)
+        arrivals(seen, 2)
+        assert not stepping.done()
+    result(stepping)
+    assert result(receiving) == 7
+    result(sending[0])
+    assert isinstance(error(sending[1]), WouldBlock)
+    assert channel.take_pending() == []
+    assert woken == {7: 1, 8: 1}
+
+
+def test_race_5_of_a_close_and_a_receiver_that_steps_away_a_parked_sender_is_told_the_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for first, second, refusal in (("step_away", "close", WouldBlock), ("close", "step_away", Closed)):
+        channel: Channel[int] = Channel()
+        sending = parked_senders(channel, 7, 8)
+        seen = takers(channel)
+        with monkeypatch.context() as patch, Pause() as pause:
+            woken = pause_in_wake(patch, pause)
+            one = go(getattr(channel, first))
+            pause.reached()
+            other = go(getattr(channel, second))
+            arrivals(seen, 2)
+            assert not other.done()
+            pause.end()
+            result(one)
+            result(other)
+            for future in sending:
+                assert isinstance(error(future), refusal)
+            assert woken == {7: 1, 8: 1}
 
 
 # All at once

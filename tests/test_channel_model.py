@@ -15,7 +15,7 @@ from typing import Any
 from helpers import FAR, LIMIT, go, switching_often, until
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from threadchat.channel import Channel, ChannelStatistics, Closed, WouldBlock, select
 
@@ -45,6 +45,7 @@ class Line:
     senders: deque[Operation] = field(default_factory=deque)
     receivers: deque[Operation] = field(default_factory=deque)
     closed: bool = False
+    away: int = 0
 
     def ready(self) -> bool:
         return bool(self.buffer or self.senders or self.closed)
@@ -66,7 +67,8 @@ def closed(place: int) -> tuple[str, int]:
 class Machine(RuleBasedStateMachine):
     """Each step does the same to the channels and to the model. An operation that blocks runs in a thread of its own.
 
-    Go leaves nothing to chance but the choice of a select among several ready channels: there the model follows.
+    Nothing is left to chance but the choice of a select among several ready channels, and who of several threads that
+    were woken at once is the first to run: there the model follows.
     """
 
     def __init__(self) -> None:
@@ -89,7 +91,7 @@ class Machine(RuleBasedStateMachine):
         item = next(self.items)
         future = go(self.channels[place].send, item)
         outcome = self.accept(place, item)
-        if outcome is BLOCKS:
+        if outcome is BLOCKS and not self.lines[place].away:
             self.park(Operation(future, "send", (place,), item))
         else:
             assert self.outcome(future) == outcome
@@ -100,6 +102,48 @@ class Machine(RuleBasedStateMachine):
         item = next(self.items)
         future = go(self.channels[place].send_nowait, item)
         assert self.outcome(future) == self.accept(place, item)
+
+    @rule(data=st.data(), count=st.integers(0, 4))
+    def send_all_nowait(self, data: st.DataObject, count: int) -> None:
+        place = self.draw_place(data)
+        line = self.lines[place]
+        items = [next(self.items) for _ in range(count)]
+        future = go(self.channels[place].send_all_nowait, items)
+        if line.closed:
+            assert self.outcome(future) == closed(place)
+        elif count > line.capacity - len(line.buffer):
+            assert self.outcome(future) == BLOCKS
+        else:
+            woken = list(line.receivers)[:count]
+            assert all(self.accept(place, item) == SENT for item in items)
+            assert self.outcome(future) == SENT
+            self.take_the_rest(line, [receiver for receiver in woken if receiver.kind == "receive_pending"])
+
+    @rule(data=st.data())
+    def take_pending(self, data: st.DataObject) -> None:
+        place = self.draw_place(data)
+        line = self.lines[place]
+        future = go(self.channels[place].take_pending)
+        assert self.outcome(future) == (self.take(place, pending=True) if line.buffer or line.senders else [])
+
+    @rule(data=st.data(), really=st.integers(0, 2))
+    def step_away(self, data: st.DataObject, really: int) -> None:
+        if not really:  # not too often: nobody parks there any more
+            place = self.draw_place(data)
+            line = self.lines[place]
+            future = go(self.channels[place].step_away)
+            line.away += 1
+            while line.senders:
+                self.finish(line.senders[0], BLOCKS)
+            assert self.outcome(future) == SENT
+
+    @precondition(lambda self: any(line.away for line in self.lines))
+    @rule(data=st.data())
+    def come_back(self, data: st.DataObject) -> None:
+        place = data.draw(st.sampled_from([place for place, line in enumerate(self.lines) if line.away]))
+        future = go(self.channels[place].come_back)
+        self.lines[place].away -= 1
+        assert self.outcome(future) == SENT
 
     @rule(data=st.data(), timeout=st.sampled_from([None, FAR]), pending=st.booleans())
     def receive(self, data: st.DataObject, timeout: float | None, pending: bool) -> None:
@@ -182,6 +226,16 @@ class Machine(RuleBasedStateMachine):
         if not items:
             return closed(place)
         return items if pending else items[0]
+
+    def take_the_rest(self, line: Line, woken: list[Operation]) -> None:
+        """Of those who were woken to receive all that is pending, one has what was left: the first to get there."""
+        if not woken:
+            return
+        rest = list(line.buffer)
+        line.buffer.clear()
+        taker = next((receiver for receiver in woken if self.outcome(receiver.future) != receiver.outcome), woken[0])
+        assert isinstance(taker.outcome, list)
+        taker.outcome = [*taker.outcome, *rest]
 
     def finish(self, operation: Operation, outcome: object) -> None:
         """It leaves the lines in which it stands; its thread must do so by itself."""
@@ -304,14 +358,18 @@ def programs(draw: st.DrawFn) -> Program:
     capacities = draw(st.lists(st.integers(0, 3), min_size=1, max_size=3))
     places = st.sampled_from(range(len(capacities)))
     one = st.tuples(places)
-    sends = st.builds(Step, st.sampled_from(["send", "send", "send", "send_nowait"]), one)
+    sends = st.builds(Step, st.sampled_from(["send", "send", "send", "send_nowait", "send_all_nowait"]), one)
     receives = st.builds(Step, st.sampled_from(["receive", "receive_pending"]), one, TIMEOUTS)
+    takes = st.builds(Step, st.just("take_pending"), one)
     selects = st.builds(Step, st.just("select"), st.lists(places, min_size=1, max_size=3).map(tuple), TIMEOUTS)
     closes = st.builds(Step, st.just("close"), one)
     any_step = st.one_of(sends, sends, sends, receives, selects, selects)
     thread = st.one_of(
         st.lists(sends, min_size=1, max_size=40),
-        st.lists(st.one_of(receives, selects), min_size=1, max_size=40),
+        st.lists(st.one_of(receives, receives, takes, selects), min_size=1, max_size=40),
+        st.tuples(places, st.lists(st.one_of(receives, takes, selects), max_size=5)).map(
+            lambda parts: [Step("step_away", parts[:1]), *parts[1], Step("come_back", parts[:1])]
+        ),
         st.lists(any_step, min_size=1, max_size=40),
         st.tuples(st.lists(any_step, max_size=20), closes, st.lists(any_step, max_size=5)).map(
             lambda parts: [*parts[0], parts[1], *parts[2]]
@@ -321,19 +379,27 @@ def programs(draw: st.DrawFn) -> Program:
     return Program(capacities, [steps * draw(st.integers(1, 8)) for steps in threads])
 
 
+ITEMS = {"send": 1, "send_nowait": 1, "send_all_nowait": 3}  # how many each sends
+
+
 def run(thread: int, steps: Sequence[Step], channels: Sequence[Channel[Any]], clock: Iterator[int]) -> list[Event]:
     history = []
-    for number, step in enumerate(steps):
+    sent = itertools.count()
+    for step in steps:
         place = step.places[0]
         channel = channels[place]
         items: list[tuple[int, int, int]] = []
         outcome = "done"
-        if step.kind.startswith("send"):
-            items = [(thread, place, number)]
+        if step.kind in ITEMS:
+            items = [(thread, place, next(sent)) for _ in range(ITEMS[step.kind])]
         begun = next(clock)
         try:
-            if step.kind == "close":
-                channel.close()
+            if step.kind in ("close", "step_away", "come_back"):
+                getattr(channel, step.kind)()
+            elif step.kind == "send_all_nowait":
+                channel.send_all_nowait(items)
+            elif step.kind == "take_pending":
+                items = channel.take_pending()
             elif step.kind == "receive":
                 items = [channel.receive(step.timeout)]
             elif step.kind == "receive_pending":
@@ -366,14 +432,20 @@ def parked(channels: Sequence[Channel[Any]]) -> int:
     return len(waiting)
 
 
+RECEIVES = ("receive", "receive_pending", "take_pending", "select")
+
+
 def check(capacities: Sequence[int], history: Sequence[Event]) -> None:
     """That the history, which ends with closes and with receives of what was left, is one that Go allows."""
-    sends = {event.items[0]: event for event in history if event.step.kind.startswith("send")}
+    sends = {item: event for event in history if event.step.kind in ITEMS for item in event.items}
     sent = {item: event for item, event in sends.items() if event.outcome == "done"}
-    receives = [event for event in history if event.step.kind in ("receive", "receive_pending", "select")]
+    receives = [event for event in history if event.step.kind in RECEIVES]
     received: dict[tuple[int, int, int], Event] = {}
     for event in receives:
-        assert bool(event.items) == (event.outcome == "done"), "a receive has an item or raises"
+        if event.step.kind == "take_pending":
+            assert event.outcome == "done"
+        else:
+            assert bool(event.items) == (event.outcome == "done"), "a receive has an item or raises"
         assert event.outcome != "passed" or event.step.timeout is not None, "a deadline passed that was not given"
         assert event.outcome == "passed" or event.place in event.step.places, "it asked for another channel"
         for item in event.items:
@@ -384,7 +456,12 @@ def check(capacities: Sequence[int], history: Sequence[Event]) -> None:
     assert received.keys() == sent.keys(), "lost, or received though its sender was refused"
 
     for event in history:
-        assert event.outcome != "blocks" or event.step.kind == "send_nowait"
+        if event.outcome == "blocks" and event.step.kind == "send":
+            assert any(
+                away.step.kind == "step_away" and away.place == event.place and away.begun < event.ended
+                for away in history
+            ), "refused though no receiver had stepped away"
+        assert event.outcome != "blocks" or event.step.kind in ITEMS
 
     # A close divides the history of its channel.
     for place in range(len(capacities)):
@@ -394,7 +471,7 @@ def check(capacities: Sequence[int], history: Sequence[Event]) -> None:
         for event in history:
             if event.place == place and event.outcome == "closed":
                 assert event.ended > done[0].begun, "closed before it was"
-            if event.place == place and event.step.kind.startswith("send") and event.outcome == "done":
+            if event.place == place and event.step.kind in ITEMS and event.outcome == "done":
                 assert event.begun < done[0].ended, "sent after the close"
         dry = [event.ended for event in receives if event.place == place and event.outcome == "closed"]
         for event in receives:
@@ -407,13 +484,15 @@ def check(capacities: Sequence[int], history: Sequence[Event]) -> None:
         for one, other in itertools.combinations(event.items, 2):
             assert sends[one].begun < sends[other].ended, "overtaken in a batch"
     for place, capacity in enumerate(capacities):
-        here = sorted((event for event in sent.values() if event.place == place), key=lambda event: event.begun)
-        over = deque(sorted(here, key=lambda event: event.ended))
+        # One pair of a send and its receive for each item.
+        pairs = [(event, received[item]) for item, event in sent.items() if event.place == place]
+        pairs.sort(key=lambda pair: pair[0].begun)
+        over = deque(sorted(pairs, key=lambda pair: pair[0].ended))
         latest = -1
-        for event in here:
-            while over[0].ended < event.begun:
-                latest = max(latest, received[over.popleft().items[0]].begun)
-            assert latest < received[event.items[0]].ended, "overtaken"
+        for event, receive in pairs:
+            while over[0][0].ended < event.begun:
+                latest = max(latest, over.popleft()[1].begun)
+            assert latest < receive.ended, "overtaken"
         by_receiver: dict[tuple[int, int], list[int]] = defaultdict(list)
         for event in receives:
             if event.place == place:
@@ -423,13 +502,13 @@ def check(capacities: Sequence[int], history: Sequence[Event]) -> None:
             assert numbers == sorted(numbers), "a receiver has one sender's items in another order"
 
         # The memory model: the receive numbered k begins before the send numbered k + capacity ends.
-        begun = sorted(received[event.items[0]].begun for event in here)
-        ended = sorted(event.ended for event in here)
-        for number in range(capacity, len(here)):
+        begun = sorted(receive.begun for _, receive in pairs)
+        ended = sorted(event.ended for event, _ in pairs)
+        for number in range(capacity, len(pairs)):
             assert begun[number - capacity] < ended[number], "more was sent than there was room for"
         # And it ends after the send numbered k has begun.
-        for event in here:
-            assert received[event.items[0]].ended > event.begun, "received before it was sent"
+        for event, receive in pairs:
+            assert receive.ended > event.begun, "received before it was sent"
 
 
 @settings(

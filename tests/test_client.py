@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -43,8 +44,6 @@ def test_race_2_a_client_that_unregisters_while_it_is_evicted_is_closed_once(ser
     leaving: list[threading.Thread] = []
 
     class Evicted(Client):
-        stuck = True
-
         def end(self, why: Ending) -> None:
             assert why is Ending.EVICTED
             leaving.append(threading.Thread(target=self.unregister))
@@ -53,6 +52,7 @@ def test_race_2_a_client_that_unregisters_while_it_is_evicted_is_closed_once(ser
             super().end(why)
 
     evicted = Evicted(hub, IdleConnection(), Options(send_buffer=1), 1)
+    evicted.send.step_away()
     hub.register.send(evicted)
     hub.broadcast.send("1")
     hub.broadcast.send("2")
@@ -68,20 +68,41 @@ def test_race_3_a_read_pump_that_sends_to_a_hub_that_stops_is_freed(
     hub = server.app.hub
     busy = Client(hub, IdleConnection(), Options(send_buffer=1), 0)
     hub.register.send(busy)
-    with Peer(server.port) as peer:
+    with Peer(server.port) as peer, ExitStack() as stack:
+        stack.callback(busy.send.step_away)
         hub.broadcast.send("1")
         hub.broadcast.send("2")
-        until(lambda: busy.turn.statistics().waiting_receivers == 1, "the hub giving way to the busy client")
+        until(lambda: busy.send.statistics().waiting_senders == 1, "the hub giving way to the busy client")
+        for _ in range(hub.broadcast.capacity):
+            hub.broadcast.send("fill")
         peer.send(TEXT, "too late")
         until(lambda: hub.broadcast.statistics().waiting_senders == 1, "the read pump sending to the hub")
         hub.stop()
         monkeypatch.setattr(random, "choice", lambda ready: hub._done)  # both are ready now, and chance decides
-        busy._leave()
+        busy.send.step_away()
         frames = peer.receive_all()
         assert b"too late" not in b"".join(frame.payload for frame in frames)
         assert frames[-1].opcode == CLOSE
         assert frames[-1].close_code == 1001
     until(lambda: pump_names() == [])
+
+
+def test_a_client_whose_write_pump_cannot_be_started_is_told_so(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = serve()
+    start = threading.Thread.start
+
+    def no_more_pumps(thread: threading.Thread) -> None:
+        if thread.name.startswith("writePump"):
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", no_more_pumps)
+        with Peer(server.port) as peer:
+            assert [frame.close_code for frame in peer.receive_all()] == [1013]
+    with Peer(server.port) as peer:
+        peer.send(TEXT, "the server goes on")
+        assert peer.lines(1) == ["the server goes on"]
 
 
 def test_race_4_a_peer_that_leaves_before_its_write_pump_has_started_frees_the_hub(
@@ -100,7 +121,7 @@ def test_race_4_a_peer_that_leaves_before_its_write_pump_has_started_frees_the_h
         hub.broadcast.send("1")
         hub.broadcast.send("2")
         (client,) = registered
-        until(lambda: client.turn.statistics().waiting_receivers == 1, "the hub giving way to the client")
+        until(lambda: client.send.statistics().waiting_senders == 1, "the hub giving way to the client")
         raise ConnectionClosed
 
     with monkeypatch.context() as patch:

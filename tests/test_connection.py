@@ -422,7 +422,7 @@ def test_a_pong_waits_for_the_end_of_the_frame_that_another_thread_writes(connec
     chat._writing = lock  # type: ignore[assignment]
     peers.append(peer)
     reader = run(lambda: list(chat))
-    chat.send_text("a text of many bytes")
+    chat.send(chat.encode(["a text of many bytes"]))
     assert peer.receive() == Frame(TEXT, b"a text of many bytes")
     assert peer.receive() == Frame(PONG, b"now")
     peer.send(CLOSE)
@@ -469,7 +469,7 @@ def test_every_byte_of_a_frame_arrives_where_the_kernel_takes_few_at_a_time(conn
 
     chat, peer = connect(few)
     text = "".join(map(str, range(200)))
-    chat.send_text(text)
+    chat.send(chat.encode([text]))
     assert peer.receive() == Frame(TEXT, text.encode())
     chat.send_ping()
     assert peer.receive() == Frame(PING, b"")
@@ -520,7 +520,7 @@ def test_a_writer_that_is_blocked_is_freed_by_the_end_and_finishes_its_frame_if_
     def fill() -> None:
         nonlocal filled
         while not ending.is_set():
-            chat.send_text("x" * 10_000)
+            chat.send(chat.encode(["x" * 10_000]))
             filled += 1
         chat.send_close()
 
@@ -536,12 +536,12 @@ def test_a_writer_that_is_blocked_is_freed_by_the_end_and_finishes_its_frame_if_
 
 def test_nothing_follows_a_frame_that_was_cut_off(connect: Connect) -> None:
     chat, peer = connect(write_wait=60)
-    writer = run(lambda: chat.send_text("x" * ENDLESS))
+    writer = run(lambda: chat.send(chat.encode(["x" * ENDLESS])))
     until(lambda: chat.blocked)
     chat.end(1008, "evicted")
     join(writer)
     with pytest.raises(ConnectionClosed):
-        chat.send_text("more")
+        chat.send(chat.encode(["more"]))
     with pytest.raises(ConnectionClosed):
         chat.send_ping()
     chat.send_close()
@@ -611,7 +611,7 @@ def test_the_write_wait_is_for_the_whole_frame(connect: Connect) -> None:
     reader = threading.Thread(target=lambda: peer.socket.makefile("rb").read())
     reader.start()
     with pytest.raises(ConnectionClosed):
-        chat.send_text("x" * ENDLESS)
+        chat.send(chat.encode(["x" * ENDLESS]))
     assert chat.ending == "1006 writing took longer than the write wait"
     chat.send_close()
     join(reader)
@@ -643,7 +643,7 @@ def test_a_message_a_close_frame_and_the_end_of_file_are_all_read_though_the_wri
     connect: Connect,
 ) -> None:
     chat, peer = connect(write_wait=60)
-    writer = run(lambda: chat.send_text("x" * ENDLESS))
+    writer = run(lambda: chat.send(chat.encode(["x" * ENDLESS])))
     until(lambda: chat.blocked)
     peer.socket.sendall(frame(TEXT, "last words") + frame(CLOSE, struct.pack("!H", 1000)))
     peer.socket.shutdown(socket.SHUT_WR)
@@ -906,7 +906,7 @@ def test_a_client_of_another_library_talks_with_and_without_compression(serve: S
 def test_a_peer_that_half_closes_while_the_writer_is_blocked_ends_without_a_busy_loop(connect: Connect) -> None:
     chat, peer = connect(write_wait=60)
     chat._writable = counting = CountingPoller(chat._writable)  # type: ignore[assignment]
-    writer = run(lambda: chat.send_text("x" * ENDLESS))
+    writer = run(lambda: chat.send(chat.encode(["x" * ENDLESS])))
     until(lambda: chat.blocked)
     reader = run(lambda: list(chat))
     peer.socket.shutdown(socket.SHUT_WR)

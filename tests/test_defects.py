@@ -209,7 +209,7 @@ def test_threadchat_writes_the_pong_behind_the_message(pair: Pair) -> None:
 
     pair.tap.on_send = slow
     reader = run(lambda: list(connection))
-    writer = run(lambda: connection.send_text("x" * 98))
+    writer = run(lambda: connection.send(connection.encode(["x" * 98])))
     half_written.wait(LIMIT)
     pair.peer.send(PING)
     join(writer)
@@ -230,8 +230,8 @@ def test_simple_websocket_does_not_notice_that_half_a_frame_was_not_written(pair
 def test_threadchat_writes_the_other_half(pair: Pair) -> None:
     connection = pair.threadchat()
     pair.tap.on_send = lambda data: pair.socket.send(data[:50])
-    connection.send_text("x" * 98)
-    connection.send_text("more")
+    connection.send(connection.encode(["x" * 98]))
+    connection.send(connection.encode(["more"]))
     assert pair.peer.receive() == Frame(TEXT, b"x" * 98)
     assert pair.peer.receive() == Frame(TEXT, b"more")
 
@@ -249,10 +249,10 @@ def test_threadchat_writes_nothing_behind_a_half_that_could_not_be_completed(pai
 
     pair.tap.on_send = stuck
     with pytest.raises(ConnectionClosed):
-        connection.send_text("x" * 98)
+        connection.send(connection.encode(["x" * 98]))
     pair.tap.on_send = pair.socket.send
     with pytest.raises(ConnectionClosed):
-        connection.send_text("more")
+        connection.send(connection.encode(["more"]))
     connection.send_close()
     assert read_all(pair.peer.socket) == b"\x81\x62" + b"x" * 48
 
@@ -314,7 +314,7 @@ def test_simple_websockets_close_blocks_like_the_send_that_it_does_not_free(pair
 
 def test_threadchats_end_does_not_block_and_frees_a_blocked_send(pair: Pair) -> None:
     connection = pair.threadchat(write_wait=60)
-    sender = run(lambda: connection.send_text("x" * 30_000_000))
+    sender = run(lambda: connection.send(connection.encode(["x" * 30_000_000])))
     until(lambda: connection.blocked)
     connection.end(1008)
     join(sender)
@@ -420,7 +420,7 @@ def test_threadchat_answers_a_message_ahead_of_a_protocol_error(pair: Pair) -> N
     pair.peer.socket.sendall(frame(TEXT, "before") + frame(3))
     for message in connection:
         assert message == "before"
-        connection.send_text("its echo")
+        connection.send(connection.encode(["its echo"]))
     connection.send_close()
     assert pair.peer.receive() == Frame(TEXT, b"its echo")
     assert pair.peer.receive().close_code == 1002

@@ -16,12 +16,10 @@ from threadchat.hub import Ending, Hub
 @dataclass(eq=False)
 class FakeMember:
     capacity: int = 4
-    stuck: bool = False
     endings: list[Ending] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.send: Channel[str] = Channel(self.capacity)
-        self.turn: Channel[None] = Channel(1)
 
     def end(self, why: Ending) -> None:
         self.endings.append(why)
@@ -56,13 +54,28 @@ def test_every_client_gets_every_message_in_the_hubs_order(hub: Hub) -> None:
     assert [member.send.receive_pending() for member in members] == [["a", "b", "c"]] * 3
 
 
-def test_the_channels_into_the_hub_are_unbuffered(hub: Hub) -> None:
-    assert [channel.capacity for channel in (hub.register, hub.unregister, hub.broadcast)] == [0, 0, 0]
+def test_a_registration_is_done_when_the_send_returns(hub: Hub) -> None:
+    assert hub.register.capacity == 0
+    assert hub.unregister.capacity == 0
+
+
+def test_the_hub_passes_on_all_that_is_pending_at_once(hub: Hub) -> None:
+    full, member = join(hub, capacity=1), join(hub, capacity=100)
+    hub.broadcast.send("1")
+    hub.broadcast.send("2")
+    until(lambda: full.send.statistics().waiting_senders == 1, "the hub being busy")
+    for number in range(10):
+        hub.broadcast.send(str(number))
+    while member.send.statistics().pending < 12:
+        full.send.receive_pending(LIMIT)
+    assert len(member.send.receive_pending()) == 12
+    full.send.step_away()  # the hub need not wait for it any more
 
 
 def test_an_unregistered_client_can_receive_what_was_sent_before_and_then_its_channel_is_closed(hub: Hub) -> None:
     member = join(hub)
     hub.broadcast.send("before")
+    until(lambda: is_idle(hub))
     hub.unregister.send(member)
     hub.broadcast.send("after")
     assert list(member.send) == ["before"]
@@ -79,7 +92,7 @@ def test_a_client_that_the_hub_does_not_know_can_be_unregistered(hub: Hub) -> No
 
 def test_a_stuck_client_is_evicted_when_its_buffer_is_full_and_nobody_waits_for_it(hub: Hub) -> None:
     stuck, healthy = join(hub, capacity=2), join(hub)
-    stuck.stuck = True
+    stuck.send.step_away()
     for message in ("1", "2", "3"):
         hub.broadcast.send(message)
     assert [healthy.send.receive(LIMIT) for _ in range(3)] == ["1", "2", "3"]
@@ -92,7 +105,7 @@ def test_a_stuck_client_is_evicted_when_its_buffer_is_full_and_nobody_waits_for_
 
 def test_a_stuck_client_stays_as_long_as_its_buffer_has_room(hub: Hub) -> None:
     stuck = join(hub, capacity=2)
-    stuck.stuck = True
+    stuck.send.step_away()
     hub.broadcast.send("1")
     hub.broadcast.send("2")
     until(lambda: is_idle(hub))
@@ -104,40 +117,27 @@ def test_the_hub_gives_way_to_a_pump_that_has_not_had_its_turn(hub: Hub) -> None
     member = join(hub, capacity=2)
     for message in ("1", "2", "3"):
         hub.broadcast.send(message)
-    until(lambda: member.turn.statistics().waiting_receivers == 1)
-    assert member.send.receive_pending() == ["1", "2"]
-    member.turn.send(None)
-    assert member.send.receive(LIMIT) == "3"
+    until(lambda: member.send.statistics().waiting_senders == 1)
+    assert member.send.receive_pending() == ["1", "2", "3"]
     assert member.endings == []
-
-
-def test_an_old_token_does_not_make_the_hub_evict_or_go_on(hub: Hub) -> None:
-    member = join(hub, capacity=1)
-    member.turn.send(None)
-    hub.broadcast.send("1")
-    hub.broadcast.send("2")
-    until(lambda: member.turn.statistics().waiting_receivers == 1)
-    assert member.send.receive_pending() == ["1"]
-    member.turn.send(None)
-    assert member.send.receive(LIMIT) == "2"
 
 
 def test_a_pump_that_gets_stuck_while_the_hub_gives_way_is_evicted(hub: Hub) -> None:
     member = join(hub, capacity=1)
     hub.broadcast.send("1")
     hub.broadcast.send("2")
-    until(lambda: member.turn.statistics().waiting_receivers == 1)
-    member.stuck = True
-    member.turn.send(None)
+    until(lambda: member.send.statistics().waiting_senders == 1)
+    member.send.step_away()
     until(lambda: is_idle(hub))
     assert member.endings == [Ending.EVICTED]
 
 
 def test_an_evicted_client_may_still_unregister(hub: Hub) -> None:
     member = join(hub, capacity=1)
-    member.stuck = True
+    member.send.step_away()
     hub.broadcast.send("1")
     hub.broadcast.send("2")
+    until(lambda: is_idle(hub))
     hub.unregister.send(member)
     until(lambda: is_idle(hub))
     assert member.endings == [Ending.EVICTED]

@@ -116,11 +116,11 @@ def test_promise_5_a_sender_that_floods_is_slowed_down_and_nothing_piles_up(serv
     busy = Client(hub, Connection({}, server.app.options), server.app.options, 0)
     hub.register.send(busy)
     with Peer(server.port) as flooder, ExitStack() as stack:
-        stack.callback(busy._leave)
+        stack.callback(busy.send.step_away)
         fill = busy.send.capacity + 1
         for _ in range(fill):
             hub.broadcast.send("fill")
-        until(lambda: busy.turn.statistics().waiting_receivers == 1, "the hub being busy with one client")
+        until(lambda: busy.send.statistics().waiting_senders == 1, "the hub being busy with one client")
         message = frame(TEXT, "x" * 500)
         flooder.socket.setblocking(False)
         sent, cut = 0, message
@@ -138,9 +138,9 @@ def test_promise_5_a_sender_that_floods_is_slowed_down_and_nothing_piles_up(serv
                 sent, cut = sent + 1, message
         (client,) = server.clients - {busy}
         assert hub.broadcast.statistics().waiting_senders == 1  # one message of the flood, and its read pump waits
-        assert len(hub.broadcast) == 0
-        assert len(client.connection._protocol.connection._proto._frame_decoder.buffer) <= 4096
-        busy._leave()
+        assert len(hub.broadcast) == hub.broadcast.capacity
+        assert len(client.connection._protocol._proto._frame_decoder.buffer) <= 4096
+        busy.send.step_away()
         flooder.socket.settimeout(LIMIT)
         assert flooder.lines(fill + sent) == ["fill"] * fill + ["x" * 500] * sent
         flooder.socket.sendall(cut)
@@ -202,6 +202,25 @@ def test_promise_7_a_burst_evicts_no_healthy_client(serve: Serve) -> None:
     assert received == [said] * clients
 
 
+def test_promise_7_a_peer_that_reads_is_not_evicted_though_its_socket_is_full_at_times(serve: Serve) -> None:
+    server = serve()
+    burst = [f"{number}:".ljust(500, "x") for number in range(3000)]
+    with Peer(server.port, receive_buffer=4096) as slow, Peer(server.port) as quick:
+        received: dict[Peer, list[str]] = {}
+
+        def read(peer: Peer) -> None:
+            received[peer] = peer.lines(len(burst))
+
+        readers = [threading.Thread(target=read, args=(peer,)) for peer in (slow, quick)]
+        for reader in readers:
+            reader.start()
+        for message in burst:
+            server.app.hub.broadcast.send(message)
+        for reader in readers:
+            reader.join(LIMIT)
+        assert received == {slow: burst, quick: burst}
+
+
 def test_promise_7_a_pump_that_gets_no_turn_is_waited_for(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     its_turn = threading.Event()
     write_pump = Client.write_pump
@@ -217,7 +236,7 @@ def test_promise_7_a_pump_that_gets_no_turn_is_waited_for(serve: Serve, monkeypa
         speaker.start()
         until(lambda: server.clients)
         (client,) = server.clients
-        until(lambda: client.turn.statistics().waiting_receivers == 1, "the hub giving way")
+        until(lambda: client.send.statistics().waiting_senders == 1, "the hub giving way")
         its_turn.set()
         assert peer.lines(10) == [str(number) for number in range(10)]
         speaker.join(LIMIT)

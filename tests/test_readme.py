@@ -26,6 +26,7 @@ TARGETS = {
     "`channel, item = select(a, b)`": "def select(",
     "`ch.receive(timeout=seconds)`": "def receive(",
     "`client.send.receive_pending()`": "self.send.receive_pending(",
+    "`RunQueue(turns)`": "class RunQueue",
     "`try: ... finally:`": "finally:",
     "the request's thread runs `read_pump`": "client.read_pump()",
     "a non-blocking socket and poll() with a deadline": "def _wait(",

@@ -1,6 +1,6 @@
 """The rooms of the house: which module may import which, read from the source.
 
-    channel < hub < client < app < server < cli
+    runqueue < channel < hub < client < app < server < cli
 
 Each may import those to its left. `options` is everybody's; `connection` is the client's and the app's.
 """
@@ -22,14 +22,15 @@ PACKAGE = Path(threadchat.__file__).parent
 # What a module may import of ours ("threadchat" is the package's own namespace: its version) and of others besides
 # the standard library. A new module belongs here, with what it may know.
 OURS: dict[str, set[str]] = {
-    "channel": set(),
+    "runqueue": set(),
+    "channel": {"runqueue"},
     "options": set(),
-    "hub": {"channel"},
+    "hub": {"channel", "runqueue"},
     "connection": {"options"},
-    "client": {"channel", "hub", "connection", "options"},
+    "client": {"runqueue", "channel", "hub", "connection", "options"},
     "app": {"channel", "hub", "client", "connection", "options"},
     "server": {"channel", "hub", "client", "app", "options"},
-    "cli": {"channel", "hub", "client", "app", "server", "options", "threadchat"},
+    "cli": {"runqueue", "channel", "hub", "client", "app", "server", "options", "threadchat"},
     "__main__": {"cli"},
     "__init__": set(),
 }
@@ -101,21 +102,27 @@ def test_nobody_imports_in_a_circle() -> None:
 @pytest.mark.parametrize(
     ("module", "source", "found"),
     [
-        ("hub", "from threadchat.connection import Connection", "hub imports connection, but may import only: channel"),
-        ("hub", "from threadchat import client", "hub imports client, but may import only: channel"),
-        ("hub", "from . import client", "hub imports client, but may import only: channel"),
-        ("hub", "from .client import Client", "hub imports client, but may import only: channel"),
-        ("hub", "import threadchat.client", "hub imports client, but may import only: channel"),
-        ("hub", "def f():\n    import threadchat.client", "hub imports client, but may import only: channel"),
-        ("hub", "from threadchat import __version__", "hub imports threadchat, but may import only: channel"),
+        ("hub", "from threadchat.connection import Connection",
+         "hub imports connection, but may import only: channel, runqueue"),
+        ("hub", "from threadchat import client", "hub imports client, but may import only: channel, runqueue"),
+        ("hub", "from . import client", "hub imports client, but may import only: channel, runqueue"),
+        ("hub", "from .client import Client", "hub imports client, but may import only: channel, runqueue"),
+        ("hub", "import threadchat.client", "hub imports client, but may import only: channel, runqueue"),
+        ("hub", "def f():\n    import threadchat.client",
+         "hub imports client, but may import only: channel, runqueue"),
+        ("hub", "from threadchat import __version__",
+         "hub imports threadchat, but may import only: channel, runqueue"),
         ("channel", "from threadchat.options import Options",
-         "channel imports options, but may import only: nothing of threadchat"),
+         "channel imports options, but may import only: runqueue"),
+        ("runqueue", "from threadchat.channel import Channel",
+         "runqueue imports channel, but may import only: nothing of threadchat"),
         ("client", "import simple_websocket", "client imports simple_websocket, which is for connection"),
         ("client", "from wsproto.events import Ping", "client imports wsproto, which is for connection"),
         ("cli", "import werkzeug.serving", "cli imports werkzeug, which is for app, server"),
         ("channel", "import numpy", "channel imports numpy, which is for no module"),
         ("channel", "import queue, threading\nfrom collections import deque", None),
         ("hub", "from threadchat.channel import Channel", None),
+        ("channel", "from threadchat.runqueue import RunQueue", None),
         ("cli", "from threadchat import __version__", None),
     ],
 )  # fmt: skip

@@ -7,6 +7,7 @@ import socket
 import threading
 from contextlib import ExitStack, closing
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
 from helpers import CLOSE, LIMIT, TEXT, Peer, Running, Serve, close_frame, frame, until
@@ -352,3 +353,25 @@ def test_every_thread_bears_its_role(serve: Serve) -> None:
 def test_the_limit_on_a_request_is_one_that_slow_people_can_keep_and_idle_ones_cannot_abuse() -> None:
     assert threadchat.server._RequestHandler.timeout == threadchat.server.REQUEST_WAIT
     assert 5 <= threadchat.server.REQUEST_WAIT <= 60
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1"])
+def test_the_url_leads_to_the_page(host: str) -> None:
+    if host == "::1" and not socket.has_dualstack_ipv6():
+        pytest.skip("no IPv6 here")
+    with closing(create_app()) as app:
+        server = Server(app, host, 0)
+        server.start()
+        try:
+            with urlopen(server.url, timeout=LIMIT) as answer:
+                assert answer.status == 200
+        finally:
+            server.stop()
+
+
+@pytest.mark.parametrize("everywhere", ["0.0.0.0", "::"])
+def test_the_url_of_a_server_that_listens_everywhere_names_one_address(serve: Serve, everywhere: str) -> None:
+    server = serve().server
+    server._server.host = everywhere
+    assert everywhere not in server.url
+    assert server.url.endswith(f":{server.port}/")

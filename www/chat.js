@@ -3,7 +3,7 @@
 const MAX_ROWS = 5000;         // the oldest rows go first
 const FRAME = 16;              // ms of messages gathered into one change of the page
 const FIRST_DELAY = 1000;      // ms: the longest wait before the first new attempt...
-const LONGEST_DELAY = 30_000;  // ...doubled for each failure, but never more than this
+const LONGEST_DELAY = 10_000;  // ...doubled for each failure, but never more than this
 const SETTLED = 5000;          // ms a connection must last before the waits start short again
 const CONNECT_TIMEOUT = 10_000;
 
@@ -130,6 +130,7 @@ form.addEventListener("submit", (event) => {
 
 let conn = null;
 let failures = 0;    // attempts since a connection last settled
+let lost = false;    // a connection was lost, and none has come in its place
 let retryTimer = 0;  // set only while waiting to reconnect
 
 const isOpen = () => conn !== null && conn.readyState === WebSocket.OPEN;
@@ -152,6 +153,8 @@ async function connect() {
 
   conn.onopen = () => {
     opened = true;
+    if (lost) appendLog("Connected again. What was said in between is not shown.", "notice");
+    lost = false;
     settleTimer = setTimeout(() => { failures = 0; }, SETTLED);
     setStatus("connected", "Connected");
   };
@@ -168,6 +171,7 @@ async function connect() {
     // One row for each connection lost; a busy server's refusal is a failed attempt, not a loss.
     if (opened && event.code !== 1013) {
       appendLog("Connection closed.", "notice");
+      lost = true;
       // What concerns this page alone is worth reading after it is connected again.
       if (event.code === 1008 || event.code === 1009) appendLog(why, "notice");
     }

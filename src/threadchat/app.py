@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import itertools
+import logging
 import re
 import threading
 from collections.abc import Iterable, Iterator
@@ -28,6 +29,8 @@ from threadchat.options import Options
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+log = logging.getLogger("threadchat")
 
 SECURITY_HEADERS = {
     "Content-Security-Policy": (
@@ -129,6 +132,9 @@ class App:
         if not re.fullmatch("[A-Za-z0-9+/]{22}==", request.headers.get("Sec-WebSocket-Key", "")):
             raise BadRequest("Sec-WebSocket-Key must be 16 bytes in base64.")
         if not self._origin_allowed(request):
+            log.warning(
+                "refused a page of origin %a: it is not from this host, %a", request.headers["Origin"], request.host
+            )
             raise Forbidden("Pages of this origin may not connect (see --allow-origin).")
         connection = Connection(request.environ, self.options)
         try:

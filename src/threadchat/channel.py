@@ -17,6 +17,7 @@ The races, each forced by a test of the same number in tests/test_channel.py:
 2. A receiver's deadline passes in the instant in which a sender hands it an item.
 3. A close meets a parked sender just as a receiver makes room for it.
 4. A select wakes by one channel while it still stands in the lines of the others.
+5. A receiver steps away in the instant in which a sender parks.
 """
 
 from __future__ import annotations
@@ -26,9 +27,11 @@ import random
 import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
+
+from threadchat.runqueue import RunQueue
 
 T = TypeVar("T")
 
@@ -66,12 +69,15 @@ class Channel(Generic[T]):
 
     With `capacity` 0 it is unbuffered: a send returns once a receiver has the item. Otherwise `capacity` items wait in
     its buffer before a send blocks. Raises ValueError for a negative capacity.
+
+    With a run queue, who is returned an item by `receive` or `receive_pending` has a turn with it, and gives it back.
     """
 
-    def __init__(self, capacity: int = 0) -> None:
+    def __init__(self, capacity: int = 0, run_queue: RunQueue | None = None) -> None:
         if capacity < 0:
             raise ValueError("a channel's capacity is 0 or more")
         self.capacity = capacity
+        self._run_queue = run_queue
         buffer: queue.Queue[T] = queue.Queue(capacity)
         # The mutex is held whenever the buffer, the two lines or `_closed` are looked at or changed.
         self._mutex = buffer.mutex
@@ -80,19 +86,29 @@ class Channel(Generic[T]):
         self._receivers: deque[_Receiver] = deque()
         self._senders: deque[_Sender[T]] = deque()
         self._closed = False
+        self._away = 0  # how many times a receiver has stepped away and not come back
 
     def send(self, item: T) -> None:
         """`ch <- item`: blocks until a receiver or the buffer has the item.
 
-        Raises Closed if the channel is closed, before or meanwhile: then nobody receives the item.
+        Raises Closed if the channel is closed, before or meanwhile, and WouldBlock if it would have to wait for a
+        receiver that is away: then nobody receives the item.
         """
         with self._mutex:
             if self._accept(item):
                 return
+            if self._away:  # race 5: looked at, and set, under the mutex
+                raise WouldBlock
             sender = _Sender(item)
             self._senders.append(sender)
-        if not sender.park():
-            raise Closed(self)
+        try:
+            sender.park()
+        except BaseException:  # Ctrl-C
+            with self._mutex, suppress(ValueError):
+                self._senders.remove(sender)
+            raise
+        if sender.refusal is not None:
+            raise sender.refusal
 
     def send_nowait(self, item: T) -> None:
         """`select { case ch <- item: default: }`: raises WouldBlock instead of blocking, and Closed as `send` does."""
@@ -100,26 +116,73 @@ class Channel(Generic[T]):
             if not self._accept(item):
                 raise WouldBlock
 
+    def send_all_nowait(self, items: Sequence[T]) -> None:
+        """As many `send_nowait` at once, or none: raises WouldBlock unless the buffer has room for all of them."""
+        with self._mutex:
+            if self._closed:
+                raise Closed(self)
+            if len(items) > self.capacity - len(self._buffer):
+                raise WouldBlock
+            handed = 0
+            while self._receivers and handed < len(items):
+                handed += self._receivers.popleft().hand(self, items[handed])
+            self._buffer.extend(items[handed:])
+
     def receive(self, timeout: float | None = None) -> T:
         """`<-ch`: the next item, in the order of the sends; blocks until there is one.
 
         Raises Closed when the channel is closed and empty, TimeoutError when `timeout` seconds have passed.
         """
+        receiver = _Receiver(self._run_queue)
         with self._mutex:
             if self._ready():
-                return self._take()
-            receiver = _Receiver()
-            self._receivers.append(receiver)
-        item: T = receiver.park((self,), timeout)[1]
+                receiver.hand(self, self._take())
+            else:
+                self._receivers.append(receiver)
+        try:
+            handed = receiver.park(timeout)
+        except BaseException:  # Ctrl-C, or a timeout that is no number
+            self._leave(receiver)
+            raise
+        if not handed:
+            if self._leave(receiver):
+                raise TimeoutError
+            receiver.park(None)  # race 2: it was handed an item just then
+        if receiver.item is _CLOSED:
+            raise Closed(self)
+        item: T = receiver.item
         return item
 
     def receive_pending(self, timeout: float | None = None) -> list[T]:
         """A receive, and then all that can be received without waiting: one item or more. Raises as `receive`."""
-        items = [self.receive(timeout)]
+        return [self.receive(timeout), *self.take_pending()]
+
+    def take_pending(self) -> list[T]:
+        """All that can be received without waiting; it may be nothing. Never raises."""
         with self._mutex:
-            while self._buffer or self._senders:
-                items.append(self._take())
-        return items
+            items = list(self._buffer)
+            self._buffer.clear()
+            while self._senders:
+                sender = self._senders.popleft()
+                items.append(sender.item)
+                sender.wake(None)
+            return items
+
+    def step_away(self) -> None:
+        """For a receiver: it cannot receive for now, so nobody shall wait for it. Parked senders raise WouldBlock.
+
+        Go has no such thing; a Go program would let its senders select on a second channel. Each call is to be followed
+        by `come_back`, unless the receiver is gone for good.
+        """
+        with self._mutex:
+            self._away += 1
+            while self._senders:
+                self._senders.popleft().wake(WouldBlock())
+
+    def come_back(self) -> None:
+        """For a receiver: it can receive again."""
+        with self._mutex:
+            self._away -= 1
 
     def close(self) -> None:
         """`close(ch)`: no more sends. What the buffer holds can still be received; parked senders raise Closed.
@@ -133,7 +196,7 @@ class Channel(Generic[T]):
             while self._receivers:
                 self._receivers.popleft().hand(self, _CLOSED)
             while self._senders:  # race 3: all of this and all of _take hold the mutex, so a sender is told one thing
-                self._senders.popleft().wake(accepted=False)
+                self._senders.popleft().wake(Closed(self))
 
     def __iter__(self) -> Iterator[T]:
         """`for item := range ch`: receives until the channel is closed and empty."""
@@ -154,6 +217,14 @@ class Channel(Generic[T]):
         with self._mutex:
             waiting = sum(not receiver.claimed() for receiver in self._receivers)
             return ChannelStatistics(len(self._buffer), self.capacity, len(self._senders), waiting, self._closed)
+
+    def _leave(self, receiver: _Receiver) -> bool:
+        """Take the receiver out of the line; False if somebody has done so, to hand it an item."""
+        with self._mutex:
+            if receiver in self._receivers:
+                self._receivers.remove(receiver)
+                return True
+        return False
 
     # The methods below are called with the mutex held.
 
@@ -178,7 +249,7 @@ class Channel(Generic[T]):
         if self._senders:
             sender = self._senders.popleft()
             self._buffer.append(sender.item)
-            sender.wake(accepted=True)
+            sender.wake(None)
         if not self._buffer:
             raise Closed(self)
         return self._buffer.popleft()
@@ -203,74 +274,93 @@ def select(*channels: Channel[Any], timeout: float | None = None) -> tuple[Chann
         if ready:
             chosen = random.choice(ready)
             return chosen, chosen._take()
-        receiver = _Receiver()
+        selecting = _SelectingReceiver(None)
         for channel in ordered:
-            channel._receivers.append(receiver)
-    return receiver.park(ordered, timeout)
+            channel._receivers.append(selecting)
+    try:
+        handed = selecting.park(timeout)
+        if not handed and not selecting.claim():
+            handed = selecting.park(None)  # race 2: a sender has claimed it, and is about to wake it
+    finally:
+        for channel in ordered:  # race 4: whoever handed has taken it out of one line, it still stands in the others
+            channel._leave(selecting)
+    if not handed:
+        raise TimeoutError
+    if selecting.item is _CLOSED:
+        raise Closed(selecting.channel)
+    return selecting.channel, selecting.item
 
 
 class _Sender(Generic[T]):
-    """A thread parked in `send`, and its item. It stands in one line, so that channel's mutex guards it."""
+    """A thread parked in `send`, and its item. It stands in one line, whose mutex guards it."""
 
-    __slots__ = ("_parked", "accepted", "item")
+    __slots__ = ("_parked", "item", "refusal")
 
     def __init__(self, item: T) -> None:
         self.item = item
-        self.accepted = False
+        self.refusal: Closed | WouldBlock | None = None
         self._parked = threading.Lock()
         self._parked.acquire()
 
-    def park(self) -> bool:
-        """Sleep until `wake`; returns whether the item was accepted."""
+    def park(self) -> None:
+        """Sleep until `wake`."""
         self._parked.acquire()
-        return self.accepted
 
-    def wake(self, *, accepted: bool) -> None:
-        self.accepted = accepted
+    def wake(self, refusal: Closed | WouldBlock | None) -> None:
+        """Let it return, or raise the refusal."""
+        self.refusal = refusal
         self._parked.release()
 
 
 class _Receiver:
-    """A thread parked in `receive` or `select`; it may stand in the lines of several channels at once.
+    """A thread parked in `receive`. It stands in one line, whose mutex guards it until it is handed an item."""
+
+    __slots__ = ("_parked", "_run_queue", "channel", "item")
+
+    channel: Channel[Any]
+    item: Any
+
+    def __init__(self, run_queue: RunQueue | None) -> None:
+        self._run_queue = run_queue
+        self._parked = threading.Lock()
+        self._parked.acquire()
+
+    def claimed(self) -> bool:
+        """Whether it has been handed an item and only waits to be scheduled."""
+        return False
+
+    def hand(self, channel: Channel[Any], item: Any) -> bool:
+        """Wake it with the item; False if it takes none any more. The caller holds the channel's mutex."""
+        self.channel, self.item = channel, item
+        if self._run_queue is None or item is _CLOSED:
+            self._parked.release()
+        else:
+            self._run_queue.ready(self._parked.release)
+        return True
+
+    def park(self, timeout: float | None) -> bool:
+        """Sleep until handed something; False when `timeout` seconds have passed first."""
+        return self._parked.acquire(timeout=-1 if timeout is None else min(max(0, timeout), threading.TIMEOUT_MAX))
+
+
+class _SelectingReceiver(_Receiver):
+    """A thread parked in `select`, in the lines of several channels at once.
 
     Their mutexes are different ones, so it has a lock of its own to decide who has it: the first to claim it, be it a
     sender, a close or its own deadline. The others leave it alone (races 1 and 2).
     """
 
-    __slots__ = ("_claim", "_parked", "channel", "item")
+    __slots__ = ("_claim",)
 
-    channel: Channel[Any]
-    item: Any
-
-    def __init__(self) -> None:
+    def __init__(self, run_queue: RunQueue | None) -> None:
+        super().__init__(run_queue)
         self._claim = threading.Lock()  # taken once, never released
-        self._parked = threading.Lock()
-        self._parked.acquire()
+
+    def claim(self) -> bool:
+        return self._claim.acquire(blocking=False)
 
     def claimed(self) -> bool:
         return self._claim.locked()
 
     def hand(self, channel: Channel[Any], item: Any) -> bool:
-        """Wake it with the item; False if somebody else was first. The caller holds the channel's mutex."""
-        if not self._claim.acquire(blocking=False):
-            return False
-        self.channel, self.item = channel, item
-        self._parked.release()
-        return True
-
-    def park(self, channels: Sequence[Channel[Any]], timeout: float | None) -> tuple[Channel[Any], Any]:
-        """Sleep until handed something, or for `timeout` seconds. `channels` are those in whose lines it stands."""
-        handed = self._parked.acquire(timeout=-1 if timeout is None else min(max(0, timeout), threading.TIMEOUT_MAX))
-        if not handed and not self._claim.acquire(blocking=False):
-            self._parked.acquire()  # race 2: a sender has claimed it and is about to release it
-            handed = True
-        for channel in channels:  # race 4: whoever handed has taken it out of one line, the others still have it
-            if not handed or channel is not self.channel:
-                with channel._mutex:
-                    if self in channel._receivers:
-                        channel._receivers.remove(self)
-        if not handed:
-            raise TimeoutError
-        if self.item is _CLOSED:
-            raise Closed(self.channel)
-        return self.channel, self.item
+        return self.claim() and super().hand(channel, item)

@@ -3,7 +3,7 @@
 The read pump is the only reader of the connection, the write pump the only one that writes messages to it. However a
 client ends, the same follows in the same order:
 
-    the read pump leaves its loop and unregisters;
+    the read pump leaves its loop, and its thread unregisters the client;
     the hub removes the client and closes its channel `send` (when it evicts or stops, that is the first step);
     the write pump sends what is pending, then the close frame, and ends;
     the read pump joins it, waits a moment for the peer to close its side, and gives the thread back.
@@ -23,10 +23,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from threadchat.channel import Channel, Closed, WouldBlock
+from threadchat.channel import Channel, Closed
 from threadchat.connection import CLOSE_WAIT, Connection, ConnectionClosed
 from threadchat.hub import Ending, Hub
 from threadchat.options import Options
+from threadchat.runqueue import give_way_to_wakers
 
 log = logging.getLogger("threadchat")
 
@@ -43,17 +44,17 @@ class Client:
         self.hub = hub
         self.connection = connection
         self.number = number
-        self.send: Channel[str] = Channel(options.send_buffer)
-        self.turn: Channel[None] = Channel(1)
+        self.send: Channel[str] = Channel(options.send_buffer, hub.run_queue)
         self._ping_every = options.ping_every
-        self._leaving = threading.Event()
-        self._read_pump_done = threading.Event()
-        connection.on_blocked = self._had_turn
+        self._reading = threading.Lock()  # held until the read pump is done; an Event would take 1 KB a client
+        self._reading.acquire()
+        # While the peer does not read, this client's messages have no receiver.
+        connection.on_stuck, connection.on_unstuck = self.send.step_away, self.send.come_back
 
     def read_pump(self) -> None:
         """Take messages from the connection to the hub until either has gone. Runs in the thread of the request.
 
-        The hub's channel is unbuffered: while the hub is busy nothing is read here, and TCP slows the peer down.
+        While the hub is busy and its buffer full, nothing is read here, and TCP slows the peer down.
         """
         try:
             for message in self.connection:
@@ -63,11 +64,12 @@ class Client:
         except Closed:
             pass  # the hub has stopped (race 3)
         finally:
-            self._leave()
-            self._read_pump_done.set()
+            self.send.step_away()  # for good
+            self._reading.release()
 
     def write_pump(self) -> None:
         """Take messages from the hub to the connection, all that are pending as one, until the hub closes `send`."""
+        give_way_to_wakers()
         next_ping = time.monotonic() + self._ping_every
         try:
             while True:
@@ -80,20 +82,18 @@ class Client:
                     messages = self.send.receive_pending(timeout=until_ping)
                 except TimeoutError:
                     continue
-                self._had_turn()
-                self.connection.send_text("\n".join(messages))
+                try:
+                    frame = self.connection.encode(messages)
+                finally:
+                    self.hub.run_queue.next()  # from here on this thread may block
+                self.connection.send(frame)
         except (Closed, ConnectionClosed):
             pass
         finally:
-            self._leave()
+            self.send.step_away()  # for good
             self.connection.send_close()
-            if not self._read_pump_done.wait(CLOSE_WAIT):
+            if not self._reading.acquire(timeout=CLOSE_WAIT):
                 self.connection.abort()  # the peer did not answer the close frame
-
-    @property
-    def stuck(self) -> bool:
-        """Whether nothing will make room in `send`: the peer does not read, or the client is on its way out."""
-        return self.connection.blocked or self._leaving.is_set()
 
     def end(self, why: Ending) -> None:
         """Part with the peer; called by the hub before it closes `send`."""
@@ -101,17 +101,9 @@ class Client:
 
     def unregister(self) -> None:
         """Ask the hub to forget this client, whether it still knows it or not (race 2)."""
-        self._leave()
+        self.send.step_away()  # the hub may be giving way to a write pump that never started (race 4)
         with suppress(Closed):
             self.hub.unregister.send(self)
-
-    def _leave(self) -> None:
-        self._leaving.set()
-        self._had_turn()  # the hub may be giving way to this client (race 4)
-
-    def _had_turn(self) -> None:
-        with suppress(WouldBlock):
-            self.turn.send_nowait(None)
 
 
 def serve_ws(hub: Hub, connection: Connection, options: Options, number: int) -> None:
@@ -125,7 +117,14 @@ def serve_ws(hub: Hub, connection: Connection, options: Options, number: int) ->
     try:
         connection.accept()
         log.info("client %d joined from %s", number, connection.peer)
-        write_pump.start()
+        try:
+            write_pump.start()
+        except RuntimeError as error:  # the system has no more threads
+            connection.end(1013, "the server is full")
+            connection.send_close()
+            connection.close()
+            log.error("client %d has no write pump: %s", number, error)
+            return
         with _named(f"readPump-{number}"):
             client.read_pump()
     finally:

@@ -34,18 +34,21 @@ import select
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from functools import lru_cache
 from typing import Any
 
 import simple_websocket
+from wsproto.connection import ConnectionState
 from wsproto.events import BytesMessage, CloseConnection, Event, Ping, Pong, TextMessage
-from wsproto.frame_protocol import CloseReason
+from wsproto.frame_protocol import CloseReason, FrameProtocol
 from wsproto.utilities import LocalProtocolError, RemoteProtocolError
 
 from threadchat.options import Options
 
 CLOSE_WAIT = 2.0  # seconds for the peer to answer a close frame, or to close its side of the connection
+STUCK_AFTER = 0.25  # seconds that a frame may wait for a peer before the peer counts as one that does not read
 RECEIVE_BYTES = 4096
 
 # What the kernel holds for a peer that does not read, in bytes. While the connection lives it is small, so that a stuck
@@ -68,14 +71,15 @@ class Connection:
     One thread, the reader, calls `accept`, iterates and calls `close`. Another, the writer, calls the `send_*` methods.
     Any thread may call `end` and `abort`, neither of which blocks.
 
-    `on_blocked` is called, in the reader or writer, when the kernel takes no more bytes for the peer. `blocked` is True
-    from then until it does.
+    `on_stuck` is called, in the reader or writer, when a frame has waited for the peer for STUCK_AFTER, `on_unstuck`
+    when that wait is over. `blocked` is True while the kernel takes no more bytes for the peer.
     """
 
     def __init__(self, environ: dict[str, Any], options: Options) -> None:
         self.peer = f"{environ.get('REMOTE_ADDR')}:{environ.get('REMOTE_PORT')}"
         self.blocked = False
-        self.on_blocked: Callable[[], None] = lambda: None
+        self.on_stuck: Callable[[], None] = lambda: None
+        self.on_unstuck: Callable[[], None] = lambda: None
         self._environ = environ
         self._options = options
         self._writing = threading.Lock()  # held while a frame is written
@@ -96,14 +100,16 @@ class Connection:
         if not self._options.compression:
             environ = {key: value for key, value in environ.items() if key != "HTTP_SEC_WEBSOCKET_EXTENSIONS"}
         try:
+            for name in ("werkzeug.socket", "gunicorn.socket"):
+                if name in environ:
+                    environ[name].setblocking(False)  # before the answer: the hub already knows this client
             server = simple_websocket.Server(environ, thread_class=_NoThread)
         except (RemoteProtocolError, ValueError) as error:  # ValueError: a header that wsproto could not read
             raise HandshakeFailed(str(error)) from error
         except OSError as error:
             raise ConnectionClosed from error
-        self._protocol = server.ws
+        self._protocol = server.ws.connection  # the handshake's part of server.ws takes several KB, and is done
         self._socket: socket.socket = server.sock
-        self._socket.setblocking(False)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
         with suppress(OSError):  # not TCP
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -147,9 +153,21 @@ class Connection:
                         return
             self._receive()
 
-    def send_text(self, text: str) -> None:
-        """Send one text message. Raises ConnectionClosed; blocks for the write wait at most."""
-        self._send(TextMessage(text))
+    def encode(self, lines: Sequence[str]) -> bytes:
+        """The frame of a text message with these lines, encoded once for all connections that send the same about now.
+
+        For the writer, and to be sent by `send`. Raises ConnectionClosed.
+        """
+        if self._options.compression:  # each connection has a compressor, whose state its frames share
+            return self._encode(TextMessage("\n".join(lines)))
+        return _encode_text(tuple(lines))
+
+    def send(self, frame: bytes) -> None:
+        """Send one frame. Raises ConnectionClosed; blocks for the write wait at most."""
+        with self._writing:
+            if self._ending is not None and self._protocol.state is not ConnectionState.OPEN:
+                raise ConnectionClosed  # a close frame was sent, or received
+            self._write(frame)
 
     def send_ping(self) -> None:
         """Send a ping. Raises ConnectionClosed; blocks for the write wait at most."""
@@ -206,7 +224,9 @@ class Connection:
     def _receive(self) -> None:
         """Wait for bytes from the peer and pass them to the protocol."""
         try:
-            if _wait(self._readable, self._pong_deadline) or self._readable.poll(0):  # the pong may be there already
+            # The pong may be there already, behind what else the peer has sent: that is read first, but not for ever.
+            overdue = self._pong_deadline + self._options.write_wait
+            if _wait(self._readable, self._pong_deadline) or (time.monotonic() < overdue and self._readable.poll(0)):
                 data = self._socket.recv(RECEIVE_BYTES)
                 if data:
                     self._protocol.receive_data(data)
@@ -220,49 +240,68 @@ class Connection:
             self.end(CloseReason.ABNORMAL_CLOSURE, error.strerror)
 
     def _send(self, event: Event) -> None:
-        """Write one frame. Raises ConnectionClosed."""
+        """Send a control frame. Raises ConnectionClosed."""
         with self._writing:
-            if not self._whole:
-                raise ConnectionClosed
-            try:
-                frame = self._protocol.send(event)
-            except LocalProtocolError as error:  # a close frame was sent, or received
-                raise ConnectionClosed from error
-            try:
-                self._write(frame)
-            except OSError as error:
-                self._whole = False
-                self.end(CloseReason.ABNORMAL_CLOSURE, error.strerror or str(error))
-                raise ConnectionClosed from error
+            self._write(self._encode(event))
+
+    def _encode(self, event: Event) -> bytes:
+        try:
+            return bytes(self._protocol.send(event))
+        except LocalProtocolError as error:  # a close frame was sent, or received
+            raise ConnectionClosed from error
 
     def _write(self, frame: bytes) -> None:
-        """Write all of the frame, or raise OSError."""
-        deadline = time.monotonic() + self._options.write_wait
-        rest = memoryview(frame)
-        while rest:
+        """Write all of the frame. Raises ConnectionClosed, and then none may follow it. The caller holds _writing."""
+        if not self._whole:
+            raise ConnectionClosed
+        try:
             try:
-                rest = rest[self._socket.send(rest) :]
+                sent = self._socket.send(frame)
             except BlockingIOError:
-                if not self._wait_for_room(deadline):
-                    break
+                sent = 0
+            if sent < len(frame):
+                self._write_rest(memoryview(frame)[sent:])
+        except OSError as error:
+            self._whole = False
+            self.end(CloseReason.ABNORMAL_CLOSURE, error.strerror or str(error))
+            raise ConnectionClosed from error
+
+    def _write_rest(self, rest: memoryview) -> None:
+        """Write what the kernel did not take at once, or raise OSError."""
+        now = time.monotonic()
+        while rest and self._wait_for_room(now + STUCK_AFTER, now + self._options.write_wait):
+            with suppress(BlockingIOError):
+                rest = rest[self._socket.send(rest) :]
         if rest:  # the connection ends: one last try, with more room, that does not wait
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, LAST_SEND_BUFFER)
             if self._socket.send(rest) < len(rest):
                 raise BlockingIOError("the last frame was cut off")
 
-    def _wait_for_room(self, deadline: float) -> bool:
-        """Wait until the kernel takes bytes again; False, at once, when the connection ends. Raises TimeoutError."""
+    def _wait_for_room(self, stuck: float, deadline: float) -> bool:
+        """Wait until the kernel takes bytes again; False, at once, when the connection ends. Raises TimeoutError.
+
+        Between the time `stuck` and the deadline the peer counts as one that does not read.
+        """
         with self._state:
             if self._ending is not None:
                 return False
             self.blocked = True
-        self.on_blocked()
-        in_time = _wait(self._writable, deadline)
+        in_time = _wait(self._writable, min(stuck, deadline))
+        if not in_time:
+            self.on_stuck()
+            in_time = _wait(self._writable, deadline)
+            self.on_unstuck()
         with self._state:
             self.blocked = False
         if not in_time:
             raise TimeoutError("writing took longer than the write wait")
         return True
+
+
+@lru_cache(maxsize=8)
+def _encode_text(lines: tuple[str, ...]) -> bytes:
+    """The frame of a text message, not compressed. A broadcast wants the same one for each client."""
+    return bytes(FrameProtocol(client=False, extensions=[]).send_data("\n".join(lines)))
 
 
 class _NoThread:

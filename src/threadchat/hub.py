@@ -11,32 +11,9 @@ from enum import Enum, auto
 from typing import Protocol
 
 from threadchat.channel import Channel, Closed, WouldBlock, select
+from threadchat.runqueue import RunQueue
 
-
-class Ending(Enum):
-    """Why the hub parts with a client that did not ask to leave."""
-
-    EVICTED = auto()
-    STOPPED = auto()
-
-
-class Member(Protocol):
-    """What the hub asks of a client. All of it may be called by the hub's thread, and none of it blocks."""
-
-    @property
-    def send(self) -> Channel[str]:
-        """The client's buffered channel of outbound messages. Only the hub sends to it and closes it."""
-
-    @property
-    def turn(self) -> Channel[None]:
-        """Holds a token once the write pump has taken messages, or has become stuck, since the hub last looked."""
-
-    @property
-    def stuck(self) -> bool:
-        """Whether the peer does not take what the write pump writes."""
-
-    def end(self, why: Ending) -> None:
-        """Told before the hub closes `send`."""
+BROADCAST_BUFFER = 256  # messages that the read pumps may have ready while the hub is busy; it takes them all at once
 
 
 class Hub:
@@ -49,7 +26,8 @@ class Hub:
         self.clients: set[Member] = set()
         self.register: Channel[Member] = Channel()
         self.unregister: Channel[Member] = Channel()
-        self.broadcast: Channel[str] = Channel()
+        self.broadcast: Channel[str] = Channel(BROADCAST_BUFFER)
+        self.run_queue = RunQueue()
         self._done: Channel[None] = Channel()  # never sent to: its close tells the hub to stop
 
     def run(self) -> None:
@@ -67,16 +45,20 @@ class Hub:
                         self.clients.remove(value)
                         value.send.close()
                 elif channel is self.broadcast:
+                    messages = [value, *self.broadcast.take_pending()]
                     for client in list(self.clients):
                         try:
-                            client.send.send_nowait(value)
+                            client.send.send_all_nowait(messages)
                         except WouldBlock:
-                            self._give_way_or_evict(client, value)
+                            self._give_way_or_evict(client, messages)
         finally:
             # In Go a send to a hub that has gone blocks for ever. Here it raises Closed.
             for inbox in (self.register, self.unregister, self.broadcast):
                 inbox.close()
+            last = self.broadcast.take_pending()
             for client in self.clients:
+                with suppress(WouldBlock):
+                    client.send.send_all_nowait(last)
                 client.end(Ending.STOPPED)
                 client.send.close()
             self.clients.clear()
@@ -86,20 +68,38 @@ class Hub:
         with suppress(Closed):
             self._done.close()
 
-    def _give_way_or_evict(self, client: Member, message: str) -> None:
-        """The client's buffer is full. Either its peer does not read, or its write pump has not had its turn.
+    def _give_way_or_evict(self, client: Member, messages: list[str]) -> None:
+        """The client's buffer has no room for all messages. Its peer does not read, or its pump has not had its turn.
 
         In the first case the client is evicted, and nobody waits for it. The second is the server's own doing: the hub
         waits for the pump, which is about to take all that is pending, or else to find out that its peer is stuck.
         """
-        while not client.stuck:
-            client.turn.receive()
-            try:
-                return client.send.send_nowait(message)
-            except WouldBlock:
-                continue  # the token was an old one
-        self.clients.remove(client)
-        client.end(Ending.EVICTED)
-        client.send.close()
-        for _ in client.send:
-            pass  # taken back: nothing more is sent but the reason
+        try:
+            for message in messages:
+                client.send.send(message)
+        except WouldBlock:
+            self.clients.remove(client)
+            client.end(Ending.EVICTED)
+            client.send.close()
+            client.send.take_pending()  # nothing more is sent but the reason
+
+
+class Ending(Enum):
+    """Why the hub parts with a client that did not ask to leave."""
+
+    EVICTED = auto()
+    STOPPED = auto()
+
+
+class Member(Protocol):
+    """What the hub asks of a client. All of it may be called by the hub's thread, and none of it blocks."""
+
+    @property
+    def send(self) -> Channel[str]:
+        """The client's buffered channel of outbound messages. Only the hub sends to it and closes it.
+
+        Its receiver, the write pump, steps away from it while the peer does not take what it writes.
+        """
+
+    def end(self, why: Ending) -> None:
+        """Told before the hub closes `send`."""

@@ -19,14 +19,14 @@ from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
-from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
+from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler, get_interface_ip
 
 from threadchat.app import App
 
 log = logging.getLogger("threadchat")
 http_log = logging.getLogger("threadchat.http")
 
-REQUEST_WAIT = 10.0  # seconds for a peer to send its request
+REQUEST_WAIT = 10.0  # seconds that a peer may be silent while it sends its request
 STOP_WAIT = 5.0  # seconds for the clients to take their leave
 LISTEN_QUEUE = 1024  # connections that wait to be accepted; the system may allow fewer
 
@@ -41,6 +41,14 @@ class Server:
             self._server = _WSGIServer(host, port, app, _RequestHandler, fd=listener.fileno())
         self.port: int = self._server.port
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,), name="accept")
+
+    @property
+    def url(self) -> str:
+        """What to open in a browser; if it listens on all addresses, the one that this machine has in its network."""
+        host = self._server.host
+        if host in ("0.0.0.0", "::"):
+            host = get_interface_ip(socket.AddressFamily(self._server.address_family))
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}/"
 
     def start(self) -> None:
         """Accept connections, in a thread of its own."""
@@ -118,6 +126,7 @@ class _WSGIServer(ThreadedWSGIServer):
 class _RequestHandler(WSGIRequestHandler):
     server: _WSGIServer
     timeout = REQUEST_WAIT
+    rbufsize = 1024  # bytes, kept for as long as the connection lasts
 
     def run_wsgi(self) -> None:
         self.server.request_was_read(self.connection)

@@ -1,0 +1,129 @@
+"""Measure threadchat beside other chats: the same load on each, in turn, on this machine. `scripts/bench --help`."""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import signal
+import sys
+import tempfile
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import report
+import servers
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rounds import IN_FLIGHT, SCENARIOS, Results, measure, plan, settings
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Returns the exit status: 1 if a run failed, 130 if it was interrupted."""
+    given = parse(arguments)
+    notices = Console(stderr=True)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    with suppress(OSError, ValueError):  # the servers and the load inherit it
+        most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+    def tell(line: str) -> None:
+        notices.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    results, interrupted = Results(), False
+    with tempfile.TemporaryDirectory(prefix="threadchat-bench-") as folder:
+        contestants = choose(given, Path(folder), tell)
+        if not contestants:
+            tell("there is no server to measure")
+            return 1
+        runs = plan(settings(given.scenario, given.clients, given.in_flight), contestants, given.rounds)
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        with Progress(*columns, TimeRemainingColumn(), console=notices, disable=not notices.is_terminal) as progress:
+            task = progress.add_task("", total=len(runs))
+            try:
+                for done, (setting, server) in enumerate(measure(runs, given.seconds, results, tell)):
+                    progress.update(task, completed=done, description=f"{server.name}: {setting}")
+                progress.update(task, completed=len(runs))
+            except KeyboardInterrupt:
+                interrupted = True
+    machine = report.machine()
+    report.show(results, machine)
+    if given.json:
+        report.write_json(given.json, results, machine, {"seconds": given.seconds, "rounds": given.rounds})
+    if given.chart and not report.draw(given.chart, results, machine):
+        tell("nothing was measured, so there is no chart")
+    if interrupted:
+        return 130
+    return 1 if any(outcome.failures for outcome in results.values()) else 0
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
+    add = parser.add_argument
+    add("--scenario", action="append", choices=list(SCENARIOS), help="what to measure (repeatable; default all)")
+    default = "; ".join(f"{name} {', '.join(map(str, counts))}" for name, counts in SCENARIOS.items())
+    add("--clients", action="append", type=positive, metavar="N", help=f"how many (repeatable; default {default})")
+    help_text = "messages under way for each of the 4 senders (repeatable; default 16 and 64)"
+    add("--in-flight", action="append", type=positive, metavar="N", help=help_text)
+    add("--seconds", type=float, metavar="S", help="how long each run measures (default 4)")
+    add("--rounds", type=positive, metavar="N", help="times that each server has its turn (default 3)")
+    add("--server", action="append", choices=servers.NAMES, help="which to measure (repeatable; default all)")
+    help_text = "measure this server too (repeatable); {port} in the command stands for the port"
+    add("--other", action="append", default=[], metavar="NAME=COMMAND", help=help_text)
+    add("--install-go", action="store_true", help="install what the Go server needs, with apt-get")
+    add("--json", type=Path, metavar="FILE", help="write all figures there")
+    add("--chart", type=Path, metavar="FILE", help="draw them there (.svg or .png)")
+    add("--quick", action="store_true", help="one round of one second, with 10 and 100 clients")
+    given = parser.parse_args(arguments)
+    if given.quick:
+        given.rounds, given.seconds, given.clients = given.rounds or 1, given.seconds or 1, given.clients or [10, 100]
+    given.rounds, given.seconds = given.rounds or 3, given.seconds or 4
+    given.scenario, given.clients = given.scenario or list(SCENARIOS), given.clients or []
+    given.in_flight, given.server = given.in_flight or list(IN_FLIGHT), given.server or list(servers.NAMES)
+    try:
+        given.other = [servers.other(text) for text in given.other]
+    except ValueError as error:
+        parser.error(f"--other: {error}")
+    if given.chart and given.chart.suffix not in (".svg", ".png"):
+        parser.error("--chart: the file's name ends with .svg or .png")
+    if given.seconds < 0.1:
+        parser.error("--seconds: at least 0.1")
+    for file in (given.json, given.chart):
+        if file and not file.absolute().parent.is_dir():
+            parser.error(f"there is no folder {file.parent}")
+    return given
+
+
+def positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise ValueError
+    return value
+
+
+def choose(given: argparse.Namespace, folder: Path, tell: report.Tell) -> list[servers.Server]:
+    """The servers asked for, but for those that are not installed: about them a line is told."""
+    go = None
+    if "go" in given.server:
+        try:
+            if given.install_go:
+                servers.install_go()
+            go = servers.build_go(folder)
+        except servers.Failed as failure:
+            tell(f"going on without the Go server: {failure}")
+            if failure.output:
+                tell(failure.output)
+    chosen = []
+    for name in dict.fromkeys(given.server):
+        if name == "go" and go is None:
+            continue
+        try:
+            chosen.append(servers.known(name, go))
+        except servers.Failed as failure:
+            tell(f"going on without {name}: {failure}")
+    chosen += given.other
+    return chosen
+
+
+if __name__ == "__main__":
+    sys.exit(main())

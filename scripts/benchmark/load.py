@@ -1,0 +1,401 @@
+"""The load: many WebSocket clients in one thread of one process, made to cost as little as can be.
+
+A message is LENGTH bytes, "S:NNNNNNNN:TTTTTTTTTTTTTTTT:xxx": the sender, its sequence number, the time it was sent. All
+clients must get the same messages in the same order, each sender's without a gap: that order is written down as the
+first client gets it, checked once, and then each client's bytes are compared with it. So a server that loses, repeats
+or reorders messages is told on, and the check costs a comparison of bytes and not a look at each message.
+
+It has a process of its own: `python load.py saturation --port P --clients N ...` prints one line of JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import select
+import socket
+import statistics
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+LENGTH = 64
+SENDERS = 4
+FIRST_NAME, NAMES = ord("0"), 64  # a sender's name is one byte; who takes over from one that was dropped gets the next
+RECEIVE_BYTES = 1 << 18
+CONNECTING = 64  # handshakes under way at once
+
+buffer = memoryview(bytearray(RECEIVE_BYTES))
+
+
+def encode(token: bytes, number: int) -> bytes:
+    """A client's frame. The mask is zero, which is allowed and spares the load the masking, but not the server."""
+    text = b"%s%08d:%016d:" % (token, number, time.monotonic_ns())
+    return b"\x81" + bytes([0x80 | LENGTH]) + b"\0\0\0\0" + text.ljust(LENGTH, b"x")
+
+
+class Order:
+    """The one order of messages, as a text with a line for each, and how many of what was sent are not in it."""
+
+    def __init__(self) -> None:
+        self.text = bytearray()
+        self.next: list[int | None] = [0] * NAMES  # None: any, as the name was in use before
+        self.lost = 0
+        self.repeated = 0
+
+    def append(self, payload: bytes) -> None:
+        for start in range(0, len(payload), LENGTH + 1):
+            sender, number = payload[start] - FIRST_NAME, int(payload[start + 2 : start + 10])
+            expected = self.next[sender]
+            if expected is not None and number != expected:
+                if number < expected:
+                    self.repeated += 1
+                    continue
+                self.lost += number - expected
+            self.next[sender] = number + 1
+        self.text += payload
+        self.text += b"\n"
+
+
+class Client:
+    __slots__ = ("begun", "frames", "messages", "position", "rest", "sent", "socket", "token")
+
+    def __init__(self, connected: socket.socket) -> None:
+        self.socket = connected
+        self.rest = b""
+        self.begun = b""
+        self.position = 0  # in the order's text
+        self.messages = 0
+        self.frames = 0
+        self.sent = 0
+        self.token = b""  # a sender's own messages begin with it: its name and a colon
+
+
+class Load:
+    def __init__(self, port: int, clients: int) -> None:
+        self.port = port
+        self.order = Order()
+        self.clients: dict[int, Client] = {}
+        self.poll = select.epoll()
+        self.dropped = 0
+        self.lost = 0
+        self.repeated = 0
+        self.dropped_frames = 0
+        self.in_flight = 0
+        self.names = 0
+        self.own: dict[Client, int] = {}  # senders' own messages that came back since last looked
+        self.latencies: list[int] | None = None
+        started = time.monotonic()
+        self.connect(clients)
+        self.connect_seconds = time.monotonic() - started
+        self.senders = list(self.clients.values())[:SENDERS]
+        for sender in self.senders:
+            self.name(sender)
+
+    def name(self, sender: Client) -> None:
+        """Make the client a sender, under a name that no other has."""
+        number = self.names % NAMES
+        sender.token = bytes([FIRST_NAME + number, ord(":")])
+        if self.names >= NAMES:
+            self.order.next[number] = None
+        self.names += 1
+
+    def connect(self, count: int) -> None:
+        request = (
+            f"GET /ws HTTP/1.1\r\nHost: 127.0.0.1:{self.port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+        ).encode()
+        waiting: dict[int, socket.socket] = {}
+        answered = select.epoll()
+        begun = 0
+        while begun < count or waiting:
+            while begun < count and len(waiting) < CONNECTING:
+                new = socket.create_connection(("127.0.0.1", self.port), timeout=60)
+                new.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                new.sendall(request)
+                waiting[new.fileno()] = new
+                answered.register(new, select.EPOLLIN)
+                begun += 1
+            ready = answered.poll(60)
+            if not ready:
+                raise TimeoutError("no answer to a handshake for 60 s")
+            for number, _ in ready:
+                connected = waiting.pop(number)
+                answered.unregister(number)
+                answer = b""
+                while b"\r\n\r\n" not in answer:
+                    more = connected.recv(4096)
+                    if not more:
+                        raise ConnectionError("the server closed the connection instead of answering the handshake")
+                    answer += more
+                first_line = answer.partition(b"\r\n")[0]
+                if b" 101 " not in first_line:
+                    raise ConnectionError(f"the server refused the handshake: {first_line.decode(errors='replace')}")
+                connected.setblocking(False)
+                client = Client(connected)
+                client.rest = answer.partition(b"\r\n\r\n")[2]
+                self.clients[number] = client
+                self.poll.register(number, select.EPOLLIN)
+        answered.close()
+
+    def receive(self, timeout: float) -> int:
+        """Take what has come for any client; returns the number of messages."""
+        total = 0
+        for number, _ in self.poll.poll(timeout):
+            client = self.clients[number]
+            try:
+                size = client.socket.recv_into(buffer)
+            except BlockingIOError:
+                continue
+            except OSError:
+                size = 0
+            if not size:
+                self.drop(client)
+                continue
+            now = time.monotonic_ns() if self.latencies is not None else 0
+            data = bytes(buffer[:size])
+            if client.rest:
+                data = client.rest + data
+                client.rest = b""
+            total += self.parse(client, data, now)
+        return total
+
+    def parse(self, client: Client, data: bytes, now: int) -> int:
+        at, end, messages = 0, len(data), 0
+        order, position = self.order, client.position
+        while at + 2 <= end:
+            size, body = data[at + 1], at + 2
+            if size == 126:
+                body, size = at + 4, (data[at + 2] << 8) + data[at + 3] if at + 4 <= end else end
+            elif size == 127:
+                body, size = at + 10, int.from_bytes(data[at + 2 : at + 10], "big") if at + 10 <= end else end
+            if body + size > end:
+                break
+            opcode = data[at]
+            at = body + size
+            if opcode in (0x01, 0x00):  # a message in fragments
+                client.begun += data[body:at]
+            elif opcode in (0x81, 0x80):
+                payload = data[body:at]
+                if opcode == 0x80:
+                    payload, client.begun = client.begun + payload, b""
+                    size = len(payload)
+                known = len(order.text) - position
+                if known <= size and order.text[position:] == payload[:known]:
+                    order.append(payload[known:])
+                if order.text[position : position + size] == payload:
+                    position += size + 1
+                else:
+                    position = self.misplaced(payload, position)
+                messages += (size + 1) // (LENGTH + 1)
+                client.frames += 1
+                if client.token:
+                    own = payload.count(b"\n" + client.token) + payload.startswith(client.token)
+                    if own:
+                        self.own[client] = self.own.get(client, 0) + own
+                if self.latencies is not None:
+                    for line in range(0, size, LENGTH + 1):
+                        self.latencies.append(now - int(payload[line + 11 : line + 27]))
+            elif opcode == 0x88:
+                self.drop(client)
+                return messages
+            elif opcode == 0x89:
+                with suppress(OSError):  # no room for a pong, or nobody to take it
+                    client.socket.send(b"\x8a" + bytes([0x80 | size]) + b"\0\0\0\0" + data[body:at])
+        client.rest = data[at:]
+        client.position = position
+        client.messages += messages
+        return messages
+
+    def misplaced(self, payload: bytes, position: int) -> int:
+        """Find each message's place in the order: what was skipped is lost, what stands before it is repeated."""
+        order = self.order
+        for start in range(0, len(payload), LENGTH + 1):
+            message = payload[start : start + LENGTH]
+            found = order.text.find(message, position)
+            if found < 0 and message in order.text:
+                self.repeated += 1
+                continue
+            if found < 0:
+                found = len(order.text)
+                order.append(message)
+            self.lost += (found - position) // (LENGTH + 1)
+            position = min(found + LENGTH + 1, len(order.text))
+        return position
+
+    def drop(self, client: Client) -> None:
+        """The server has closed it. Its role as a sender, if it has one, goes to another."""
+        self.dropped += 1
+        self.dropped_frames += client.frames
+        self.poll.unregister(client.socket)
+        del self.clients[client.socket.fileno()]
+        client.socket.close()
+        self.own.pop(client, None)
+        if client in self.senders:
+            self.senders.remove(client)
+            heir = next((other for other in self.clients.values() if not other.token), None)
+            if heir is not None:
+                self.senders.append(heir)
+                self.name(heir)
+                self.own[heir] = self.in_flight  # it begins as the other did
+
+    def send(self, sender: Client, count: int) -> None:
+        frames = b"".join(encode(sender.token, sender.sent + number) for number in range(count))
+        sender.sent += count
+        try:
+            sender.socket.setblocking(True)
+            sender.socket.sendall(frames)
+            sender.socket.setblocking(False)
+        except OSError:
+            self.drop(sender)
+
+    def frames(self) -> int:
+        return sum(client.frames for client in self.clients.values()) + self.dropped_frames
+
+    def settle(self) -> None:
+        """Take what is still under way, until it has been quiet for a while. What a client then lacks is lost."""
+        limit = time.monotonic() + 20
+        while any(client.position < len(self.order.text) for client in self.clients.values()):
+            if time.monotonic() > limit or not self.receive(2):
+                break
+        for client in self.clients.values():
+            self.lost += (len(self.order.text) - client.position) // (LENGTH + 1)
+
+
+class Server:
+    """What the system knows of the server's process."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+
+    def cpu(self) -> float:
+        """Seconds of CPU time so far."""
+        return time.clock_gettime((~self.pid << 3) | 2)  # what clock_getcpuclockid() gives; to the nanosecond
+
+    def status(self, name: str) -> int:
+        for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
+            if line.startswith(name + ":"):
+                return int(line.split()[1])
+        raise KeyError(name)
+
+
+def saturation(load: Load, server: Server, in_flight: int, seconds: float) -> dict[str, Any]:
+    """Each sender has `in_flight` messages under way: for each of its own that comes back it sends another."""
+    load.in_flight = in_flight
+    for sender in list(load.senders):
+        load.send(sender, in_flight)
+
+    def run(seconds: float) -> tuple[int, float]:
+        messages, started = 0, time.monotonic()
+        while (now := time.monotonic()) < started + seconds and load.clients:
+            messages += load.receive(0.1)
+            own, load.own = load.own, {}
+            for sender, count in own.items():
+                load.send(sender, count)
+        return messages, max(now - started, seconds)  # where no client was left, it counts as a time without deliveries
+
+    run(min(1.0, seconds / 4))
+    frames, cpu, own_cpu = load.frames(), server.cpu(), time.process_time()
+    messages, elapsed = run(seconds)
+    server_cpu = server.cpu() - cpu
+    result = {
+        "deliveries_a_second": messages / elapsed,
+        "messages_a_frame": messages / max(1, load.frames() - frames),
+        "cpu_us_a_delivery": server_cpu / max(1, messages) * 1e6,
+        "server_cpu": server_cpu / elapsed,
+        "load_cpu": (time.process_time() - own_cpu) / elapsed,
+    }
+    load.settle()
+    return result
+
+
+def calm(load: Load, server: Server, rate: float, seconds: float) -> dict[str, Any]:
+    """`rate` messages a second, whatever the server does; how long until each client has each."""
+
+    def run(seconds: float) -> int:
+        messages, started, sent = 0, time.monotonic(), 0
+        total = round(seconds * rate)
+        expected = total * len(load.clients)
+        while messages < expected and time.monotonic() < started + seconds + 10 and load.clients:
+            due = started + sent / rate
+            wait = due - time.monotonic() if sent < total else 0.1
+            if wait <= 0:
+                load.send(load.senders[sent % len(load.senders)], 1)
+                sent += 1
+                wait = 0
+            messages += load.receive(wait)
+        load.own.clear()
+        return messages
+
+    run(min(1.0, seconds / 4))
+    load.latencies = []
+    cpu, own_cpu, started = server.cpu(), time.process_time(), time.monotonic()
+    messages = run(seconds)
+    latencies = sorted(load.latencies)
+    load.latencies = None
+    return {
+        "latency_p50_ms": statistics.median(latencies) / 1e6 if latencies else None,
+        "latency_p99_ms": latencies[len(latencies) * 99 // 100] / 1e6 if latencies else None,
+        "cpu_us_a_delivery": (server.cpu() - cpu) / max(1, messages) * 1e6,
+        "load_cpu": (time.process_time() - own_cpu) / (time.monotonic() - started),
+        "undelivered": round(seconds * rate) * len(load.clients) - messages,
+    }
+
+
+def crowd(load: Load, server: Server, memory_before: int, messages: int) -> dict[str, Any]:
+    """All are connected; then one message to all, some times over: how long until the last has it."""
+    count = len(load.clients)
+    memory, threads = server.status("VmRSS"), server.status("Threads")
+    took = []
+    for _ in range(messages):
+        started, got = time.monotonic(), 0
+        if not load.senders:
+            raise ConnectionError("the server closed the senders' connections")
+        load.send(load.senders[0], 1)
+        while got < len(load.clients) and time.monotonic() < started + 60:
+            got += load.receive(1)
+        took.append(time.monotonic() - started)
+        load.own.clear()
+    return {
+        "connections_a_second": count / load.connect_seconds,
+        "memory_kb_a_client": (memory - memory_before) / count,
+        "threads": threads,
+        "one_to_all_ms": statistics.median(took) * 1e3,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("scenario", choices=["saturation", "calm", "crowd"])
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--pid", type=int, required=True, help="the server's process")
+    parser.add_argument("--clients", type=int, required=True)
+    parser.add_argument("--in-flight", type=int, default=16, help="messages under way for each sender")
+    parser.add_argument("--rate", type=float, default=50, help="messages a second")
+    parser.add_argument("--seconds", type=float, default=4)
+    given = parser.parse_args()
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    server = Server(given.pid)
+    memory_before = server.status("VmRSS")
+    load = Load(given.port, given.clients)
+    if given.scenario == "saturation":
+        result = saturation(load, server, given.in_flight, given.seconds)
+    elif given.scenario == "calm":
+        result = calm(load, server, given.rate, given.seconds)
+    else:
+        result = crowd(load, server, memory_before, 5)
+    result |= {
+        "dropped": load.dropped,
+        "lost": load.lost + load.order.lost,
+        "repeated": load.repeated + load.order.repeated,
+    }
+    json.dump(result, sys.stdout)
+    print()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,174 @@
+"""The servers that are measured: how each is started, waited for and stopped."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import random
+import shlex
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+PEERS = Path(__file__).parent / "peers"
+NAMES = ("threadchat", "plain", "websockets", "aiohttp", "go")
+PORTS = range(20_000, 32_000)  # below those that the system gives to clients
+START_SECONDS = 20
+STOP_SECONDS = 10
+GO_PACKAGES = ("golang-go", "golang-github-gorilla-websocket-dev")
+GO_ENVIRONMENT = {"GO111MODULE": "off", "GOPATH": "/usr/share/gocode"}  # where Debian's packages put Go's sources
+
+
+class Failed(Exception):
+    """What could not be done, and why, in one line; `output` is what a server said about it."""
+
+    def __init__(self, reason: str, output: str = "") -> None:
+        super().__init__(reason)
+        self.output = output
+
+
+@dataclass(frozen=True)
+class Server:
+    name: str
+    command: tuple[str, ...]  # with {port} where the port goes
+    most_clients: int = 1_000_000
+    crowd: bool = True
+
+    def can(self, scenario: str, clients: int) -> bool:
+        return clients <= self.most_clients and (self.crowd or scenario != "crowd")
+
+
+@dataclass
+class Running:
+    port: int
+    process: subprocess.Popen[bytes]
+    output: IO[bytes]
+    killed: bool = False
+
+    def said(self) -> str:
+        self.output.flush()
+        self.output.seek(0)
+        return self.output.read().decode(errors="replace").strip()
+
+
+def known(name: str, go: Path | None) -> Server:
+    """One of NAMES. Raises Failed if it is not installed."""
+    if name == "threadchat":
+        serve = (sys.executable, "-m", "threadchat", "serve", "--port", "{port}", "--log-level", "error")
+        return Server(name, serve)
+    if name == "go":
+        if go is None:
+            raise Failed("there is no Go server")
+        return Server(name, (str(go), "-listen", "127.0.0.1:{port}"))
+    package = {"plain": "simple_websocket"}.get(name, name)
+    if importlib.util.find_spec(package) is None:
+        raise Failed(f"{package} is not installed")
+    command = (sys.executable, str(PEERS / f"{name}_chat.py"), "{port}")
+    if name == "plain":
+        return Server(name, command, most_clients=1000, crowd=False)
+    return Server(name, command, crowd=name == "websockets")
+
+
+def other(text: str) -> Server:
+    """A server from the command line, NAME=COMMAND. Raises ValueError."""
+    name, found, command = text.partition("=")
+    words = tuple(shlex.split(command))
+    if not found or not name or not any("{port}" in word for word in words):
+        raise ValueError(f"it is NAME=COMMAND with {{port}} in the command, not {text!r}")
+    if name in NAMES:
+        raise ValueError(f"{name!r} is a name already taken")
+    return Server(name, words)
+
+
+def install_go() -> None:
+    """Raises Failed."""
+    if shutil.which("apt-get") is None or os.geteuid() != 0:
+        raise Failed("--install-go needs apt-get, as root")
+    environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
+    for command in (["update", "-qq"], ["install", "-y", "-qq", "--no-install-recommends", *GO_PACKAGES]):
+        done = subprocess.run(["apt-get", *command], env=environment, stdout=subprocess.DEVNULL)
+        if done.returncode:
+            raise Failed(f"apt-get {command[0]} ended with status {done.returncode}")
+
+
+def build_go(folder: Path) -> Path:
+    """Compile the Go server into the folder. Raises Failed."""
+    how = f"apt-get install {' '.join(GO_PACKAGES)}, or --install-go"
+    if shutil.which("go") is None:
+        raise Failed(f"Go is not installed; to measure it too: {how}")
+    built = folder / "go_chat"
+    done = subprocess.run(
+        ["go", "build", "-o", str(built), "main.go"],
+        cwd=PEERS / "go",
+        env=os.environ | GO_ENVIRONMENT,
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode:
+        raise Failed(f"the Go server does not compile; it needs: {how}", done.stderr.strip())
+    return built
+
+
+def free_port() -> int:
+    for port in random.sample(PORTS, 100):
+        with socket.socket() as tried:
+            try:
+                tried.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise Failed("found no free port")
+
+
+@contextmanager
+def running(server: Server) -> Iterator[Running]:
+    """A fresh process of the server, accepting connections. It has ended when this does. Raises Failed."""
+    port = free_port()
+    command: Sequence[str] = [word.replace("{port}", str(port)) for word in server.command]
+    with tempfile.TemporaryFile() as output:
+        try:
+            process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+            )
+        except OSError as error:
+            raise Failed(f"cannot start {command[0]}: {error.strerror}") from error
+        started = Running(port, process, output)
+        try:
+            _wait(started)
+            yield started
+        finally:
+            _stop(started)
+
+
+def _wait(started: Running) -> None:
+    limit = time.monotonic() + START_SECONDS
+    while time.monotonic() < limit:
+        if started.process.poll() is not None:
+            raise Failed(f"the server ended at once, with status {started.process.returncode}", started.said())
+        try:
+            socket.create_connection(("127.0.0.1", started.port), timeout=1).close()
+            return
+        except OSError:
+            time.sleep(0.02)
+    raise Failed(f"the server accepted no connection for {START_SECONDS} s", started.said())
+
+
+def _stop(started: Running) -> None:
+    process = started.process
+    try:
+        process.terminate()
+        process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        started.killed = True
+    finally:  # a second Ctrl-C comes here too
+        if process.poll() is None:
+            process.kill()
+        process.wait()

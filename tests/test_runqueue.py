@@ -1,0 +1,456 @@
+"""The run queue, alone and in the server: who may run, how many at once, and that nobody waits for who is blocked."""
+
+from __future__ import annotations
+
+import os
+import random
+import selectors
+import sys
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers import LIMIT, TEXT, Peer, Process, Running, Serve, frame, go, switching_often, until
+
+from threadchat import connection
+from threadchat.connection import Connection
+from threadchat.runqueue import RunQueue, give_way_to_wakers, stay_on_one_processor
+
+
+def result(future: Future[Any]) -> Any:
+    return future.result(LIMIT)
+
+
+def enter(queue: RunQueue) -> None:
+    """Wait for a turn."""
+    turn = threading.Lock()
+    turn.acquire()
+    queue.ready(turn.release)
+    assert turn.acquire(timeout=LIMIT), "no turn"
+
+
+def in_line(queue: RunQueue, count: int) -> None:
+    until(lambda: len(queue._line) == count, f"{count} in line")
+
+
+def assert_free(queue: RunQueue, turns: int) -> None:
+    """So many turns can be had at once, and no more."""
+    for _ in range(turns):
+        result(go(enter, queue))
+    another = go(enter, queue)
+    in_line(queue, 1)
+    assert not another.done()
+    for _ in range(turns + 1):
+        queue.next()
+    result(another)
+
+
+# The queue alone
+
+
+@pytest.mark.parametrize("turns", [1, 2, 5])
+def test_there_are_as_many_turns_as_were_asked_for(turns: int) -> None:
+    assert_free(RunQueue(turns), turns)
+
+
+def test_there_is_one_turn_unless_more_are_asked_for() -> None:
+    assert_free(RunQueue(), 1)
+
+
+def test_turns_are_given_in_the_order_of_asking() -> None:
+    """Whether it is for a thread that waits, or for whatever else is to be done."""
+    queue = RunQueue()
+    order: list[int] = []
+
+    def ask(number: int) -> None:
+        enter(queue)
+        order.append(number)
+
+    enter(queue)
+    for number in range(10):
+        if number % 3 == 2:
+            go(ask, number)
+        else:
+            queue.ready(lambda number=number: order.append(number))  # type: ignore[misc]
+        in_line(queue, number + 1)
+    for number in range(10):
+        assert order == list(range(number))
+        queue.next()
+        until(lambda number=number: len(order) > number)  # type: ignore[misc]
+    assert order == list(range(10))
+    queue.next()
+    assert_free(queue, 1)
+
+
+def test_who_is_ready_while_a_turn_is_free_is_woken_at_once() -> None:
+    queue = RunQueue(2)
+    woken: list[str] = []
+    for name in ("first", "second", "third"):
+        queue.ready(lambda name=name: woken.append(name))  # type: ignore[misc]
+    assert woken == ["first", "second"]
+    queue.next()
+    assert woken == ["first", "second", "third"]
+
+
+@pytest.mark.parametrize("turns", [1, 3])
+def test_a_turn_that_is_given_back_with_nobody_in_line_is_free_again(turns: int) -> None:
+    queue = RunQueue(turns)
+    for _ in range(3):
+        for _ in range(turns):
+            enter(queue)
+        for _ in range(turns):
+            queue.next()
+    assert_free(queue, turns)
+
+
+def test_a_wake_may_itself_use_the_queue() -> None:
+    queue = RunQueue()
+    result(go(queue.ready, queue.next))
+    enter(queue)
+    queue.ready(queue.next)
+    result(go(queue.next))
+    assert_free(queue, 1)
+
+
+@pytest.mark.parametrize("turns", [2, 4])
+def test_as_many_threads_are_awake_as_there_are_turns(turns: int) -> None:
+    queue = RunQueue(turns)
+    all_awake = threading.Barrier(turns, timeout=LIMIT)
+
+    def visit() -> None:
+        enter(queue)
+        all_awake.wait()
+        queue.next()
+
+    for future in [go(visit) for _ in range(3 * turns)]:
+        result(future)
+    assert_free(queue, turns)
+
+
+@pytest.mark.parametrize("turns", [1, 2, 3, 7])
+def test_never_are_more_threads_awake_than_there_are_turns(turns: int) -> None:
+    queue = RunQueue(turns)
+    counting = threading.Lock()
+    awake, most, visits = 0, 0, 0
+
+    def visit(seed: int) -> None:
+        nonlocal awake, most, visits
+        chance = random.Random(seed)
+        parked = threading.Lock()
+        parked.acquire()
+        for _ in range(100):
+            if chance.random() < 0.5:
+                enter(queue)
+            else:
+                queue.ready(parked.release)
+                parked.acquire()
+            with counting:
+                awake += 1
+                most = max(most, awake)
+                visits += 1
+            os.sched_yield()
+            with counting:
+                awake -= 1
+            queue.next()
+
+    with switching_often():
+        for future in [go(visit, seed) for seed in range(20)]:
+            result(future)
+    assert visits == 2000
+    assert 1 <= most <= turns
+    assert_free(queue, turns)
+
+
+def test_a_blocked_thread_that_has_given_its_turn_back_holds_nobody_up() -> None:
+    queue = RunQueue()
+    freed = threading.Event()
+
+    def block() -> bool:
+        enter(queue)
+        queue.next()
+        return freed.wait(LIMIT)
+
+    def visit() -> None:
+        enter(queue)
+        queue.next()
+
+    blocked = go(block)
+    for _ in range(3):
+        for future in [go(visit) for _ in range(5)]:
+            result(future)
+    assert not blocked.done()
+    freed.set()
+    assert result(blocked)
+
+
+# In the server
+
+
+def all_idle(server: Running, count: int) -> None:
+    """Each client's write pump waits for messages, and the hub for whatever comes."""
+    until(
+        lambda: (
+            sum(client.send.statistics().waiting_receivers for client in server.clients) == count
+            and server.app.hub.broadcast.statistics().waiting_receivers == 1
+        ),
+        f"{count} idle clients",
+    )
+
+
+@pytest.fixture
+def crowd(serve: Serve) -> Iterator[Callable[..., tuple[Running, list[Peer]]]]:
+    """Starts a server with so many clients, all idle: `crowd(size, **options)`."""
+    with ExitStack() as stack:
+
+        def gather(size: int, **options: Any) -> tuple[Running, list[Peer]]:
+            server = serve(**options)
+            peers = [stack.enter_context(Peer(server.port)) for _ in range(size)]
+            all_idle(server, size)
+            return server, peers
+
+        yield gather
+
+
+Crowd = Callable[..., tuple[Running, list[Peer]]]
+
+
+class Listener:
+    """One of many to whom one thread listens: hears a text whose lines are the messages, and no other."""
+
+    def __init__(self, peer: Peer) -> None:
+        self.socket = peer.socket
+        self.heard = 0
+        self._bytes = b""
+
+    def hear(self, text: bytes) -> bool:
+        """Read what is there; returns whether that is all of the text by now."""
+        data = self.socket.recv(65536)
+        assert data, f"the connection ended after {self.heard} of {len(text)} bytes"
+        data = self._bytes + data
+        at = 0
+        while len(data) - at >= 2:
+            start, size = at + 2, data[at + 1]
+            assert size != 127, "a longer frame than a few hundred messages make"
+            if size == 126:
+                start, size = at + 4, int.from_bytes(data[at + 2 : at + 4], "big")
+            if len(data) < max(start + size, at + 4):
+                break
+            assert data[at] == 0x80 | TEXT, f"evicted: {data[start:]!r}"
+            end = self.heard + size
+            assert data[start : start + size] == text[self.heard : end], "lost, or out of order"
+            assert text[end : end + 1] == b"\n", "a message in parts"
+            self.heard, at = end + 1, start + size
+        self._bytes = data[at:]
+        return self.heard == len(text)
+
+
+def hear(peers: Sequence[Peer], messages: Sequence[str]) -> None:
+    """All of the peers receive all of the messages in their order, and nothing besides."""
+    text = "".join(f"{message}\n" for message in messages).encode()
+    with selectors.DefaultSelector() as selector:
+        for peer in peers:
+            selector.register(peer.socket, selectors.EVENT_READ, Listener(peer))
+        while selector.get_map():
+            ready = selector.select(LIMIT)
+            missing = Counter(len(text) - key.data.heard for key in selector.get_map().values())
+            assert ready, f"silence; bytes that are missing, and to how many: {missing}"
+            for key, _ in ready:
+                if key.data.hear(text):
+                    selector.unregister(key.fileobj)
+
+
+def talk(server: Running, messages: Sequence[str]) -> None:
+    """Broadcast the messages as fast as the hub takes them."""
+    for message in messages:
+        server.app.hub.broadcast.send(message)
+
+
+def test_a_broadcast_to_many_idle_clients_is_encoded_once(crowd: Crowd) -> None:
+    server, peers = crowd(50)
+    before = connection._encode_text.cache_info()
+    for number in range(10):
+        message = f"once {number}"
+        server.app.hub.broadcast.send(message)
+        hear(peers, [message])
+        all_idle(server, 50)
+    after = connection._encode_text.cache_info()
+    assert after.misses - before.misses == 10
+    assert after.hits - before.hits == 10 * 49
+
+
+def test_never_is_more_than_one_write_pump_awake_in_a_burst(crowd: Crowd, monkeypatch: pytest.MonkeyPatch) -> None:
+    server, peers = crowd(50)
+    encode = Connection.encode
+    counting = threading.Lock()
+    awake, most, frames = 0, 0, 0
+
+    def counted(self: Connection, lines: Sequence[str]) -> bytes:
+        nonlocal awake, most, frames
+        with counting:
+            awake += 1
+            most = max(most, awake)
+            frames += 1
+        os.sched_yield()
+        encoded = encode(self, lines)
+        with counting:
+            awake -= 1
+        return encoded
+
+    monkeypatch.setattr(Connection, "encode", counted)
+    messages = [f"burst {number}" for number in range(2000)]
+    with switching_often():
+        talking = go(talk, server, messages)
+        hear(peers, messages)
+        result(talking)
+    assert frames >= 50
+    assert most == 1
+    all_idle(server, 50)
+    assert_free(server.app.hub.run_queue, 1)
+
+
+def test_a_write_pump_that_is_blocked_in_a_send_holds_no_turn(crowd: Crowd) -> None:
+    server, peers = crowd(5)
+    with Peer(server.port, receive_buffer=4096):
+        until(lambda: len(server.clients) == 6)
+        stuck = max(server.clients, key=lambda client: client.number)
+        number = 0
+        while not stuck.connection.blocked:
+            message = f"{number} " + "x" * 4000
+            server.app.hub.broadcast.send(message)
+            hear(peers, [message])
+            number += 1
+        messages = [f"on it goes {number}" for number in range(200)]  # fewer than wait for one client
+        talking = go(talk, server, messages)
+        hear(peers, messages)
+        result(talking)
+        all_idle(server, 5)
+        assert stuck in server.clients
+        assert stuck.connection.blocked
+        assert_free(server.app.hub.run_queue, 1)
+
+
+def test_promise_7_at_full_load_nobody_who_reads_is_evicted_and_nothing_is_lost(tmp_path: Path) -> None:
+    """The server in a process of its own, so that listening costs it nothing; one client talks, all listen."""
+    command = [sys.executable, "-m", "threadchat", "serve", "--port", "0"]
+    with Process(tmp_path, command) as server, ExitStack() as stack:
+        peers = [stack.enter_context(Peer(server.port)) for _ in range(300)]
+        for burst in range(10):
+            messages = [f"{burst}{number}" for number in range(5000)]
+            talking = go(peers[0].socket.sendall, b"".join(frame(TEXT, message) for message in messages))
+            hear(peers, messages)
+            result(talking)
+        assert server.end() == 0
+        assert {peer.receive_all()[-1].close_code for peer in peers} == {1001}
+        assert "evicted" not in server.err
+
+
+# Two words to the system
+
+
+def in_thread(function: Callable[[], None], look: Callable[[], object]) -> tuple[object, object]:
+    """What is seen before and after the call, in a thread of its own: the test's own is left as it is."""
+
+    def body() -> tuple[object, object]:
+        before = look()
+        function()
+        return before, look()
+
+    before, after = result(go(body))
+    return before, after
+
+
+def policy() -> object:
+    return os.sched_getscheduler(0)
+
+
+def processors() -> object:
+    return os.sched_getaffinity(0)
+
+
+def refuse(*_: object) -> None:
+    raise PermissionError("the system does not let you")
+
+
+def test_the_write_pumps_alone_give_way_to_who_wakes_them(crowd: Crowd) -> None:
+    server, _ = crowd(3)
+    ours = os.sched_getscheduler(0)
+    assert ours != os.SCHED_BATCH
+    policies: dict[str, int] = {}
+    for thread in threading.enumerate():
+        assert thread.native_id is not None
+        policies[thread.name] = os.sched_getscheduler(thread.native_id)
+    batch = {name for name, policy in policies.items() if policy == os.SCHED_BATCH}
+    assert batch == {f"writePump-{client.number}" for client in server.clients}
+    assert len(batch) == 3
+    assert {policy for name, policy in policies.items() if name not in batch} == {ours}
+
+
+def test_who_gives_way_does_so_for_itself_alone() -> None:
+    before, after = in_thread(give_way_to_wakers, policy)
+    assert (before, after) == (policy(), os.SCHED_BATCH)
+
+
+@pytest.mark.parametrize("missing", ["sched_setscheduler", "SCHED_BATCH", "sched_param"])
+def test_giving_way_is_nothing_where_the_system_knows_no_such_thing(
+    missing: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(os, missing)
+    before, after = in_thread(give_way_to_wakers, policy)
+    assert before == after
+
+
+def test_giving_way_is_nothing_where_the_system_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_setscheduler", refuse)
+    before, after = in_thread(give_way_to_wakers, policy)
+    assert before == after
+
+
+def test_who_stays_on_one_processor_takes_along_the_threads_that_it_starts_from_then_on() -> None:
+    ours = processors()
+
+    def body() -> tuple[set[int], object, set[int], object]:
+        asked, over = threading.Event(), threading.Event()
+
+        def stay_where_it_is() -> object:
+            asked.set()
+            assert over.wait(LIMIT)
+            return processors()
+
+        earlier = go(stay_where_it_is)
+        assert asked.wait(LIMIT)
+        before = os.sched_getaffinity(0)
+        stay_on_one_processor()
+        over.set()
+        return before, result(earlier), os.sched_getaffinity(0), result(go(processors))
+
+    before, earlier, after, later = result(go(body))
+    assert before == earlier == ours
+    assert len(after) == 1
+    assert after <= before
+    assert later == after
+    assert processors() == ours
+
+
+@pytest.mark.parametrize("missing", ["sched_setaffinity", "sched_getaffinity"])
+def test_staying_on_one_processor_is_nothing_where_the_system_knows_no_such_thing(
+    missing: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look = os.sched_getaffinity
+    monkeypatch.delattr(os, missing)
+    before, after = in_thread(stay_on_one_processor, lambda: look(0))
+    assert before == after
+
+
+@pytest.mark.parametrize("refused", ["sched_setaffinity", "sched_getaffinity"])
+def test_staying_on_one_processor_is_nothing_where_the_system_refuses(
+    refused: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look = os.sched_getaffinity
+    monkeypatch.setattr(os, refused, refuse)
+    before, after = in_thread(stay_on_one_processor, lambda: look(0))
+    assert before == after
