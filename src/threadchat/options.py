@@ -38,7 +38,9 @@ class Options:
                 raise ValueError(f"the {name.replace('_', ' ')} must be above 0 and at most {LONGEST_WAIT:g} seconds")
         for origin in self.allow_origins:
             if origin not in ("*", "null") and not origin.lower().startswith(("http://", "https://")):
-                raise ValueError(f"an origin to allow starts with http:// or https://, or is * or null, unlike {origin!r}")
+                raise ValueError(
+                    f"an origin to allow starts with http:// or https://, or is * or null, unlike {origin!r}"
+                )
         if self.ping_every >= self.pong_wait:
             raise ValueError(
                 f"the ping period ({self.ping_every:g} s) must be below the pong wait ({self.pong_wait:g} s)"
