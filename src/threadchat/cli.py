@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             allow_origins=tuple(given.allow_origin),
         )
         threading.stack_size(STACK)
-        gc.set_threshold(50_000, 20, 100)  # a client's few hundred objects last: looking through them for garbage is vain
+        gc.set_threshold(50_000, 20, 100)  # a client's objects last: looking through them for garbage is vain
         if given.processors == "one":
             stay_on_one_processor()
         return serve(options, given.host, given.port)
