@@ -1,6 +1,6 @@
 """Go's channels in Python threads: `Channel`, and `select` over several of them.
 
-A channel is made of the two public parts of a `queue.Queue`, its buffer and its mutex, and of two lines of parked
+A channel is made of two parts of a `queue.Queue`, its buffer (`queue`) and its `mutex`, and of two lines of parked
 threads: receivers that found nothing, senders that found no room. This is how Go's own runtime does it
 (runtime/chan.go): a send that finds a parked receiver hands it the item and wakes it, so an item is never anywhere but
 in the buffer, in a parked sender or in the hands of exactly one receiver. The queue's own `put` and `get` stay unused:
@@ -50,7 +50,10 @@ class Closed(Exception):
 
 
 class WouldBlock(Exception):
-    """A `send_nowait` found neither room nor a waiting receiver: the `default` case of Go's select."""
+    """A send that must not wait found neither room nor a receiver: the `default` case of Go's select.
+
+    Raised by `send_nowait` and `send_all_nowait`, and by `send` where the receiver is away.
+    """
 
 
 @dataclass(frozen=True)

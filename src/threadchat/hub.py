@@ -92,7 +92,7 @@ class Ending(Enum):
 
 
 class Member(Protocol):
-    """What the hub asks of a client. All of it may be called by the hub's thread, and none of it blocks."""
+    """What the hub asks of a client. Called by the hub's thread."""
 
     @property
     def send(self) -> Channel[str]:
@@ -102,4 +102,4 @@ class Member(Protocol):
         """
 
     def end(self, why: Ending) -> None:
-        """Told before the hub closes `send`."""
+        """Told before the hub closes `send`. It must not block."""
