@@ -11,7 +11,7 @@ import itertools
 import logging
 import re
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -78,12 +78,16 @@ class WebSocketDone(ConnectionResetError):
 class App:
     """A chat as a WSGI application, with a hub of its own, whose thread runs until `close`.
 
-    Any thread may call it, as WSGI servers do, and `close` it.
+    Any thread may call it, as WSGI servers do, and `close` it. Who wants to watch a chat hands in a hub and a class of
+    connections of their own.
     """
 
-    def __init__(self, options: Options) -> None:
+    def __init__(
+        self, options: Options, hub: Hub | None = None, connection_type: Callable[..., Connection] = Connection
+    ) -> None:
         self.options = options
-        self.hub = Hub()
+        self.hub = hub or Hub()
+        self._connection_type = connection_type
         self._numbers = itertools.count(1)
         self._www = _find_www()
         self._origins = {origin.lower().rstrip("/") for origin in options.allow_origins}
@@ -136,7 +140,7 @@ class App:
                 "refused a page of origin %a: it is not from this host, %a", request.headers["Origin"], request.host
             )
             raise Forbidden("Pages of this origin may not connect (see --allow-origin).")
-        connection = Connection(request.environ, self.options)
+        connection = self._connection_type(request.environ, self.options)
         try:
             with self._counted():
                 serve_ws(self.hub, connection, self.options, next(self._numbers))

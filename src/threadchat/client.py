@@ -23,7 +23,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from threadchat.channel import Channel, Closed
+from threadchat.channel import Closed
 from threadchat.connection import CLOSE_WAIT, Connection, ConnectionClosed
 from threadchat.hub import Ending, Hub
 from threadchat.options import Options
@@ -44,7 +44,7 @@ class Client:
         self.hub = hub
         self.connection = connection
         self.number = number
-        self.send: Channel[str] = Channel(options.send_buffer, hub.run_queue)
+        self.send = hub.send_channel(options.send_buffer)
         self._ping_every = options.ping_every
         self._reading = threading.Lock()  # held until the read pump is done; an Event would take 1 KB a client
         self._reading.acquire()

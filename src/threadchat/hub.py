@@ -63,6 +63,10 @@ class Hub:
                 client.send.close()
             self.clients.clear()
 
+    def send_channel(self, capacity: int) -> Channel[str]:
+        """The channel `send` of a new client, with room for so many messages."""
+        return Channel(capacity, self.run_queue)
+
     def stop(self) -> None:
         """Make `run` return. What the hub has received by now still reaches the clients' channels."""
         with suppress(Closed):
