@@ -87,6 +87,30 @@ def test_turns_are_given_in_the_order_of_asking() -> None:
     assert_free(queue, 1)
 
 
+@pytest.mark.parametrize(
+    ("asked", "given"),
+    [
+        ("aAb", "Aab"),
+        ("abcdAB", "AaBbcd"),
+        ("abABCD", "AaBbCD"),
+        ("ABC", "ABC"),
+        ("abc", "abc"),
+    ],
+)
+def test_who_is_urgent_goes_first_but_takes_at_most_every_other_turn_while_others_wait(asked: str, given: str) -> None:
+    """Capitals are urgent."""
+    queue = RunQueue()
+    order: list[str] = []
+    enter(queue)
+    for name in asked:
+        queue.ready(lambda name=name: order.append(name), urgent=name.isupper())  # type: ignore[misc]
+    for _ in asked:
+        queue.next()
+    assert "".join(order) == given
+    queue.next()
+    assert_free(queue, 1)
+
+
 def test_who_is_ready_while_a_turn_is_free_is_woken_at_once() -> None:
     queue = RunQueue(2)
     woken: list[str] = []
@@ -281,6 +305,33 @@ def test_a_broadcast_to_many_idle_clients_is_encoded_once(crowd: Crowd) -> None:
     after = connection._encode_text.cache_info()
     assert after.misses - before.misses == 10
     assert after.hits - before.hits == 10 * 49
+
+
+def test_who_has_spoken_hears_the_broadcast_before_others_do(crowd: Crowd, monkeypatch: pytest.MonkeyPatch) -> None:
+    server, peers = crowd(30)
+    order: list[int] = []
+    real = Connection.send
+
+    def noting(self: Connection, data: bytes) -> None:
+        order.append(next(number for number, peer in enumerate(peers) if self.peer.endswith(f":{port(peer)}")))
+        real(self, data)
+
+    def port(peer: Peer) -> int:
+        address: tuple[str, int] = peer.socket.getsockname()
+        return address[1]
+
+    monkeypatch.setattr(Connection, "send", noting)
+    for speaker in (17, 3, 29):
+        order.clear()
+        enter(server.app.hub.run_queue)  # no pump has a turn before all of them are in line
+        peers[speaker].send(TEXT, "who hears me?")
+        until(lambda: len(server.app.hub.run_queue._line) == len(peers) - 1, "the others in line")
+        server.app.hub.run_queue.next()
+        hear(peers, ["who hears me?"])
+        until(lambda: len(order) == len(peers))
+        assert order[0] == speaker
+        assert sorted(order) == list(range(len(peers)))
+        all_idle(server, len(peers))
 
 
 def test_never_is_more_than_one_write_pump_awake_in_a_burst(crowd: Crowd, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,6 +40,8 @@ CLOSE_CODES = {  # RFC 6455, section 7.4.1
 class Client:
     """One client of the hub. `number` names its threads and its log lines."""
 
+    __slots__ = ("_ping_every", "_reading", "connection", "hub", "number", "send")
+
     def __init__(self, hub: Hub, connection: Connection, options: Options, number: int) -> None:
         self.hub = hub
         self.connection = connection
@@ -60,6 +62,7 @@ class Client:
             for message in self.connection:
                 message = message.replace("\n", " ").strip()
                 if message:
+                    self.send.urgent = True  # who speaks hears first
                     self.hub.broadcast.send(message)
         except Closed:
             pass  # the hub has stopped (race 3)
@@ -82,6 +85,7 @@ class Client:
                     messages = self.send.receive_pending(timeout=until_ping)
                 except TimeoutError:
                     continue
+                self.send.urgent = False
                 try:
                     frame = self.connection.encode(messages)
                 finally:

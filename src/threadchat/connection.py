@@ -75,6 +75,24 @@ class Connection:
     when that wait is over. `blocked` is True while the kernel takes no more bytes for the peer.
     """
 
+    __slots__ = (
+        "_ending",
+        "_environ",
+        "_options",
+        "_pong_deadline",
+        "_protocol",
+        "_readable",
+        "_socket",
+        "_state",
+        "_whole",
+        "_writable",
+        "_writing",
+        "blocked",
+        "on_stuck",
+        "on_unstuck",
+        "peer",
+    )
+
     def __init__(self, environ: dict[str, Any], options: Options) -> None:
         self.peer = f"{environ.get('REMOTE_ADDR')}:{environ.get('REMOTE_PORT')}"
         self.blocked = False

@@ -16,6 +16,11 @@ are no more turns than threads that can run at once. Before it does what may blo
     hub ──ready──► [ 1000 ... 4 3 2 ]   pump 1: takes its messages, ──turn──► pump 2: takes its messages, ──turn──► ...
                                                 then writes them              then writes them
 
+Go's scheduler has a place for the goroutine that shall run next, before all others in the line (`runnext`). Here it is a
+second line, for pumps that are *urgent*: those of clients that have just spoken. Whoever waits for their own words before
+they say more has them soon, and what they say then still reaches the pumps in the ordinary line before their turn has
+come, so each of those has more to write at once. At most every other turn is an urgent one while anybody else waits.
+
 No thread holds a turn while it is blocked, so a stuck client holds nobody up. The hub and the read pumps need no turn:
 they run when they have something to do. While a pump stands in the queue, more messages may come for it; it then takes
 them all at once.
@@ -35,18 +40,20 @@ from contextlib import suppress
 
 
 class RunQueue:
-    """A number of turns, and a line of those who wait for one. Any thread may call all of it; nothing blocks."""
+    """A number of turns, and two lines of those who wait for one. Any thread may call all of it; nothing blocks."""
 
     def __init__(self, turns: int = 1) -> None:
-        self._mutex = threading.Lock()  # guards both
+        self._mutex = threading.Lock()  # guards the rest
         self._free = turns
         self._line: deque[Callable[[], None]] = deque()
+        self._urgent: deque[Callable[[], None]] = deque()
+        self._urgent_is_next = True
 
-    def ready(self, wake: Callable[[], None]) -> None:
+    def ready(self, wake: Callable[[], None], urgent: bool = False) -> None:
         """Have `wake` called, which must not block, once there is a turn for whom it wakes: Go's goready."""
         with self._mutex:
             if not self._free:
-                self._line.append(wake)
+                (self._urgent if urgent else self._line).append(wake)
                 return
             self._free -= 1
         wake()
@@ -54,10 +61,12 @@ class RunQueue:
     def next(self) -> None:
         """Give the turn back, to the next in line if there is one. The caller has one, and is about to block."""
         with self._mutex:
-            if not self._line:
+            line = self._urgent if self._urgent and (self._urgent_is_next or not self._line) else self._line
+            if not line:
                 self._free += 1
                 return
-            wake = self._line.popleft()
+            self._urgent_is_next = line is self._line
+            wake = line.popleft()
         wake()
 
 
