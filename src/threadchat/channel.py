@@ -90,8 +90,8 @@ class Channel(Generic[T]):
         # The mutex is held whenever the buffer, the two lines or `_closed` are looked at or changed.
         self._mutex = buffer.mutex
         self._buffer: deque[T] = buffer.queue
-        # At most one of these has anybody in it: receivers wait only while there is nothing to take. They are short, and
-        # a list takes a tenth of what a deque does.
+        # At most one of these has anybody in it: receivers wait only while there is nothing to take. Lists, as they are
+        # short, and take a tenth of the memory that a deque does.
         self._receivers: list[_Receiver] = []
         self._senders: list[_Sender[T]] = []
         self._closed = False

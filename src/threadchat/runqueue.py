@@ -16,10 +16,10 @@ are no more turns than threads that can run at once. Before it does what may blo
     hub ──ready──► [ 1000 ... 4 3 2 ]   pump 1: takes its messages, ──turn──► pump 2: takes its messages, ──turn──► ...
                                                 then writes them              then writes them
 
-Go's scheduler has a place for the goroutine that shall run next, before all others in the line (`runnext`). Here it is a
-second line, for pumps that are *urgent*: those of clients that have just spoken. Whoever waits for their own words before
-they say more has them soon, and what they say then still reaches the pumps in the ordinary line before their turn has
-come, so each of those has more to write at once. At most every other turn is an urgent one while anybody else waits.
+Go's scheduler has a place for the goroutine that shall run next, before all others in the line (`runnext`). Here it is
+a second line, for pumps that are urgent: those of clients that have just spoken. Who waits for their own words before
+they say more has them soon; and what they say then still reaches the pumps in the ordinary line before those have their
+turn, so that each writes more at once. While others wait, at most every other turn is an urgent one.
 
 No thread holds a turn while it is blocked, so a stuck client holds nobody up. The hub and the read pumps need no turn:
 they run when they have something to do. While a pump stands in the queue, more messages may come for it; it then takes
