@@ -29,7 +29,7 @@ from threadchat import __version__
 ROOT = Path(__file__).parents[1]
 PATIENCE = 300.0  # seconds for pip, which may have to download setuptools
 REQUIREMENTS = {"simple-websocket", "werkzeug"}
-WWW = {"index.html", "chat.js", "chat.css", "icon.svg"}
+WWW = {"index.html", "chat.js", "chat.css", "cloth.css", "icon.svg", "guide.html", "guide.css", "chat.go"}
 
 NOT_SOURCE = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "build", "dist", "venv", "env", "node_modules")
 
