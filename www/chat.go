@@ -21,6 +21,8 @@ const (
 	writeWait   = 10 * time.Second
 )
 
+var newline = []byte{'\n'}
+
 // A hub is the channels through which it is heard. Its run is the only code that knows the set of clients.
 type hub struct {
 	register   chan *client
@@ -109,7 +111,7 @@ func (c *client) writePump() {
 			}
 			frame.Write(message)
 			for n := len(c.send); n > 0; n-- {
-				frame.Write([]byte{'\n'})
+				frame.Write(newline)
 				frame.Write(<-c.send)
 			}
 			if frame.Close() != nil {
