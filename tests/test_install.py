@@ -135,7 +135,8 @@ def check_that_it_works(command: list[str | Path], folder: Path, came_from: Path
     assert Path(module.strip()).is_relative_to(came_from), f"another threadchat is in the way: {module}"
     arguments = [*map(str, command), "serve", "--port", "0"]
     with Process(elsewhere, arguments, cwd=elsewhere, env={**clean, **variables}) as process:
-        for path, start in {"": b"<!doctype html>", **{f"static/{name}": b"" for name in WWW}}.items():
+        pages = dict.fromkeys(("", "guide"), b"<!doctype html>")
+        for path, start in {**pages, **{f"static/{name}": b"" for name in WWW}}.items():
             with urllib.request.urlopen(f"http://127.0.0.1:{process.port}/{path}", timeout=LIMIT) as answer:
                 body = answer.read()
             assert body

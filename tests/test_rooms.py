@@ -2,7 +2,8 @@
 
     runqueue < channel < hub < client < app < server < cli
 
-Each may import those to its left. `options` is everybody's; `connection` is the client's and the app's; `guide` is the app's.
+Each may import those to its left. `options` is everybody's; `connection` is the client's and the app's; `guide`
+is the app's.
 """
 
 from __future__ import annotations

@@ -210,7 +210,7 @@ def _painted(file: str) -> list[str]:
     html, done = "", 0
     for start, end, kind in _python_tokens(text) if file.endswith(".py") else _go_tokens(text):
         # What goes over several lines is a span in each, that does not hold the line's indentation.
-        spans = re.sub(r"\S.*", lambda part: f'<span class="{kind}">{escape(part[0])}</span>', text[start:end])
+        spans = re.sub(r"\S.*", rf'<span class="{kind}">\g<0></span>', escape(text[start:end]))
         html += escape(text[done:start]) + spans
         done = end
     return (html + escape(text[done:])).split("\n")
@@ -222,19 +222,14 @@ def _python_tokens(text: str) -> Iterable[tuple[int, int, str]]:
         starts.append(starts[-1] + len(line))
     before = ""
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
-        kind = ""
-        name = tokenize.tok_name[token.type]
-        if name in ("COMMENT", "NUMBER"):
-            kind = name[0].lower()
-        elif name == "STRING" or name.startswith("FSTRING"):
-            kind = "s"
-        elif keyword.iskeyword(token.string):
+        name, word = tokenize.tok_name[token.type], token.string
+        if name in ("COMMENT", "NUMBER", "STRING", "FSTRING_START", "FSTRING_MIDDLE", "FSTRING_END"):
+            kind = "s" if name.startswith("FSTRING") else name[0].lower()
+        elif keyword.iskeyword(word) or (word in ("match", "case") and re.match(r"\s*\w+ .*:$", token.line)):
             kind = "k"
-        elif re.match(rf"\s*(match|case)\b.*:$", token.line) and token.string in ("match", "case"):
-            kind = "k"
-        elif before in ("def", "class"):
-            kind = "d"
-        before = token.string
+        else:
+            kind = "d" if before in ("def", "class") else ""
+        before = word
         if kind:
             (row, column), (last_row, last_column) = token.start, token.end
             yield starts[row - 1] + column, starts[last_row - 1] + last_column, kind
