@@ -283,5 +283,5 @@ def test_the_chat_page_links_to_the_guide(server: Running, browser: Browser) -> 
         page = context.new_page()
         page.goto(server.url)
         with context.expect_page() as opened:  # in a tab of its own: the chat's messages would be lost
-            page.get_by_role("link", name="How it works").click()
+            page.get_by_role("link", name="Guide").click()
         expect(opened.value).to_have_title("threadchat: the guide")

@@ -120,6 +120,11 @@ def _text(file: str) -> str:
         raise LookupError(f"there is no file {file}") from error
 
 
+@cache
+def _tree(file: str) -> ast.Module:
+    return ast.parse(_text(file))
+
+
 def _lines(file: str, where: range) -> list[str]:
     return _text(file).split("\n")[where.start - 1 : where.stop - 1]
 
@@ -154,7 +159,7 @@ def _whole(file: str, name: str) -> range:
 @cache
 def _definitions(file: str) -> dict[str, range]:
     """The lines of each definition of the file, by its name: Client.write_pump, and in Go client.writePump."""
-    return dict(_python_definitions(ast.parse(_text(file))) if file.endswith(".py") else _go_definitions(_text(file)))
+    return dict(_python_definitions(_tree(file)) if file.endswith(".py") else _go_definitions(_text(file)))
 
 
 def _python_definitions(node: ast.AST, inside: str = "") -> Iterator[tuple[str, range]]:
@@ -181,7 +186,7 @@ def _go_definitions(text: str) -> Iterator[tuple[str, range]]:
 
 
 def _value(file: str, name: str) -> str:
-    for node in ast.walk(ast.parse(_text(file))):
+    for node in ast.walk(_tree(file)):
         if isinstance(node, (ast.Assign, ast.AnnAssign)) and node.value:
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
             if any(isinstance(target, ast.Name) and target.id == name for target in targets):
@@ -191,7 +196,7 @@ def _value(file: str, name: str) -> str:
 
 def _table(file: str) -> str:
     """The rows between bars in the module's docstring, the first one the head, as a table."""
-    rows = re.findall(r"^ *\|(.*)\|$", ast.get_docstring(ast.parse(_text(file))) or "", re.MULTILINE)
+    rows = re.findall(r"^ *\|(.*)\|$", ast.get_docstring(_tree(file)) or "", re.MULTILINE)
     if not rows:
         raise LookupError(f"the docstring of {file} has no table")
     cells = [[escape(cell.strip()) for cell in row.split("|")] for row in rows]
