@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import pytest
+from playwright.sync_api import Page
 from websockets.exceptions import ConnectionClosed as PeerConnectionClosed
 from websockets.frames import Close
 from websockets.sync.client import ClientConnection
@@ -414,3 +415,26 @@ class Process:
         if not self.ended:
             self.process.kill()
         self.process.wait(LIMIT)
+
+
+# Pages in a browser
+
+
+def luminance(colour: str) -> float:
+    red, green, blue = (
+        part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4
+        for part in (int(number) / 255 for number in re.findall(r"\d+", colour)[:3])
+    )
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def contrast(page: Page, selector: str) -> float:
+    """The contrast between the text of an element and what lies behind it."""
+    colours = page.locator(selector).first.evaluate("""item => {
+        const clear = "rgba(0, 0, 0, 0)";
+        const ink = getComputedStyle(item).color;
+        while (getComputedStyle(item).backgroundColor === clear) item = item.parentElement;
+        return [ink, getComputedStyle(item).backgroundColor];
+    }""")
+    dark, light = sorted(map(luminance, colours))
+    return (light + 0.05) / (dark + 0.05)

@@ -8,12 +8,15 @@ import re
 from dataclasses import dataclass
 from html.parser import HTMLParser
 from http.client import HTTPMessage
+from urllib.parse import urljoin
 
 import pytest
 from helpers import HANDSHAKE, LIMIT, Running, Serve, all_gone
 from websockets.sync.client import connect
 
 from threadchat.app import SECURITY_HEADERS
+
+PAGES = ["/", "/guide"]
 
 
 @dataclass
@@ -41,15 +44,17 @@ def handshake(server: Running, **changes: str | None) -> Answer:
     return ask(server, "GET", "/ws", headers)
 
 
-def test_get_gives_the_page(server: Running) -> None:
-    answer = ask(server, "GET", "/")
+@pytest.mark.parametrize(("path", "title"), [("/", b"threadchat"), ("/guide", b"threadchat: the guide")])
+def test_get_gives_the_page(server: Running, path: str, title: bytes) -> None:
+    answer = ask(server, "GET", path)
     assert answer.status == 200
     assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
-    assert b"<title>threadchat</title>" in answer.body
+    assert b"<title>%b</title>" % title in answer.body
 
 
-def test_head_gives_the_headers_of_the_page_and_nothing_else(server: Running) -> None:
-    got, head = ask(server, "GET", "/"), ask(server, "HEAD", "/")
+@pytest.mark.parametrize("path", PAGES)
+def test_head_gives_the_headers_of_the_page_and_nothing_else(server: Running, path: str) -> None:
+    got, head = ask(server, "GET", path), ask(server, "HEAD", path)
     assert head.status == 200
     assert head.headers["Content-Type"] == "text/html; charset=utf-8"
     assert head.headers["Content-Length"] == str(len(got.body))
@@ -60,6 +65,8 @@ def test_head_gives_the_headers_of_the_page_and_nothing_else(server: Running) ->
     ("name", "kind"),
     [
         ("chat.js", "text/javascript"),
+        ("cloth.css", "text/css"),
+        ("guide.css", "text/css"),
         ("chat.css", "text/css"),
         ("icon.svg", "image/svg+xml"),
         ("index.html", "text/html"),
@@ -104,8 +111,9 @@ def page_references(html: str) -> References:
     return references
 
 
-def test_the_page_has_nothing_that_its_content_security_policy_forbids(server: Running) -> None:
-    assert page_references(ask(server, "GET", "/").body.decode()).forbidden == []
+@pytest.mark.parametrize("path", PAGES)
+def test_a_page_has_nothing_that_its_content_security_policy_forbids(server: Running, path: str) -> None:
+    assert page_references(ask(server, "GET", path).body.decode()).forbidden == []
 
 
 @pytest.mark.parametrize(
@@ -122,15 +130,18 @@ def test_the_check_of_the_page_finds_what_is_forbidden(html: str) -> None:
     assert len(page_references(html).forbidden) == 1
 
 
-def test_all_that_the_page_refers_to_is_there_and_relative(server: Running) -> None:
-    addresses = page_references(ask(server, "GET", "/").body.decode()).addresses
-    assert "static/chat.js" in addresses
+@pytest.mark.parametrize(("path", "some"), [("/", "static/chat.js"), ("/guide", "static/guide.css")])
+def test_all_that_a_page_refers_to_is_there_and_relative(server: Running, path: str, some: str) -> None:
+    addresses = page_references(ask(server, "GET", path).body.decode()).addresses
+    assert some in addresses
     for address in addresses:
+        if address.startswith("https://"):
+            continue  # another's page
         assert not address.startswith("/")  # or it would not be found where the chat is mounted below a path
-        assert ask(server, "GET", f"/{address}").status == 200
+        assert ask(server, "GET", urljoin(path, address)).status == 200
 
 
-@pytest.mark.parametrize("path", ["/", "/static/chat.js", "/limits", "/ws"])
+@pytest.mark.parametrize("path", ["/", "/guide", "/static/chat.js", "/limits", "/ws"])
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "BREW"])
 def test_other_methods_are_not_allowed(server: Running, method: str, path: str) -> None:
     answer = ask(server, method, path, HANDSHAKE if path == "/ws" else {})
@@ -143,7 +154,9 @@ def test_a_handshake_by_head_opens_no_websocket(server: Running) -> None:
     assert ask(server, "HEAD", "/ws", HANDSHAKE).status in (400, 405, 426)
 
 
-@pytest.mark.parametrize("path", ["/nothing", "/ws/", "/limits/", "/static", "/static/", "/static/nothing.js", "*"])
+@pytest.mark.parametrize(
+    "path", ["/nothing", "/ws/", "/guide/", "/limits/", "/static", "/static/", "/static/nothing.js", "*"]
+)
 def test_other_paths_are_not_found(server: Running, path: str) -> None:
     assert ask(server, "GET", path).status == 404
 
@@ -181,7 +194,7 @@ def test_no_path_leads_out_of_the_pages_folder(server: Running, path: str) -> No
     assert b"[metadata]" not in answer.body
 
 
-@pytest.mark.parametrize("path", ["/", "/static/chat.js"])
+@pytest.mark.parametrize("path", ["/", "/guide", "/static/chat.js"])
 def test_what_the_browser_has_already_is_not_sent_again(server: Running, path: str) -> None:
     first = ask(server, "GET", path)
     assert first.headers["Cache-Control"] == "no-cache"  # that is: ask each time
@@ -206,6 +219,7 @@ def test_limits_tells_the_page_how_long_a_message_may_be(serve: Serve, size: int
         (200, "GET", "/", {}),
         (200, "HEAD", "/", {}),
         (200, "GET", "/static/chat.js", {}),
+        (200, "GET", "/guide", {}),
         (200, "GET", "/limits", {}),
         (404, "GET", "/static//chat.js", {}),
         (400, "GET", "/ws", {"Sec-WebSocket-Key": ""}),

@@ -29,7 +29,7 @@ from threadchat import __version__
 ROOT = Path(__file__).parents[1]
 PATIENCE = 300.0  # seconds for pip, which may have to download setuptools
 REQUIREMENTS = {"simple-websocket", "werkzeug"}
-WWW = {"index.html", "chat.js", "chat.css", "icon.svg"}
+WWW = {"index.html", "chat.js", "chat.css", "cloth.css", "icon.svg", "guide.html", "guide.css", "chat.go"}
 
 NOT_SOURCE = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "build", "dist", "venv", "env", "node_modules")
 
@@ -135,7 +135,8 @@ def check_that_it_works(command: list[str | Path], folder: Path, came_from: Path
     assert Path(module.strip()).is_relative_to(came_from), f"another threadchat is in the way: {module}"
     arguments = [*map(str, command), "serve", "--port", "0"]
     with Process(elsewhere, arguments, cwd=elsewhere, env={**clean, **variables}) as process:
-        for path, start in {"": b"<!doctype html>", **{f"static/{name}": b"" for name in WWW}}.items():
+        pages = dict.fromkeys(("", "guide"), b"<!doctype html>")
+        for path, start in {**pages, **{f"static/{name}": b"" for name in WWW}}.items():
             with urllib.request.urlopen(f"http://127.0.0.1:{process.port}/{path}", timeout=LIMIT) as answer:
                 body = answer.read()
             assert body

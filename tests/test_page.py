@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urljoin
 
 import pytest
-from helpers import LIMIT, Running, Serve
+from helpers import LIMIT, Running, Serve, contrast, luminance
 from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, Route, WebSocketRoute, expect
 from websockets.sync.client import connect
 
@@ -532,7 +532,7 @@ def test_a_normal_visit_has_no_errors_and_loads_nothing_from_elsewhere(server: R
     field_of(page).fill("x" * 600)
     expect(field_of(page)).to_have_attribute("aria-invalid", "true")
     assert complaints == []
-    needed = {"", "static/chat.css", "static/chat.js", "static/icon.svg", "limits"}
+    needed = {"", "static/cloth.css", "static/chat.css", "static/chat.js", "static/icon.svg", "limits"}
     assert {f"200 {server.url}{path}" for path in needed} == set(addresses)
 
 
@@ -553,26 +553,6 @@ def test_a_phone_does_not_scroll_sideways(serve: Serve, visit: Visit) -> None:
         expect(item).to_be_in_viewport(ratio=1)
     # A smaller size would make a phone zoom in at each tap.
     assert field_of(page).evaluate("field => parseFloat(getComputedStyle(field).fontSize)") >= 16
-
-
-def luminance(colour: str) -> float:
-    red, green, blue = (
-        part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4
-        for part in (int(number) / 255 for number in re.findall(r"\d+", colour)[:3])
-    )
-    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
-
-
-def contrast(page: Page, selector: str) -> float:
-    """The contrast between the text of an element and what lies behind it."""
-    colours = page.locator(selector).first.evaluate("""item => {
-        const clear = "rgba(0, 0, 0, 0)";
-        const ink = getComputedStyle(item).color;
-        while (getComputedStyle(item).backgroundColor === clear) item = item.parentElement;
-        return [ink, getComputedStyle(item).backgroundColor];
-    }""")
-    dark, light = sorted(map(luminance, colours))
-    return (light + 0.05) / (dark + 0.05)
 
 
 def test_dark_differs_from_light_and_both_are_readable(serve: Serve, visit: Visit) -> None:

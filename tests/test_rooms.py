@@ -2,7 +2,8 @@
 
     runqueue < channel < hub < client < app < server < cli
 
-Each may import those to its left. `options` is everybody's; `connection` is the client's and the app's.
+Each may import those to its left. `options` is everybody's; `connection` is the client's and the app's; `guide`
+is the app's.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ OURS: dict[str, set[str]] = {
     "hub": {"channel", "runqueue"},
     "connection": {"options"},
     "client": {"runqueue", "channel", "hub", "connection", "options"},
-    "app": {"channel", "hub", "client", "connection", "options"},
+    "guide": set(),
+    "app": {"channel", "hub", "client", "connection", "options", "guide"},
     "server": {"channel", "hub", "client", "app", "options"},
     "cli": {"runqueue", "channel", "hub", "client", "app", "server", "options", "threadchat"},
     "__main__": {"cli"},

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import IO
 
 PEERS = Path(__file__).parent / "peers"
+GO_SOURCE = Path(__file__).parents[2] / "www" / "chat.go"  # the guide shows it too
 NAMES = ("threadchat", "plain", "websockets", "aiohttp", "go")
 PORTS = range(20_000, 32_000)  # below those that the system gives to clients
 START_SECONDS = 20
@@ -106,8 +107,8 @@ def build_go(folder: Path) -> Path:
         raise Failed(f"Go is not installed; to measure it too: {how}")
     built = folder / "go_chat"
     done = subprocess.run(
-        ["go", "build", "-o", str(built), "main.go"],
-        cwd=PEERS / "go",
+        ["go", "build", "-o", str(built), GO_SOURCE.name],
+        cwd=GO_SOURCE.parent,
         env=os.environ | GO_ENVIRONMENT,
         capture_output=True,
         text=True,

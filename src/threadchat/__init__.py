@@ -3,6 +3,7 @@
 Read it in this order: `channel` (Go's channels and select), `hub` (the one thread that knows all clients),
 `client` (two threads each: a read pump and a write pump). Around them stand `connection` (one WebSocket),
 `options` (the constants), `app` (the WSGI application), `server` (werkzeug's threads and the stop) and `cli`.
+`guide` explains them all in the browser, at /guide.
 """
 
 __version__ = "0.1.0"

@@ -13,7 +13,6 @@ import re
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from werkzeug.exceptions import BadRequest, Forbidden, HTTPException, MethodNotAllowed, ServiceUnavailable
@@ -21,6 +20,7 @@ from werkzeug.routing import Map, Rule
 from werkzeug.utils import redirect, send_from_directory
 from werkzeug.wrappers import Request, Response
 
+from threadchat import guide
 from threadchat.channel import Closed
 from threadchat.client import serve_ws
 from threadchat.connection import Connection, ConnectionClosed, HandshakeFailed
@@ -45,6 +45,7 @@ SECURITY_HEADERS = {
 URLS = Map(
     [
         Rule("/", endpoint="page", methods=["GET"]),
+        Rule("/guide", endpoint="guide", methods=["GET"]),
         Rule("/static/<path:name>", endpoint="static", methods=["GET"]),
         Rule("/limits", endpoint="limits", methods=["GET"]),
         Rule("/ws", endpoint="ws", methods=["GET"]),
@@ -89,7 +90,7 @@ class App:
         self.hub = hub or Hub()
         self._connection_type = connection_type
         self._numbers = itertools.count(1)
-        self._www = _find_www()
+        self._guide = guide.page()
         self._origins = {origin.lower().rstrip("/") for origin in options.allow_origins}
         self._clients = 0
         self._clients_changed = threading.Condition()  # guards _clients
@@ -123,8 +124,13 @@ class App:
             response = Response(f'{{"message_size": {self.options.message_size}}}\n', mimetype="application/json")
             response.cache_control.no_store = True
             return response
+        if endpoint == "guide":
+            response = Response(self._guide, mimetype="text/html")
+            response.cache_control.no_cache = True
+            response.add_etag()
+            return response.make_conditional(request)
         name = "index.html" if endpoint == "page" else arguments["name"]
-        return send_from_directory(self._www, name, request.environ)
+        return send_from_directory(guide.WWW, name, request.environ)
 
     def _serve_ws(self, request: Request) -> None:
         if request.method != "GET":
@@ -182,9 +188,3 @@ class App:
 def create_app(options: Options | None = None) -> App:
     """A chat of its own, ready to serve, with the given options."""
     return App(options or Options())
-
-
-def _find_www() -> Path:
-    """The page's folder: inside the package when it was installed, beside src/ in a checkout."""
-    here = Path(__file__).parent
-    return next(www for www in (here / "www", here.parents[1] / "www") if www.is_dir())

@@ -1,5 +1,5 @@
-// The same chat in Go, to measure against: a hub goroutine, two goroutines a client, channels of []byte with room for
-// 256, pending messages coalesced into one WebSocket message, and eviction when a client's channel is full.
+// The same chat in Go: the twin of the Python, function by function. The guide shows the two side by side, and
+// scripts/bench measures one against the other. It needs Go and github.com/gorilla/websocket.
 package main
 
 import (
@@ -21,16 +21,24 @@ const (
 	writeWait   = 10 * time.Second
 )
 
-type client struct {
-	conn *websocket.Conn
-	send chan []byte
-}
+var newline = []byte{'\n'}
 
+// A hub is the channels through which it is heard. Its run is the only code that knows the set of clients.
 type hub struct {
-	register, unregister chan *client
-	broadcast            chan []byte
+	register   chan *client
+	unregister chan *client
+	broadcast  chan []byte
 }
 
+func newHub() *hub {
+	return &hub{
+		register:   make(chan *client),
+		unregister: make(chan *client),
+		broadcast:  make(chan []byte),
+	}
+}
+
+// run passes each message on to every client, and drops a client whose channel is full.
 func (h *hub) run() {
 	clients := make(map[*client]struct{})
 	part := func(c *client) {
@@ -57,24 +65,35 @@ func (h *hub) run() {
 	}
 }
 
-func (c *client) read(h *hub) {
+// A client stands between one WebSocket and the hub. The hub sends to its channel, and closes it.
+type client struct {
+	hub  *hub
+	conn *websocket.Conn
+	send chan []byte
+}
+
+// readPump takes messages from the connection to the hub. It is the connection's only reader.
+func (c *client) readPump() {
 	defer func() {
-		h.unregister <- c
+		c.hub.unregister <- c
 		c.conn.Close()
 	}()
 	c.conn.SetReadLimit(messageSize)
 	c.conn.SetReadDeadline(time.Now().Add(pongWait))
-	c.conn.SetPongHandler(func(string) error { return c.conn.SetReadDeadline(time.Now().Add(pongWait)) })
+	c.conn.SetPongHandler(func(string) error {
+		return c.conn.SetReadDeadline(time.Now().Add(pongWait))
+	})
 	for {
 		_, message, err := c.conn.ReadMessage()
 		if err != nil {
 			return
 		}
-		h.broadcast <- message
+		c.hub.broadcast <- message
 	}
 }
 
-func (c *client) write() {
+// writePump takes messages from the hub to the connection, all that are pending as one. It is its only writer.
+func (c *client) writePump() {
 	ping := time.NewTicker(pingPeriod)
 	defer ping.Stop()
 	defer c.conn.Close()
@@ -92,7 +111,7 @@ func (c *client) write() {
 			}
 			frame.Write(message)
 			for n := len(c.send); n > 0; n-- {
-				frame.Write([]byte{'\n'})
+				frame.Write(newline)
 				frame.Write(<-c.send)
 			}
 			if frame.Close() != nil {
@@ -107,21 +126,27 @@ func (c *client) write() {
 	}
 }
 
+var upgrader = websocket.Upgrader{ReadBufferSize: 1024, WriteBufferSize: 1024}
+
+// serveWs serves one client in the goroutine of its request, which becomes the read pump.
+func serveWs(h *hub, w http.ResponseWriter, r *http.Request) {
+	conn, err := upgrader.Upgrade(w, r, nil)
+	if err != nil {
+		return
+	}
+	c := &client{hub: h, conn: conn, send: make(chan []byte, sendBuffer)}
+	h.register <- c
+	go c.writePump()
+	c.readPump()
+}
+
 func main() {
 	address := flag.String("listen", "127.0.0.1:0", "address to listen on")
 	flag.Parse()
-	h := &hub{make(chan *client), make(chan *client), make(chan []byte)}
+	h := newHub()
 	go h.run()
-	upgrader := websocket.Upgrader{ReadBufferSize: 1024, WriteBufferSize: 1024}
 	http.HandleFunc("/ws", func(w http.ResponseWriter, r *http.Request) {
-		conn, err := upgrader.Upgrade(w, r, nil)
-		if err != nil {
-			return
-		}
-		c := &client{conn, make(chan []byte, sendBuffer)}
-		h.register <- c
-		go c.write()
-		c.read(h)
+		serveWs(h, w, r)
 	})
 	listener, err := net.Listen("tcp", *address)
 	if err != nil {

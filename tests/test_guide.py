@@ -1,0 +1,287 @@
+"""The guide: its code is the source's, its links lead somewhere, and it can be read on any screen."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import textwrap
+from collections import Counter
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from helpers import LIMIT, Running, contrast
+from playwright.sync_api import Browser, Page, expect
+
+import threadchat
+from threadchat import guide
+from threadchat.app import create_app
+
+PACKAGE = Path(threadchat.__file__).parent
+GO_PATH = Path("/usr/share/gocode")  # where Debian's packages put Go's sources
+VOID = {"meta", "link", "img", "br"}  # elements without an end tag, of those that the guide has
+
+
+class Outline(HTMLParser):
+    """What the page is made of. Raises AssertionError where a tag does not match."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.ids: Counter[str] = Counter()
+        self.links: list[str] = []
+        self.chapters: list[str] = []
+        self.headings: list[tuple[str, str]] = []  # the tag and the id of each
+        self.fragments: list[tuple[str, str]] = []  # the caption and the code of each
+        self._text = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        attributes = {name: value or "" for name, value in attrs}
+        assert len(attributes) == len(attrs), f"<{tag}> at {self.getpos()} says something twice"
+        if "id" in attributes:
+            self.ids[attributes["id"]] += 1
+        if tag == "a":
+            self.links.append(attributes["href"])
+        elif tag == "section":
+            self.chapters.append(attributes["aria-labelledby"])
+        elif tag in ("h1", "h2", "h3"):
+            self.headings.append((tag, attributes.get("id", "")))
+        elif tag in ("figcaption", "pre"):
+            self._text = ""
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        assert "svg" in self.open, f"<{tag}/> at {self.getpos()} is no HTML"
+
+    def handle_data(self, data: str) -> None:
+        self._text += data
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag, f"</{tag}> at {self.getpos()} ends something else"
+        if tag == "figcaption":
+            self.fragments.append((self._text, ""))
+        elif tag == "pre":
+            self.fragments[-1] = (self.fragments[-1][0], self._text)
+
+
+@pytest.fixture(scope="module")
+def outline() -> Outline:
+    parsed = Outline()
+    parsed.feed(guide.page())
+    parsed.close()
+    parsed.fragments = [(caption, code) for caption, code in parsed.fragments if code]
+    return parsed
+
+
+# What it is made of
+
+
+def test_every_placeholder_is_filled(outline: Outline) -> None:
+    assert "{{" not in guide.page()
+    template = (guide.WWW / "guide.html").read_text()
+    assert len(outline.fragments) == template.count("{{python ") + template.count("{{go ") > 40
+
+
+def test_each_fragment_is_in_the_source_at_the_line_that_its_caption_names(outline: Outline) -> None:
+    for caption, code in outline.fragments:
+        file, _, first = caption.partition(", line ")
+        lines = ((PACKAGE if file.endswith(".py") else guide.WWW) / file).read_text().split("\n")
+        start = int(first) - 1
+        assert (
+            code == textwrap.dedent("\n".join(lines[start : start + code.rstrip("\n").count("\n") + 1])).rstrip() + "\n"
+        )
+
+
+@pytest.mark.parametrize(
+    ("placeholder", "what"),
+    [
+        ("python nothing.py f", "no file nothing.py"),
+        ("python hub.py Hub.walk", "hub.py has no Hub.walk"),
+        ("go chat.go hub.walk", "chat.go has no hub.walk"),
+        ('python hub.py Hub.run from "nowhere" to "else"', "'nowhere'"),
+        ('python hub.py Hub.stop from "def stop" to "def run"', "'def run'"),
+        ('python hub.py Hub.run line "nowhere"', "'nowhere'"),
+        ("python hub.py Hub.run somewhere", "names no lines"),
+        ("value hub.py NOTHING", "assigns nothing to NOTHING"),
+        ("table hub.py", "no table"),
+        ("ruby chat.rb run", "knows no placeholder"),
+    ],
+)
+def test_a_placeholder_that_matches_nothing_keeps_the_chat_from_starting(
+    placeholder: str, what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    template = (guide.WWW / "guide.html").read_text()
+    shutil.copytree(guide.WWW, tmp_path / "www")
+    (tmp_path / "www" / "guide.html").write_text(template + "{{" + placeholder + "}}")
+    monkeypatch.setattr(guide, "WWW", tmp_path / "www")
+    guide._text.cache_clear()
+    guide.page.cache_clear()
+    try:
+        with pytest.raises(LookupError, match=what):
+            create_app()
+    finally:
+        guide._text.cache_clear()
+        guide.page.cache_clear()
+
+
+def test_code_is_escaped_and_coloured() -> None:
+    filled = guide._filled('go chat.go client.writePump line "<-c.send"')
+    assert '<span class="k">case</span> message, open := &lt;-c.send:' in filled
+    filled = guide._filled("python hub.py Hub.stop")
+    assert '<span class="k">def</span> <span class="d">stop</span>(self)' in filled
+    assert '<span class="prose in4">    <span class="s">&quot;&quot;&quot;Make' in filled
+
+
+def test_an_interior_line_of_a_docstring_is_coloured_without_its_indentation() -> None:
+    filled = guide._filled("python channel.py Channel.close")
+    assert '<span class="prose in4">    <span class="s">Raises Closed' in filled
+
+
+def test_values_and_tables_are_the_sources() -> None:
+    assert guide._filled("value options.py message_size") == "512"
+    assert guide._filled("value connection.py STUCK_AFTER") == "0.25"
+    table = guide._filled("table connection.py")
+    assert "<td>the hub evicts</td><td>1008</td>" in table
+    assert "---" not in table
+
+
+# Go beside Python
+
+
+@pytest.mark.parametrize(("file", "function"), guide.BESIDE)
+def test_each_pair_exists_on_both_sides(file: str, function: str) -> None:
+    first, lines = guide.python_source(file, function)
+    name = function.split(".")[-1]
+    assert lines[0].startswith((f"def {name}(", f"class {name}"))
+    assert lines[0] in (PACKAGE / file).read_text().split("\n")[first - 1]
+    assert guide.go_beside(file, function).strip()
+
+
+def test_a_function_has_all_its_lines_decorators_included() -> None:
+    first, lines = guide.python_source("connection.py", "Connection.ending")
+    assert lines[0] == "@property"
+    assert lines[1] == "def ending(self) -> str:"
+    source = (PACKAGE / "connection.py").read_text().split("\n")
+    assert [line.strip() for line in lines] == [line.strip() for line in source[first - 1 : first - 1 + len(lines)]]
+    assert not source[first - 1 + len(lines)]  # the next line is blank
+
+
+def test_a_go_function_has_all_its_lines_its_comment_included() -> None:
+    go = guide.go_beside("client.py", "serve_ws")
+    assert go.startswith("// serveWs serves")
+    assert go.endswith("\tc.readPump()\n}")
+
+
+def test_what_is_gos_runtime_or_ours_alone_has_nothing_beside_it() -> None:
+    assert guide.go_beside("runqueue.py", "RunQueue.next") == ""
+
+
+def test_a_function_that_is_not_there_is_a_lookup_error() -> None:
+    with pytest.raises(LookupError, match=r"hub\.py has no Hub\.walk"):
+        guide.python_source("hub.py", "Hub.walk")
+
+
+@pytest.mark.skipif(
+    shutil.which("gofmt") is None or not (GO_PATH / "src/github.com/gorilla/websocket").is_dir(),
+    reason="needs Go and github.com/gorilla/websocket",
+)
+def test_the_go_twin_compiles_and_is_formatted_as_gofmt_has_it(tmp_path: Path) -> None:
+    environment = {**os.environ, "GO111MODULE": "off", "GOPATH": str(GO_PATH)}
+    for command in (["gofmt", "-d", "chat.go"], ["go", "vet", "chat.go"]):
+        done = subprocess.run(
+            command, cwd=guide.WWW, env=environment, capture_output=True, text=True, timeout=15 * LIMIT
+        )
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+# The page
+
+
+def test_every_tag_that_is_opened_is_closed(outline: Outline) -> None:
+    assert outline.open == []
+
+
+def test_no_id_is_given_twice(outline: Outline) -> None:
+    assert [name for name, count in outline.ids.items() if count > 1] == []
+
+
+def test_every_link_within_the_page_leads_to_a_place_in_it(outline: Outline) -> None:
+    inside = [link.removeprefix("#") for link in outline.links if link.startswith("#")]
+    assert len(inside) > 15
+    assert set(inside) <= set(outline.ids)
+
+
+def test_every_chapter_has_its_heading_and_stands_in_the_contents(outline: Outline) -> None:
+    names = [name for _, name in outline.headings if name in outline.chapters]
+    assert names == outline.chapters
+    linked = {link.removeprefix("#") for link in outline.links}
+    assert {name for name in outline.chapters if not name.startswith("from-")} <= linked
+
+
+# On a screen
+
+
+@pytest.fixture
+def visit(server: Running, browser: Browser, request: pytest.FixtureRequest) -> Iterator[Page]:
+    """The guide in a window with the options given, where the browser has nothing to complain of."""
+    complaints: list[str] = []
+    with browser.new_context(**request.param) as context:
+        page = context.new_page()
+        page.on("console", lambda message: complaints.append(message.text))
+        page.on("requestfailed", lambda failed: complaints.append(failed.url))
+        page.goto(f"{server.url}guide")
+        yield page
+    assert complaints == []
+
+
+WIDE = {"viewport": {"width": 1440, "height": 900}}
+PHONE = {"viewport": {"width": 360, "height": 740}, "is_mobile": True, "has_touch": True}
+
+
+@pytest.mark.parametrize("visit", [WIDE, PHONE], indirect=True, ids=["wide", "phone"])
+def test_the_page_does_not_scroll_sideways(visit: Page) -> None:
+    wide, room = visit.evaluate("[document.documentElement.scrollWidth, document.documentElement.clientWidth]")
+    assert wide == room == visit.evaluate("innerWidth")
+
+
+@pytest.mark.parametrize(
+    ("visit", "side_by_side"), [(WIDE, True), (PHONE, False)], indirect=["visit"], ids=["wide", "phone"]
+)
+def test_go_stands_beside_python_where_there_is_room_and_above_it_where_not(visit: Page, side_by_side: bool) -> None:
+    for pair in visit.locator(".beside").all():
+        go, python = (pair.locator("> *").nth(index).bounding_box() for index in (0, 1))
+        assert go
+        assert python
+        if side_by_side:
+            assert go["x"] + go["width"] < python["x"]
+            assert (go["y"], go["height"]) == (python["y"], python["height"])
+        else:
+            assert go["y"] + go["height"] < python["y"]
+
+
+@pytest.mark.parametrize(
+    "visit", [{**WIDE, "color_scheme": scheme} for scheme in ("light", "dark")], indirect=True, ids=["light", "dark"]
+)
+def test_every_colour_of_text_and_code_can_be_read(visit: Page) -> None:
+    shown = ("h1", ".lead", "nav a", "p", "p > code", "figcaption", ".code figcaption", "td", "th", ".steps h3")
+    kinds = tuple(f".code .{kind}" for kind in "kscdn")
+    readable = {name: contrast(visit, name) for name in (*shown, *kinds)}
+    assert min(readable.values()) >= 4.5, readable
+
+
+@pytest.mark.parametrize("visit", [WIDE], indirect=True)
+def test_the_contents_lead_to_the_chapters(visit: Page) -> None:
+    visit.get_by_role("navigation", name="Contents").get_by_role("link", name="A thousand threads").click()
+    expect(visit.get_by_role("heading", name="A thousand threads")).to_be_in_viewport()
+
+
+def test_the_chat_page_links_to_the_guide(server: Running, browser: Browser) -> None:
+    with browser.new_context() as context:
+        page = context.new_page()
+        page.goto(server.url)
+        with context.expect_page() as opened:  # in a tab of its own: the chat's messages would be lost
+            page.get_by_role("link", name="Guide").click()
+        expect(opened.value).to_have_title("threadchat: the guide")
