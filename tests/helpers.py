@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import http.client
 import os
 import re
 import signal
@@ -16,6 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from http.client import HTTPMessage
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -33,6 +35,8 @@ T = TypeVar("T")
 
 LIMIT = 20.0  # seconds; bounds a failure, nothing waits for it to pass
 FAR = 3600.0  # seconds; a deadline that no test reaches
+
+THREADCHAT = [sys.executable, "-W", "error", "-m", "threadchat"]
 
 TEXT, BINARY, CLOSE, PING, PONG, CONTINUATION = 1, 2, 8, 9, 10, 0
 
@@ -268,6 +272,41 @@ def close_frame(client: ClientConnection) -> Close:
     return closed.value.rcvd
 
 
+# HTTP
+
+
+class Listening(Protocol):
+    """A server in this process, or one of its own."""
+
+    @property
+    def port(self) -> int: ...
+
+
+@dataclass
+class Answer:
+    status: int
+    headers: HTTPMessage
+    body: bytes
+
+
+def ask(server: Listening, method: str, path: str, headers: dict[str, str] | None = None) -> Answer:
+    """Send one request, its path as it stands, and read the answer (of a 101: the head)."""
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=LIMIT)
+    try:
+        connection.request(method, path, headers=headers or {})
+        response = connection.getresponse()
+        return Answer(response.status, response.headers, response.read())
+    finally:
+        connection.close()
+
+
+def handshake(server: Listening, **changes: str | None) -> Answer:
+    """A WebSocket's opening handshake with some headers changed or, where None, left out."""
+    changed = {name.replace("_", "-"): value for name, value in changes.items()}
+    headers = {name: value for name, value in {**HANDSHAKE, **changed}.items() if value is not None}
+    return ask(server, "GET", "/ws", headers)
+
+
 # The server's end, without a server
 
 
@@ -320,9 +359,9 @@ class CountingPoller:
 class Running:
     """A threadchat server in this process, on 127.0.0.1."""
 
-    def __init__(self, port: int = 0, **options: Any) -> None:
+    def __init__(self, port: int = 0, *, trusted_proxies: int = 0, **options: Any) -> None:
         self.app: App = create_app(Options(**options))
-        self.server = Server(self.app, "127.0.0.1", port)
+        self.server = Server(self.app, "127.0.0.1", port, trusted_proxies)
         self.server.start()
         self.port = self.server.port
         self.url = f"http://127.0.0.1:{self.port}/"

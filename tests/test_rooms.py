@@ -2,7 +2,8 @@
 
     runqueue < channel < hub < client < app < server < cli
 
-Each may import those to its left. `options` is everybody's; `connection` is the client's and the app's.
+Each may import those to its left. `options` is everybody's; `connection` is the client's and the app's; `hosts` is for
+the options, the app and the command line.
 """
 
 from __future__ import annotations
@@ -24,13 +25,14 @@ PACKAGE = Path(threadchat.__file__).parent
 OURS: dict[str, set[str]] = {
     "runqueue": set(),
     "channel": {"runqueue"},
-    "options": set(),
+    "hosts": set(),
+    "options": {"hosts"},
     "hub": {"channel", "runqueue"},
     "connection": {"options"},
     "client": {"runqueue", "channel", "hub", "connection", "options"},
-    "app": {"channel", "hub", "client", "connection", "options"},
+    "app": {"channel", "hub", "client", "connection", "hosts", "options"},
     "server": {"channel", "hub", "client", "app", "options"},
-    "cli": {"runqueue", "channel", "hub", "client", "app", "server", "options", "threadchat"},
+    "cli": {"runqueue", "channel", "hub", "client", "app", "server", "hosts", "options", "threadchat"},
     "__main__": {"cli"},
     "__init__": set(),
 }
