@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from threadchat.hosts import LOOPBACK, NETWORK, Hosts, hosts_of
+from threadchat.options import Options
 
 # Hosts by which a browser on this machine may call a server on a loopback address; by which one in the network may call
 # a server on any other; and those that a stranger may have made point here.
@@ -59,7 +60,7 @@ def test_on_loopback_loopback_names_are_answered(host: str, port: str) -> None:
     assert host + port in Hosts(LOOPBACK)
 
 
-@pytest.mark.parametrize("host", [*A_STRANGERS, *(host for host in IN_THE_NETWORK)])
+@pytest.mark.parametrize("host", [*A_STRANGERS, *IN_THE_NETWORK])
 def test_on_loopback_no_other_is_answered(host: str) -> None:
     assert host not in Hosts(LOOPBACK)
     assert f"{host}:8080" not in Hosts(LOOPBACK)
@@ -120,6 +121,8 @@ def test_each_kind_of_pattern_matches_what_it_says(pattern: str, yes: list[str],
 def test_what_is_no_pattern_is_a_value_error(pattern: str) -> None:
     with pytest.raises(ValueError, match="a host to allow is"):
         Hosts([pattern])
+    with pytest.raises(ValueError, match="a host to allow is"):
+        Options(allow_hosts=(pattern,))
 
 
 @pytest.mark.parametrize("listen", ["127.0.0.1", "127.9.9.9", "localhost"])
@@ -143,8 +146,9 @@ def test_who_listens_elsewhere_answers_to_addresses_and_local_names(
     assert "evil.example:8080" not in hosts
 
 
-def test_who_listens_on_a_name_answers_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [(2, 1, 6, "", ("192.0.2.1", 0))])
+@pytest.mark.parametrize("address", ["192.0.2.1", "127.0.1.1"])
+def test_who_listens_on_a_name_answers_to_it(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [(2, 1, 6, "", (address, 0))])
     assert "chat.example.org:8080" in Hosts(hosts_of("chat.example.org"))
 
 

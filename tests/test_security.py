@@ -238,6 +238,16 @@ def test_behind_trusted_proxies_a_client_is_who_they_say(
     assert joined_from(server, caplog, {"X-Forwarded-For": value}) == address
 
 
+def test_behind_a_trusted_proxy_the_log_of_requests_names_the_client(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = serve(trusted_proxies=1)
+    with caplog.at_level(logging.DEBUG, "threadchat"):
+        assert ask(server, "GET", "/", FORGED).status == 200
+        server.stop()
+    assert "192.0.2.7: 'GET / HTTP/1.1' 200" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("proxies", "headers"),
     [
@@ -264,6 +274,9 @@ def test_behind_a_trusted_proxy_the_origin_is_held_against_the_host_that_the_cli
     assert handshake(server, Origin="https://chat.example.org", **FORGED).status == 101
     assert handshake(server, Origin="https://evil.example", **FORGED).status == 403
     assert handshake(server, Origin="http://127.0.0.1", **FORGED).status == 403
+    assert handshake(server, Origin="http://chat.example.org", **FORGED).status == 403
+    forged = {**FORGED, "X-Forwarded-Proto": "http"}
+    assert handshake(server, Origin="http://chat.example.org", **forged).status == 101
     forged = {**FORGED, "X-Forwarded-Host": "evil.example"}
     assert handshake(server, Origin="https://evil.example", **forged).status == 421
     all_gone(server)

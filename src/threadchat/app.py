@@ -48,7 +48,6 @@ SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 
@@ -193,6 +192,8 @@ class App:
         default_port = {"http": ":80", "https": ":443"}.get(scheme)
         if default_port is None or not page:
             return False  # "null", among others
+        if request.scheme == "https" and scheme == "http":
+            return False  # on its way somebody else may have written into that page
         host = request.headers.get("Host", "").lower()  # werkzeug's request.host is empty for my_host
         return page.removesuffix(default_port) == host.removesuffix(default_port)
 
