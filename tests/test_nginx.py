@@ -66,6 +66,13 @@ class Site:
         finally:
             connection.close()
 
+    def exchange(self, request: str) -> list[int]:
+        """Send the bytes as they are, and return the status of each answer."""
+        with self.trust.wrap_socket(self.dial(), server_hostname=HOST) as connection:
+            connection.sendall(request.encode())
+            answers = b"".join(iter(lambda: connection.recv(65536), b""))
+        return [int(status) for status in re.findall(rb"^HTTP/1\.1 (\d{3}) ", answers, re.MULTILINE)]
+
 
 def example(folder: Path, changes: dict[str, str]) -> Path:
     """A configuration of nginx, in the foreground, with the example in which some words are others."""
@@ -121,7 +128,7 @@ def behind_nginx(folder: Path, *arguments: str, read_timeout: str = "75s") -> It
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    with behind_nginx(tmp_path_factory.mktemp("site")) as site:
+    with behind_nginx(tmp_path_factory.mktemp("site"), "--log-level", "debug") as site:
         yield site
 
 
@@ -185,6 +192,23 @@ def test_the_servers_close_code_comes_through(site: Site, message: str | bytes, 
     with site.join() as ws:
         ws.send(message)
         assert close_frame(ws).code == code
+
+
+def test_no_request_comes_past_nginx(site: Site) -> None:
+    """A proxy that took every Upgrade for a success would pass on, unseen, what follows a refused handshake."""
+    host = f"Host: {HOST}:{site.port}\r\n"
+    handshake = (
+        f"GET /ws HTTP/1.1\r\n{host}Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 8\r\n\r\n"
+    )
+    behind = f"GET /behind HTTP/1.1\r\n{host}X-Forwarded-For: 192.0.2.7\r\nConnection: close\r\n\r\n"
+    assert site.exchange(handshake + behind) == [426, 404]
+    assert f"DEBUG {CLIENT}: " in site.chat.wait_for("/behind")
+
+
+def test_nginx_refuses_what_has_two_lengths(site: Site) -> None:
+    request = f"GET /two-lengths HTTP/1.1\r\nHost: {HOST}:{site.port}\r\nContent-Length: 5\r\n"
+    assert site.exchange(request + "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n") == [400]
+    assert "two-lengths" not in site.chat.err
 
 
 class CountingPings(ClientConnection):

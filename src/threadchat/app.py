@@ -166,7 +166,7 @@ class App:
         host = request.headers.get("Host")
         if host is not None and host not in self._hosts:
             log.warning("refused a request for host %.200a: it is not one of this server's (see --allow-host)", host)
-            raise MisdirectedRequest("This server does not answer to this host name (see --allow-host).")
+            raise MisdirectedRequest("This server does not answer to this host name, unless allowed by --allow-host.")
 
     @contextmanager
     def _counted(self) -> Iterator[None]:
