@@ -30,6 +30,7 @@ from playwright.sync_api import Browser, Page
 
 from threadchat import cli
 from threadchat.app import SECURITY_HEADERS
+from threadchat.connection import Connection
 from threadchat.hosts import LOOPBACK
 from threadchat.options import Options
 from threadchat.server import Server
@@ -338,6 +339,13 @@ def test_no_string_of_a_peers_writes_more_than_its_line_of_the_log(tmp_path: Pat
     assert len([line for line in lines if "\\x1b[31mred" in line]) >= 6
 
 
+def test_an_address_that_somebody_elses_proxy_middleware_took_from_a_header_cannot_either() -> None:
+    address = Connection({"REMOTE_ADDR": f"192.0.2.7{TRICKS}\n", "REMOTE_PORT": 4711}, Options()).peer
+    assert address.isprintable()
+    assert address.startswith("192.0.2.7")
+    assert address.endswith(r"\n:4711")
+
+
 @pytest.mark.parametrize(
     ("status", "request_line", "headers"),
     [
@@ -392,9 +400,21 @@ def test_no_answer_names_a_library_or_a_version(process: Process, status: int, r
     assert not re.search(rb"(?i)werkzeug|python|wsproto", answer)
 
 
+def test_browsers_are_told_to_keep_answers_to_this_site(process: Process) -> None:
+    headers = ask(process, "GET", "/").headers
+    assert "frame-ancestors 'none'" in headers["Content-Security-Policy"]
+    assert headers["X-Frame-Options"] == "DENY"
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["Referrer-Policy"] == "no-referrer"
+    assert headers["Cross-Origin-Resource-Policy"] == "same-origin"
+    assert headers["Access-Control-Allow-Origin"] is None
+
+
 def test_what_is_no_http_is_answered_in_plain_text(process: Process) -> None:
     answer = exchange(process.port, b"GET http://[ HTTP/1.1\r\n\r\n")
     assert re.findall(rb"(?im)^content-type: *(.*?)\r$", answer) == [b"text/plain; charset=utf-8"]
+    assert b"Error code: 400\n" in answer
+    assert b"<" not in answer
 
 
 # One request, one answer
