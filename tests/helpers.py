@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import http.client
 import os
 import re
 import signal
@@ -12,10 +13,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from http.client import HTTPMessage
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -34,6 +36,8 @@ T = TypeVar("T")
 
 LIMIT = 20.0  # seconds; bounds a failure, nothing waits for it to pass
 FAR = 3600.0  # seconds; a deadline that no test reaches
+
+THREADCHAT = [sys.executable, "-W", "error", "-m", "threadchat"]
 
 TEXT, BINARY, CLOSE, PING, PONG, CONTINUATION = 1, 2, 8, 9, 10, 0
 
@@ -269,6 +273,41 @@ def close_frame(client: ClientConnection) -> Close:
     return closed.value.rcvd
 
 
+# HTTP
+
+
+class Listening(Protocol):
+    """A server in this process, or one of its own."""
+
+    @property
+    def port(self) -> int: ...
+
+
+@dataclass
+class Answer:
+    status: int
+    headers: HTTPMessage
+    body: bytes
+
+
+def ask(server: Listening, method: str, path: str, headers: dict[str, str] | None = None) -> Answer:
+    """Send one request, its path as it stands, and read the answer (of a 101: the head)."""
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=LIMIT)
+    try:
+        connection.request(method, path, headers=headers or {})
+        response = connection.getresponse()
+        return Answer(response.status, response.headers, response.read())
+    finally:
+        connection.close()
+
+
+def handshake(server: Listening, **changes: str | None) -> Answer:
+    """A WebSocket's opening handshake with some headers changed or, where None, left out."""
+    changed = {name.replace("_", "-"): value for name, value in changes.items()}
+    headers = {name: value for name, value in {**HANDSHAKE, **changed}.items() if value is not None}
+    return ask(server, "GET", "/ws", headers)
+
+
 # The server's end, without a server
 
 
@@ -321,9 +360,9 @@ class CountingPoller:
 class Running:
     """A threadchat server in this process, on 127.0.0.1."""
 
-    def __init__(self, port: int = 0, **options: Any) -> None:
+    def __init__(self, port: int = 0, *, trusted_proxies: int = 0, **options: Any) -> None:
         self.app: App = create_app(Options(**options))
-        self.server = Server(self.app, "127.0.0.1", port)
+        self.server = Server(self.app, "127.0.0.1", port, trusted_proxies)
         self.server.start()
         self.port = self.server.port
         self.url = f"http://127.0.0.1:{self.port}/"
@@ -370,11 +409,19 @@ class Process:
     """A process whose standard output and error go to files, where they can be read while it runs."""
 
     def __init__(
-        self, folder: Path, command: list[str], *, cwd: Path | None = None, env: Mapping[str, str] | None = None
+        self,
+        folder: Path,
+        command: list[str],
+        *,
+        cwd: Path | None = None,
+        env: Mapping[str, str] | None = None,
+        pass_fds: Sequence[int] = (),
     ) -> None:
         self._out, self._err = folder / "out", folder / "err"
         with self._out.open("wb") as out, self._err.open("wb") as err:
-            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, cwd=cwd, env=env)
+            self.process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, cwd=cwd, env=env, pass_fds=pass_fds
+            )
         self.pid = self.process.pid
 
     @property

@@ -2,46 +2,18 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import re
-from dataclasses import dataclass
 from html.parser import HTMLParser
-from http.client import HTTPMessage
 from urllib.parse import urljoin
 
 import pytest
-from helpers import HANDSHAKE, LIMIT, Running, Serve, all_gone
+from helpers import HANDSHAKE, LIMIT, Running, Serve, all_gone, ask, handshake
 from websockets.sync.client import connect
 
 from threadchat.app import SECURITY_HEADERS
 
 PAGES = ["/", "/guide"]
-
-
-@dataclass
-class Answer:
-    status: int
-    headers: HTTPMessage
-    body: bytes
-
-
-def ask(server: Running, method: str, path: str, headers: dict[str, str] | None = None) -> Answer:
-    """Send one request, its path as it stands, and read the answer (of a 101: the head)."""
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=LIMIT)
-    try:
-        connection.request(method, path, headers=headers or {})
-        response = connection.getresponse()
-        return Answer(response.status, response.headers, response.read())
-    finally:
-        connection.close()
-
-
-def handshake(server: Running, **changes: str | None) -> Answer:
-    """A WebSocket's opening handshake with some headers changed or, where None, left out."""
-    changed = {name.replace("_", "-"): value for name, value in changes.items()}
-    headers = {name: value for name, value in {**HANDSHAKE, **changed}.items() if value is not None}
-    return ask(server, "GET", "/ws", headers)
 
 
 @pytest.mark.parametrize(("path", "title"), [("/", b"threadchat"), ("/guide", b"threadchat: the guide")])
@@ -173,6 +145,21 @@ def test_other_paths_are_not_found(server: Running, path: str) -> None:
         "/static/..%5csetup.cfg",
         "/static/..\\setup.cfg",
         "/static/./chat.js/../../setup.cfg",
+        "/static/%2e%2e%2f%2e%2e%2fsetup.cfg",
+        "/static/%252e%252e%252fsetup.cfg",
+        "/static/%c0%ae%c0%ae/setup.cfg",
+        "/static/%ef%bc%8e%ef%bc%8e/setup.cfg",
+        "/static/....//setup.cfg",
+        "/static/..;/setup.cfg",
+        "/static/%5c%5cserver%5cshare",
+        "/static/C:%5cwindows",
+        "/static/file:///etc/passwd",
+        "/static/~root",
+        "/static/",
+        "/static/.",
+        "/static/..",
+        "/static/%2e%2e",
+        "/static/%0a",
         "/static/%2fetc/passwd",
         "/static//etc/passwd",
         "/static/%00",

@@ -16,13 +16,11 @@ from pathlib import Path
 from urllib.error import HTTPError
 
 import pytest
-from helpers import LIMIT, TEXT, Peer, Process, Serve, close_frame
+from helpers import LIMIT, TEXT, THREADCHAT, Peer, Process, Serve, close_frame
 from websockets.sync.client import connect
 
 from threadchat import __version__, cli
 from threadchat.options import Options
-
-THREADCHAT = [sys.executable, "-W", "error", "-m", "threadchat"]
 
 Start = Callable[..., Process]
 
@@ -91,9 +89,10 @@ class Served:
         self.options = Options()
         self.host = ""
         self.port = -1
+        self.trusted_proxies = -1
 
-    def __call__(self, options: Options, host: str, port: int) -> int:
-        self.options, self.host, self.port = options, host, port
+    def __call__(self, options: Options, host: str, port: int, trusted_proxies: int) -> int:
+        self.options, self.host, self.port, self.trusted_proxies = options, host, port, trusted_proxies
         return 0
 
 
@@ -107,7 +106,7 @@ def served(monkeypatch: pytest.MonkeyPatch) -> Served:
 
 def test_without_options_the_go_examples_constants_hold(served: Served) -> None:
     assert cli.main(["serve"]) == 0
-    assert (served.host, served.port) == ("127.0.0.1", 8080)
+    assert (served.host, served.port, served.trusted_proxies) == ("127.0.0.1", 8080, 0)
     assert served.options == Options(
         send_buffer=256,
         message_size=512,
@@ -116,6 +115,7 @@ def test_without_options_the_go_examples_constants_hold(served: Served) -> None:
         write_wait=10.0,
         compression=False,
         allow_origins=(),
+        allow_hosts=(),
     )
 
 
@@ -130,6 +130,8 @@ def test_without_options_the_go_examples_constants_hold(served: Served) -> None:
         (["--compression"], Options(compression=True)),
         (["--allow-origin", "https://a.example"], Options(allow_origins=("https://a.example",))),
         (["--allow-origin", "https://a", "--allow-origin", "*"], Options(allow_origins=("https://a", "*"))),
+        (["--allow-host", "a.example"], Options(allow_hosts=("a.example",))),
+        (["--allow-host", ".b.example", "--allow-host", "*"], Options(allow_hosts=(".b.example", "*"))),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -139,9 +141,9 @@ def test_every_option_has_its_effect(served: Served, arguments: list[str], optio
     assert served.options == options
 
 
-def test_host_and_port_reach_the_server(served: Served) -> None:
-    cli.main(["serve", "--host", "::1", "--port", "8081"])
-    assert (served.host, served.port) == ("::1", 8081)
+def test_host_port_and_proxies_reach_the_server(served: Served) -> None:
+    cli.main(["serve", "--host", "::1", "--port", "8081", "--trusted-proxies", "2"])
+    assert (served.host, served.port, served.trusted_proxies) == ("::1", 8081, 2)
 
 
 def test_every_limit_of_a_chat_is_an_option(capsys: pytest.CaptureFixture[str]) -> None:
@@ -201,6 +203,9 @@ def test_help_has_the_unit_and_the_default_of_each_number(
         (["serve", "--log-level", "loud"], "--log-level.*loud"),
         (["serve", "--allow-origin"], "--allow-origin"),
         (["serve", "--allow-origin", "example.org"], "origin"),
+        (["serve", "--allow-host"], "--allow-host"),
+        (["serve", "--allow-host", "http://example.org"], "without a port, unlike 'http://example.org'"),
+        (["serve", "--trusted-proxies", "-1"], "--trusted-proxies: a number of proxies is 0 or more"),
         (["serve", "--port", "0", "--host", "no-such-host.invalid"], "no-such-host.invalid"),
         (["serve", "--port", "0", "--host", ".nowhere"], r"\.nowhere"),
         (["serve", "--port", "0", "--host", "192.0.2.1"], r"cannot listen on 192\.0\.2\.1"),

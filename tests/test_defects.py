@@ -553,6 +553,18 @@ def test_threadchats_websocket_outlives_the_time_limit_for_a_request(
         assert peer.receive() == Frame(TEXT, b"still here")
 
 
+def test_werkzeug_tells_every_peer_its_version_and_pythons(werkzeug: Callable[[Any], BaseWSGIServer]) -> None:
+    with socket.create_connection(("127.0.0.1", werkzeug(Response("")).port), LIMIT) as plain:
+        plain.sendall(REQUEST)
+        assert re.search(rb"Server: Werkzeug/\d\S+ Python/\d", read_all(plain))
+
+
+def test_threadchat_tells_its_name_alone(server: Running) -> None:
+    with socket.create_connection(("127.0.0.1", server.port), LIMIT) as plain:
+        plain.sendall(REQUEST)
+        assert b"\r\nServer: threadchat\r\n" in read_all(plain)
+
+
 # werkzeug: after the WebSocket
 
 

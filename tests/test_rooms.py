@@ -3,7 +3,7 @@
     runqueue < channel < hub < client < app < server < cli
 
 Each may import those to its left. `options` is everybody's; `connection` is the client's and the app's; `guide`
-is the app's.
+is the app's; `hosts` is for the options, the app and the command line.
 """
 
 from __future__ import annotations
@@ -25,14 +25,15 @@ PACKAGE = Path(threadchat.__file__).parent
 OURS: dict[str, set[str]] = {
     "runqueue": set(),
     "channel": {"runqueue"},
-    "options": set(),
+    "hosts": set(),
+    "options": {"hosts"},
     "hub": {"channel", "runqueue"},
     "connection": {"options"},
     "client": {"runqueue", "channel", "hub", "connection", "options"},
     "guide": set(),
-    "app": {"channel", "hub", "client", "connection", "options", "guide"},
+    "app": {"channel", "hub", "client", "connection", "options", "guide", "hosts"},
     "server": {"channel", "hub", "client", "app", "options"},
-    "cli": {"runqueue", "channel", "hub", "client", "app", "server", "options", "threadchat"},
+    "cli": {"runqueue", "channel", "hub", "client", "app", "server", "hosts", "options", "threadchat"},
     "__main__": {"cli"},
     "__init__": set(),
 }

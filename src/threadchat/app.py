@@ -15,7 +15,14 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from werkzeug.exceptions import BadRequest, Forbidden, HTTPException, MethodNotAllowed, ServiceUnavailable
+from werkzeug.exceptions import (
+    BadRequest,
+    Forbidden,
+    HTTPException,
+    MethodNotAllowed,
+    MisdirectedRequest,
+    ServiceUnavailable,
+)
 from werkzeug.routing import Map, Rule
 from werkzeug.utils import redirect, send_from_directory
 from werkzeug.wrappers import Request, Response
@@ -24,6 +31,7 @@ from threadchat import guide
 from threadchat.channel import Closed
 from threadchat.client import serve_ws
 from threadchat.connection import Connection, ConnectionClosed, HandshakeFailed
+from threadchat.hosts import Hosts
 from threadchat.hub import Hub
 from threadchat.options import Options
 
@@ -40,6 +48,7 @@ SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
 }
 
 URLS = Map(
@@ -91,6 +100,7 @@ class App:
         self._connection_type = connection_type
         self._numbers = itertools.count(1)
         self._guide = guide.page()
+        self._hosts = Hosts(options.allow_hosts or ("*",))
         self._origins = {origin.lower().rstrip("/") for origin in options.allow_origins}
         self._clients = 0
         self._clients_changed = threading.Condition()  # guards _clients
@@ -114,6 +124,7 @@ class App:
 
     def _respond(self, request: Request) -> Response:
         """The answer to a request. Raises HTTPException, and WebSocketDone when a WebSocket has come and gone."""
+        self._check_host(request)
         if not request.environ.get("PATH_INFO"):
             return redirect(request.root_path + "/", 308)  # mounted at /chat: the page's own links need the slash
         endpoint, arguments = URLS.bind_to_environ(request).match(websocket=False)
@@ -142,9 +153,8 @@ class App:
         if not re.fullmatch("[A-Za-z0-9+/]{22}==", request.headers.get("Sec-WebSocket-Key", "")):
             raise BadRequest("Sec-WebSocket-Key must be 16 bytes in base64.")
         if not self._origin_allowed(request):
-            log.warning(
-                "refused a page of origin %a: it is not from this host, %a", request.headers["Origin"], request.host
-            )
+            origin, host = request.headers["Origin"], request.headers.get("Host", "")
+            log.warning("refused a page of origin %.200a: it is not from this host, %.200a", origin, host)
             raise Forbidden("Pages of this origin may not connect (see --allow-origin).")
         connection = self._connection_type(request.environ, self.options)
         try:
@@ -156,6 +166,13 @@ class App:
             raise BadRequest(str(error)) from error
         except Closed as error:
             raise ServiceUnavailable("The server is stopping.") from error
+
+    def _check_host(self, request: Request) -> None:
+        """RFC 9110, section 7.4: a request for another host is misdirected (421). Who names none is no browser."""
+        host = request.headers.get("Host")
+        if host is not None and host not in self._hosts:
+            log.warning("refused a request for host %.200a: it is not one of this server's (see --allow-host)", host)
+            raise MisdirectedRequest("This server does not answer to this host name, unless allowed by --allow-host.")
 
     @contextmanager
     def _counted(self) -> Iterator[None]:
@@ -181,6 +198,8 @@ class App:
         default_port = {"http": ":80", "https": ":443"}.get(scheme)
         if default_port is None or not page:
             return False  # "null", among others
+        if request.scheme == "https" and scheme == "http":
+            return False  # on its way somebody else may have written into that page
         host = request.headers.get("Host", "").lower()  # werkzeug's request.host is empty for my_host
         return page.removesuffix(default_port) == host.removesuffix(default_port)
 

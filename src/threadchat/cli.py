@@ -10,10 +10,12 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from typing import NoReturn
 
 from threadchat import __version__
 from threadchat.app import create_app
+from threadchat.hosts import hosts_of
 from threadchat.options import Options
 from threadchat.runqueue import stay_on_one_processor
 from threadchat.server import Server
@@ -51,24 +53,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
             write_wait=given.write_wait,
             compression=given.compression,
             allow_origins=tuple(given.allow_origin),
+            allow_hosts=tuple(given.allow_host),
         )
         threading.stack_size(STACK)
         gc.set_threshold(50_000, 20, 100)  # a client's objects last: looking through them for garbage is vain
         if given.processors == "one":
             stay_on_one_processor()
-        return serve(options, given.host, given.port)
+        return serve(options, given.host, given.port, given.trusted_proxies)
     except (ValueError, OSError) as error:
         command.error(str(error))
 
 
-def serve(options: Options, host: str, port: int) -> int:
+def serve(options: Options, host: str, port: int, trusted_proxies: int = 0) -> int:
     """Run a chat until SIGINT or SIGTERM; a second signal ends the process at once. Returns the exit status.
 
-    Raises OSError, with a sentence, if it cannot listen there.
+    It answers to the hosts that the options allow, and to those of the address where it listens. It believes what so
+    many `trusted_proxies` say about a client. Raises OSError, with a sentence, if it cannot listen there.
     """
+    options = replace(options, allow_hosts=(*hosts_of(host), *options.allow_hosts))
     with _blocked_signals(), closing(create_app(options)) as app:
         try:
-            server = Server(app, host, port)
+            server = Server(app, host, port, trusted_proxies)
         except (OSError, UnicodeError) as error:  # UnicodeError: no name at all, such as ".example"
             reason = getattr(error, "strerror", None) or error
             raise OSError(f"cannot listen on {host} port {port}: {reason}") from error
@@ -152,6 +157,23 @@ def _add_serve_options(command: argparse.ArgumentParser) -> None:
         "* allows all)",
     )
     add(
+        "--allow-host",
+        action="append",
+        default=[],
+        metavar="HOST",
+        help="answer to this host name, such as chat.example.org, as well (may be given more than once; .example.org "
+        "for all below it, * for all). Always answered to are: on a loopback address localhost and such addresses; on "
+        "any other all addresses, names without a dot or below .local, and this machine's name",
+    )
+    add(
+        "--trusted-proxies",
+        type=_count,
+        default=0,
+        metavar="NUMBER",
+        help="reverse proxies before this server, one behind the other: the client's address, scheme and host are what "
+        "they say in X-Forwarded-For, -Proto and -Host. Nobody else may reach the port then (default %(default)s)",
+    )
+    add(
         "--processors",
         default="one",
         choices=["one", "all"],
@@ -174,3 +196,9 @@ def _port(text: str) -> int:
     if not 0 <= port <= 65_535:
         raise argparse.ArgumentTypeError("a port is a number from 0 to 65535")
     return port
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError("a number of proxies is 0 or more")
+    return int(text)

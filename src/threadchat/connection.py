@@ -94,7 +94,7 @@ class Connection:
     )
 
     def __init__(self, environ: dict[str, Any], options: Options) -> None:
-        self.peer = f"{environ.get('REMOTE_ADDR')}:{environ.get('REMOTE_PORT')}"
+        self.peer = ascii(":".join(str(environ[key]) for key in ("REMOTE_ADDR", "REMOTE_PORT") if key in environ))[1:-1]
         self.blocked = False
         self.on_stuck: Callable[[], None] = lambda: None
         self.on_unstuck: Callable[[], None] = lambda: None

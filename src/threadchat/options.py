@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from threadchat.hosts import Hosts
+
 LONGEST_WAIT = 86_400.0  # seconds: a day, well within what poll() and a lock can wait for
 
 
@@ -18,6 +20,7 @@ class Options:
     write_wait: seconds that writing one frame may take.
     compression: accept permessage-deflate (RFC 7692) from clients that offer it.
     allow_origins: origins, such as "https://example.org", whose pages may connect besides this host's; "*" means all.
+    allow_hosts: patterns (see threadchat.hosts) for the Host headers to answer to; () means all.
     """
 
     send_buffer: int = 256
@@ -27,6 +30,7 @@ class Options:
     write_wait: float = 10.0
     compression: bool = False
     allow_origins: tuple[str, ...] = ()
+    allow_hosts: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("send_buffer", "message_size"):
@@ -41,6 +45,7 @@ class Options:
                 raise ValueError(
                     f"an origin to allow starts with http:// or https://, or is * or null, unlike {origin!r}"
                 )
+        Hosts(self.allow_hosts)
         if self.ping_every >= self.pong_wait:
             raise ValueError(
                 f"the ping period ({self.ping_every:g} s) must be below the pong wait ({self.pong_wait:g} s)"

@@ -7,6 +7,7 @@ client's read pump. What werkzeug lacks for this is here, each with a test in te
 - After a WebSocket it would read another request from the same socket. Here the connection is done.
 - Its `shutdown` leaves the connections' threads alone. Here `stop` waits for them.
 - It prints and exits when a port is taken. Here the OSError is raised.
+- It tells every peer its own version and Python's. Here the Server header says threadchat.
 """
 
 from __future__ import annotations
@@ -15,13 +16,19 @@ import logging
 import socket
 import threading
 import time
+from collections.abc import Iterable
 from contextlib import suppress
-from typing import Any
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler, get_interface_ip
 
 from threadchat.app import App
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 log = logging.getLogger("threadchat")
 http_log = logging.getLogger("threadchat.http")
@@ -32,13 +39,18 @@ LISTEN_QUEUE = 1024  # connections that wait to be accepted; the system may allo
 
 
 class Server:
-    """A chat that listens. Raises OSError if it cannot listen on `host` and `port` (0: any free port)."""
+    """A chat that listens. Raises OSError if it cannot listen on `host` and `port` (0: any free port).
 
-    def __init__(self, app: App, host: str, port: int) -> None:
+    Behind `trusted_proxies` reverse proxies, each behind the other, a client is who they say (X-Forwarded-For, -Proto
+    and -Host). Then nobody but them may be able to reach the port.
+    """
+
+    def __init__(self, app: App, host: str, port: int, trusted_proxies: int = 0) -> None:
         self.app = app
+        wsgi_app = _behind_proxies(app, trusted_proxies) if trusted_proxies else app
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         with socket.create_server(address[:2], family=family, backlog=LISTEN_QUEUE) as listener:
-            self._server = _WSGIServer(host, port, app, _RequestHandler, fd=listener.fileno())
+            self._server = _WSGIServer(host, port, wsgi_app, _RequestHandler, fd=listener.fileno())
         self.port: int = self._server.port
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,), name="accept")
 
@@ -63,6 +75,21 @@ class Server:
         self._server.drop_unread_requests()
         self.app.close()
         self._server.join_connections(STOP_WAIT)
+
+
+def _behind_proxies(app: App, count: int) -> WSGIApplication:
+    """The app, called with the client's address, scheme and host in place of the last proxy's."""
+
+    def as_client(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        try:
+            environ["REMOTE_ADDR"] = str(ip_address(environ["REMOTE_ADDR"]))
+        except ValueError:
+            log.warning("X-Forwarded-For has %.200a where an address should be", environ["REMOTE_ADDR"])
+            environ["REMOTE_ADDR"] = environ["werkzeug.proxy_fix.orig"]["REMOTE_ADDR"]
+        del environ["REMOTE_PORT"]  # the proxy's; the client's is not known
+        return app(environ, start_response)
+
+    return ProxyFix(as_client, x_for=count, x_proto=count, x_host=count)
 
 
 class _WSGIServer(ThreadedWSGIServer):
@@ -127,6 +154,11 @@ class _RequestHandler(WSGIRequestHandler):
     server: _WSGIServer
     timeout = REQUEST_WAIT
     rbufsize = 1024  # bytes, kept for as long as the connection lasts
+    error_content_type = "text/plain; charset=utf-8"  # it quotes the request
+    error_message_format = "Error code: %(code)d\nMessage: %(message)s\n"
+
+    def version_string(self) -> str:
+        return "threadchat"
 
     def run_wsgi(self) -> None:
         self.server.request_was_read(self.connection)
