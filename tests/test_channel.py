@@ -690,7 +690,7 @@ def test_a_deadline_that_passes_while_an_item_is_in_hands_takes_it_from_nobody(
 
 
 @pytest.mark.parametrize("how", ["receive", "receive_pending"])
-def test_an_error_comes_without_a_turn_and_waits_for_none(how: str) -> None:
+def test_the_end_of_a_deadline_brings_no_turn_and_waits_for_none(how: str) -> None:
     run_queue = RunQueue()
     channel: Channel[str] = Channel(1, run_queue)
     for taken in (False, True):
@@ -699,14 +699,22 @@ def test_an_error_comes_without_a_turn_and_waits_for_none(how: str) -> None:
         for timeout in (0.01, 0, -1):
             assert isinstance(error(go(getattr(channel, how), timeout)), TimeoutError)
         assert run_queue._free == (0 if taken else 1)
-    receiving = [start(how, channel), start(how, channel)]
-    receivers(channel, 2)
+
+
+@pytest.mark.parametrize("how", ["receive", "receive_pending"])
+def test_parked_receivers_are_told_of_a_close_in_turn_and_have_none_afterwards(how: str) -> None:
+    run_queue = RunQueue()
+    channel: Channel[str] = Channel(1, run_queue)
+    receiving = [start(how, channel) for _ in range(3)]
+    receivers(channel, 3)
+    take_turn(run_queue)
     channel.close()
-    receiving.append(start(how, channel))
+    asking(run_queue, 3)
+    assert_closed(start(how, channel), channel)  # who finds it closed does not wait
+    assert not any(future.done() for future in receiving)
+    run_queue.next()
     for future in receiving:
         assert_closed(future, channel)
-    run_queue.next()
-    assert_closed(start(how, channel), channel)
     assert has_its_turns(run_queue)
 
 

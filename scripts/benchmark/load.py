@@ -259,8 +259,9 @@ class Load:
         """Take what is still under way, until it has been quiet for a while. What a client then lacks is lost."""
         limit = time.monotonic() + 20
         while any(client.position < len(self.order.text) for client in self.clients.values()):
-            if time.monotonic() > limit or not self.receive(2):
+            if time.monotonic() > limit or not self.poll.poll(2):  # quiet; the end of a client alone is no message
                 break
+            self.receive(0)
         for client in self.clients.values():
             self.lost += (len(self.order.text) - client.position) // (LENGTH + 1)
 

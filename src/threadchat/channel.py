@@ -74,8 +74,9 @@ class Channel(Generic[T]):
     With `capacity` 0 it is unbuffered: a send returns once a receiver has the item. Otherwise `capacity` items wait in
     its buffer before a send blocks. Raises ValueError for a negative capacity.
 
-    With a run queue, who is returned an item by `receive` or `receive_pending` has a turn with it, and gives it back.
-    While `urgent` is set, its receiver goes before others there; any thread may set it.
+    With a run queue, who is returned an item by `receive` or `receive_pending` has a turn with it, and gives it back; who
+    waited and is told of a close has waited for a turn too, and has none left. While `urgent` is set, the receiver goes
+    before others there; any thread may set it.
     """
 
     __slots__ = ("_away", "_buffer", "_closed", "_mutex", "_receivers", "_run_queue", "_senders", "capacity", "urgent")
@@ -158,6 +159,8 @@ class Channel(Generic[T]):
                 raise TimeoutError
             receiver.park(None)  # race 2: it was handed an item just then
         if receiver.item is _CLOSED:
+            if self._run_queue is not None:
+                self._run_queue.next()  # a server that stops closes thousands of channels: these take turns as well
             raise Closed(self)
         item: T = receiver.item
         return item
@@ -347,7 +350,7 @@ class _Receiver:
     def hand(self, channel: Channel[Any], item: Any) -> bool:
         """Wake it with the item; False if it takes none any more. The caller holds the channel's mutex."""
         self.channel, self.item = channel, item
-        if self._run_queue is None or item is _CLOSED:
+        if self._run_queue is None:
             self._parked.release()
         else:
             self._run_queue.ready(self._parked.release, channel.urgent)
