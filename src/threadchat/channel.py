@@ -74,9 +74,9 @@ class Channel(Generic[T]):
     With `capacity` 0 it is unbuffered: a send returns once a receiver has the item. Otherwise `capacity` items wait in
     its buffer before a send blocks. Raises ValueError for a negative capacity.
 
-    With a run queue, who is returned an item by `receive` or `receive_pending` has a turn with it, and gives it back; who
-    waited and is told of a close has waited for a turn too, and has none left. While `urgent` is set, the receiver goes
-    before others there; any thread may set it.
+    With a run queue, who is returned an item by `receive` or `receive_pending` has a turn with it, and gives it back.
+    Who has to wait until the channel is closed is told so in turn as well, but has none left. While `urgent` is set,
+    the receiver goes before others there; any thread may set it.
     """
 
     __slots__ = ("_away", "_buffer", "_closed", "_mutex", "_receivers", "_run_queue", "_senders", "capacity", "urgent")
