@@ -116,7 +116,7 @@ def serve_ws(hub: Hub, connection: Connection, options: Options, number: int) ->
     Raises Closed if the hub has stopped, and HandshakeFailed; in both cases the request was not answered yet.
     """
     client = Client(hub, connection, options, number)
-    write_pump = threading.Thread(target=client.write_pump, name=f"writePump-{number}")
+    write_pump = threading.Thread(target=client.write_pump, name=f"writePump-{number}", daemon=True)
     hub.register.send(client)  # race 1: before the handshake is answered
     try:
         connection.accept()
