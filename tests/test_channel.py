@@ -1871,15 +1871,19 @@ def test_race_8_a_receiver_that_is_interrupted_when_it_has_just_been_woken_gives
     assert nobody_in_line(channel, other)
 
 
+@pytest.mark.parametrize("capacity", [0, 1])
 def test_race_8_an_item_that_comes_back_is_received_before_those_that_were_sent_later(
-    monkeypatch: pytest.MonkeyPatch,
+    capacity: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    channel: Channel[int] = Channel()
+    channel: Channel[int] = Channel(capacity)
     park = module._Receiver.park
 
     def interrupted(self: module._Receiver, timeout: float | None) -> bool:
         assert park(self, timeout)
-        sending.extend(parked_senders(channel, 2, 3))
+        later = [2, 3, 4]
+        for item in later[:capacity]:
+            channel.send_nowait(item)
+        sending.extend(parked_senders(channel, *later[capacity:]))
         raise KeyboardInterrupt
 
     sending: list[Future[None]] = []
@@ -1889,7 +1893,7 @@ def test_race_8_an_item_that_comes_back_is_received_before_those_that_were_sent_
         receivers(channel, 1)
         channel.send(1)
         assert isinstance(error(receiving), KeyboardInterrupt)
-    assert [result(go(channel.receive)) for _ in range(3)] == [1, 2, 3]
+    assert [result(go(channel.receive)) for _ in range(4)] == [1, 2, 3, 4]
     for future in sending:
         result(future)
 
