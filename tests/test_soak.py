@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 from contextlib import ExitStack
 from pathlib import Path
@@ -89,3 +90,45 @@ def test_a_soak_tells_on_a_server_with_a_fault(soaks: Soaks, fault: str, counts:
 def test_the_faults_are_all_tried() -> None:
     (marker,) = test_a_soak_tells_on_a_server_with_a_fault.pytestmark  # type: ignore[attr-defined]
     assert [fault for fault, _ in marker.args[1]] == list(FAULTS)
+
+
+def soaked(tmp_path: Path, *options: str) -> Process:
+    return Process(tmp_path, [sys.executable, str(SOAK), *options])
+
+
+def test_a_soak_that_is_interrupted_ends_the_talk_and_reports(tmp_path: Path) -> None:
+    with soaked(tmp_path, "--minutes", "60", "--clients", "3", "--rate", "3000") as process:
+        process.wait_for("threads")  # the first line on how things are going
+        assert process.end(signal.SIGINT) == 0, process.out + process.err
+        assert "messages in 0." in process.out
+
+
+@pytest.mark.parametrize(
+    ("command", "reason"),
+    [
+        (f"{sys.executable} -m http.server --bind 127.0.0.1 {{port}}", "refused a handshake: HTTP/1.0 404"),
+        (f"{sys.executable} -c 'print(\"in vain\")' {{port}}", "the server ended at once, with status 0"),
+    ],
+)
+def test_a_server_that_cannot_be_soaked_is_no_success(tmp_path: Path, command: str, reason: str) -> None:
+    with soaked(tmp_path, "--server", command) as process:
+        assert process.process.wait(LIMIT) == 1
+        assert reason in process.err
+        assert "Traceback" not in process.err
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--clients", "0"],
+        ["--minutes", "0"],
+        ["--rate", "no number"],
+        ["--server", "a command without a port"],
+        ["--server", "server {port}", "--serve-option=--pong-wait=5"],
+        ["--json", "/no/such/folder/report.json"],
+    ],
+)
+def test_what_makes_no_sense_is_refused(tmp_path: Path, options: list[str]) -> None:
+    with soaked(tmp_path, *options) as process:
+        assert process.process.wait(LIMIT) == 2
+        assert "soak: error: " in process.err

@@ -1,7 +1,7 @@
 """Load a server with clients of every kind for a while, and count: what was lost, who was evicted, what was left.
 
 The exit status is 1 when a message was lost, repeated or out of order, a healthy client was evicted, a stuck one not,
-threads or descriptors were left, or the server did not stop as it should.
+threads or descriptors were left, or the server did not stop as it should. Ctrl-C ends the talk, not the counting.
 """
 
 from __future__ import annotations
@@ -147,6 +147,7 @@ def soak(running: servers.Running, given: argparse.Namespace, notices: Console) 
     warm_up.leave()
     start = watch.at_rest()
     clients = Soak(running.port, given.clients, given.rate, SEND_BUFFER, given.seed)
+    signal.signal(signal.SIGINT, lambda *_: finish(clients))
     with progress(notices, clients, watch) as each_second:
         began, used = time.monotonic(), time.process_time()
         clients.run(given.minutes * 60, each_second)
@@ -162,7 +163,7 @@ def soak(running: servers.Running, given: argparse.Namespace, notices: Console) 
         status = None
     counts = clients.counts
     report = {
-        "minutes": given.minutes,
+        "minutes": round(clients.talked / 60, 3),
         "clients": counts.healthy_clients,
         "sent": counts.sent,
         "delivered": counts.delivered,
@@ -187,6 +188,12 @@ def soak(running: servers.Running, given: argparse.Namespace, notices: Console) 
         "server_said": running.said(),
     }
     return report | {"failures": failures(report)}
+
+
+def finish(clients: Soak) -> None:
+    """Ctrl-C ends the talk, and the report is made; a second one ends the soak."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    clients.finish()
 
 
 @contextmanager

@@ -37,6 +37,7 @@ SAYS = 5  # messages of a visitor
 CERTAINLY_FULL = 1 << 19  # bytes that system and server together do not hold for a client that does not read
 TICK = 0.01  # seconds between two looks at the clock
 EVICTED_WITHIN = 5.0  # seconds that a server may take, at most, to be rid of a client that does not read
+QUIET = 5.0  # seconds without a byte for anybody, after which no more is expected
 PATIENCE = 20.0  # seconds that the server has for what is under way when the soak ends
 CLOSING = b"\x88\x82\0\0\0\0\x03\xe8"  # a close frame with code 1000
 HALF_A_FRAME = b"\x81\xfe\x01"
@@ -171,6 +172,9 @@ class Soak:
         self._poll = select.epoll()
         self._diagnosis = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 4)  # NETLINK_SOCK_DIAG
         self._leaving = False
+        self._heard = 0.0  # on the clock: when anything came for anybody
+        self._until = 0.0  # on the clock: how long they talk
+        self.talked = 0.0  # seconds that they did
         self._stuck = max(1, clients // 20)
         slow, writers = clients // 10, max(1, min(8, clients // 3))
         kinds = [Kind.SLOW] * slow + [Kind.WRITER] * writers + [Kind.READER] * (clients - slow - writers)
@@ -187,11 +191,14 @@ class Soak:
 
     def run(self, seconds: float, each_second: Callable[[], None]) -> None:
         """Talk so long, or while there are writers; then until the stuck are evicted and everybody has everything."""
-        started = time.monotonic()
-        until, limit = started + seconds, started + seconds + PATIENCE
-        visits = burst = second = last = started
+        started = visits = burst = second = last = time.monotonic()
+        self._until = started + seconds
         due = 0.0
-        while self._of(Kind.WRITER) and ((now := time.monotonic()) < until or (now < limit and self._waits())):
+        while self._of(Kind.WRITER):
+            now = time.monotonic()
+            talking = now < self._until
+            if not talking and not (now < self._until + PATIENCE and self._waits()):
+                break
             writers = [client for client in self._of(Kind.WRITER) if len(client.out) < BURST * LENGTH]
             due += min(now - last, 10 * TICK) * self._rate  # what could not be said in time is not made up for
             for _ in range(int(due)):
@@ -202,10 +209,10 @@ class Soak:
                 burst += BURST_EVERY
                 if writers:
                     self._say(self._chance.choice(writers), BURST)
-            while visits < now < until:
+            while talking and visits < now:
                 visits += 1 / VISITORS_A_SECOND
                 self._join(Kind.VISITOR, self._chance.choice(["close", "close", "reset", "reset", "vanish"]))
-            while now < until and len(self._of(Kind.STUCK)) < self._stuck:
+            while talking and len(self._of(Kind.STUCK)) < self._stuck:
                 self._join(Kind.STUCK)
             self._read_slowly(now - last)
             self._look_after_stuck(now)
@@ -214,7 +221,12 @@ class Soak:
                 second += 1
                 each_second()
             self._receive(TICK)
+        self.talked = min(last, self._until) - started
         self._settle()
+
+    def finish(self) -> None:
+        """Have `run` end sooner, as if its time were over. A signal handler may call it."""
+        self._until = min(self._until, time.monotonic())
 
     def leave(self) -> None:
         """All close their connections, and wait until the server has."""
@@ -234,7 +246,7 @@ class Soak:
         self._diagnosis.close()
 
     def _settle(self) -> None:
-        """Wait until everybody has everything and the visitors have left. What is missing then is lost."""
+        """Wait until everybody has everything and the visitors have left, or nothing comes. What is missing is lost."""
         limit = time.monotonic() + PATIENCE
         last = time.monotonic()
 
@@ -246,7 +258,8 @@ class Soak:
                 and all(self.order.next[client.name] == client.sent for client in stay)
             )
 
-        while not settled() and (now := time.monotonic()) < limit:
+        self._heard = last
+        while not settled() and (now := time.monotonic()) < min(limit, self._heard + QUIET):
             self._read_slowly(now - last)
             last = now
             self._receive(TICK)
@@ -305,6 +318,7 @@ class Soak:
         except OSError:
             data = b""
         if data:
+            self._heard = time.monotonic()
             client.rest += data
             self._understand(client)
         else:
