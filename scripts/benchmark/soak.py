@@ -206,18 +206,20 @@ def progress(notices: Console, clients: Soak, watch: Watch) -> Iterator[Callable
         def each_second() -> None:
             nonlocal last_plain
             seconds, now, counts = int(time.monotonic() - began), watch.look(), clients.counts
-            line = (
+            talk = (
                 f"{seconds // 60:02d}:{seconds % 60:02d}  sent {counts.sent:,}  delivered {counts.delivered:,}  "
-                f"lost {counts.lost:,}  repeated {counts.repeated:,}  out of order {counts.out_of_order:,}  "
+                f"lost {counts.lost:,}  repeated {counts.repeated:,}  out of order {counts.out_of_order:,}"
+            )
+            server = (
                 f"evicted {counts.healthy_evicted.total()} healthy, {counts.stuck_evicted} stuck  "
                 f"clients {len(clients.clients)}  threads {now.threads}  descriptors {now.descriptors}  "
                 f"{now.memory / 1024:.0f} MB"
             )
             if status is not None:
-                status.update(line)
+                status.update(f"{talk}\n  {server}")
             elif seconds >= last_plain + PLAIN_LINE_EVERY:
                 last_plain = seconds
-                notices.print(line, markup=False)
+                notices.print(f"{talk}  {server}", markup=False)
 
         yield each_second
 
