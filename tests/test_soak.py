@@ -97,10 +97,14 @@ def soaked(tmp_path: Path, *options: str) -> Process:
 
 
 def test_a_soak_that_is_interrupted_ends_the_talk_and_reports(tmp_path: Path) -> None:
-    with soaked(tmp_path, "--minutes", "60", "--clients", "3", "--rate", "3000") as process:
+    file = tmp_path / "json"
+    with soaked(tmp_path, "--minutes", "60", "--clients", "3", "--rate", "3000", "--json", str(file)) as process:
         process.wait_for("threads")  # the first line on how things are going
         assert process.end(signal.SIGINT) == 0, process.out + process.err
-        assert "messages in 0." in process.out
+    report = json.loads(file.read_text())
+    assert report["minutes"] < 60
+    assert report["failures"] == []
+    assert report["delivered"] >= report["sent"] > 0
 
 
 @pytest.mark.parametrize(
