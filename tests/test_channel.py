@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import signal
 import threading
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -1794,104 +1793,6 @@ def test_race_7_of_a_close_and_who_takes_all_that_is_pending_the_first_has_the_p
             assert_closed(future, channel)
     assert woken == {7: 1, 8: 1}
     assert nobody_in_line(channel)
-
-
-# Race 8: a receiver is interrupted in the instant in which a sender hands it an item
-
-
-def interrupt_the_main_thread() -> None:
-    main = threading.main_thread().ident
-    assert main is not None
-    signal.pthread_kill(main, signal.SIGINT)
-
-
-@pytest.mark.parametrize("other_waits", [False, True])
-@pytest.mark.parametrize("turn_comes", [False, True])
-def test_race_8_what_the_main_thread_was_handed_when_it_is_interrupted_is_for_others_and_so_is_its_turn(
-    turn_comes: bool, other_waits: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run_queue = RunQueue()
-    channel: Channel[str] = Channel(0, run_queue)
-    take_turn(run_queue)
-    others: list[Future[str]] = []
-
-    def interrupt() -> None:
-        receivers(channel, 1)
-        if other_waits:
-            others.append(go(channel.receive))
-            receivers(channel, 2)
-        channel.send("item")
-        asking(run_queue, 1)
-        interrupt_the_main_thread()
-
-    if turn_comes:  # the interrupt comes when the main thread sleeps no more
-        withdraw = RunQueue.withdraw
-
-        def too_late(queue: RunQueue, wake: Callable[[], None]) -> bool:
-            queue.next()
-            return withdraw(queue, wake)
-
-        monkeypatch.setattr(RunQueue, "withdraw", too_late)
-    interrupting = go(interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        channel.receive(LIMIT)
-    result(interrupting)
-    if not turn_comes:
-        run_queue.next()
-    if other_waits:
-        assert result(others[0]) == "item"
-        run_queue.next()
-    assert channel.take_pending() == ([] if other_waits else ["item"])
-    assert has_its_turns(run_queue)
-    assert nobody_in_line(channel)
-
-
-@pytest.mark.parametrize("how", ["receive", "receive_pending", "select"])
-@pytest.mark.parametrize("then", ["handed", "closed"])
-def test_race_8_a_receiver_that_is_interrupted_when_it_has_just_been_woken_gives_back_what_it_has(
-    how: str, then: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run_queue = RunQueue()
-    channel: Channel[str] = Channel(1, run_queue)
-    other: Channel[str] = Channel()
-    park = module._Receiver.park
-
-    def interrupted(self: module._Receiver, timeout: float | None) -> bool:
-        assert park(self, timeout)
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(module._Receiver, "park", interrupted)
-        receiving = start(how, channel, other)
-        receivers(channel, 1)
-        meet(channel, closes=then == "closed")
-        assert isinstance(error(receiving), KeyboardInterrupt)
-    assert channel.take_pending() == (["item"] if then == "handed" else [])
-    assert has_its_turns(run_queue)
-    assert nobody_in_line(channel, other)
-
-
-def test_race_8_an_item_that_comes_back_is_received_before_those_that_were_sent_later(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    channel: Channel[int] = Channel()
-    park = module._Receiver.park
-
-    def interrupted(self: module._Receiver, timeout: float | None) -> bool:
-        assert park(self, timeout)
-        sending.extend(parked_senders(channel, 2, 3))
-        raise KeyboardInterrupt
-
-    sending: list[Future[None]] = []
-    with monkeypatch.context() as patch:
-        patch.setattr(module._Receiver, "park", interrupted)
-        receiving = go(channel.receive)
-        receivers(channel, 1)
-        channel.send(1)
-        assert isinstance(error(receiving), KeyboardInterrupt)
-    assert [result(go(channel.receive)) for _ in range(3)] == [1, 2, 3]
-    for future in sending:
-        result(future)
 
 
 # All at once

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import random
 import selectors
@@ -107,21 +106,6 @@ def test_a_turn_that_is_given_back_with_nobody_in_line_is_free_again(turns: int)
         for _ in range(turns):
             queue.next()
     assert_free(queue, turns)
-
-
-def test_who_withdraws_before_its_turn_is_not_woken_and_who_comes_too_late_has_the_turn_to_give_back() -> None:
-    queue = RunQueue()
-    woken: list[str] = []
-    wakes = {name: functools.partial(woken.append, name) for name in ("first", "second", "third")}
-    for wake in wakes.values():
-        queue.ready(wake)
-    assert not queue.withdraw(wakes["first"])
-    assert queue.withdraw(wakes["second"])
-    assert not queue.withdraw(wakes["second"])
-    queue.next()
-    assert woken == ["first", "third"]
-    queue.next()
-    assert_free(queue, 1)
 
 
 def test_a_wake_may_itself_use_the_queue() -> None:

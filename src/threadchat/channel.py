@@ -20,7 +20,6 @@ The races, each forced by a test of the same number in tests/test_channel.py:
 5. A receiver steps away in the instant in which a sender parks.
 6. Two threads close a channel at once.
 7. A close meets a receiver that takes all that is pending, the items of parked senders too.
-8. A receiver is interrupted (Ctrl-C) in the instant in which a sender hands it an item.
 """
 
 from __future__ import annotations
@@ -147,14 +146,13 @@ class Channel(Generic[T]):
                 self._receivers.append(receiver)
         try:
             handed = receiver.park(timeout)
-            if not handed and not self._leave(receiver):
-                handed = receiver.park(None)  # race 2: it was handed an item just then
         except BaseException:  # Ctrl-C, or a timeout that is no number
-            if not self._leave(receiver):
-                receiver.give_back()
+            self._leave(receiver)
             raise
         if not handed:
-            raise TimeoutError
+            if self._leave(receiver):
+                raise TimeoutError
+            receiver.park(None)  # race 2: it was handed an item just then
         if receiver.item is _CLOSED:
             raise Closed(self)
         item: T = receiver.item
@@ -233,14 +231,6 @@ class Channel(Generic[T]):
                 return True
         return False
 
-    def _put_back(self, item: T) -> None:
-        """A receiver had the oldest item and cannot use it: the next has it, or else it waits, be there room or not."""
-        with self._mutex:
-            while self._receivers:
-                if self._receivers.popleft().hand(self, item):
-                    return
-            self._buffer.appendleft(item)
-
     # The methods below are called with the mutex held.
 
     def _accept(self, item: T) -> bool:
@@ -292,18 +282,13 @@ def select(*channels: Channel[Any], timeout: float | None = None) -> tuple[Chann
         selecting = _SelectingReceiver(None)
         for channel in ordered:
             channel._receivers.append(selecting)
-    interrupted = True
     try:
         handed = selecting.park(timeout)
         if not handed and not selecting.claim():
             handed = selecting.park(None)  # race 2: a sender has claimed it, and is about to wake it
-        interrupted = False
-    finally:  # Ctrl-C, or a timeout that is no number, come here too
-        taken = interrupted and not selecting.claim()
+    finally:
         for channel in ordered:  # race 4: whoever handed has taken it out of one line, it still stands in the others
             channel._leave(selecting)
-        if taken:
-            selecting.give_back()
     if not handed:
         raise TimeoutError
     if selecting.item is _CLOSED:
@@ -341,7 +326,6 @@ class _Receiver:
     item: Any
 
     def __init__(self, run_queue: RunQueue | None) -> None:
-        self.item = _CLOSED  # until it is handed another
         self._run_queue = run_queue
         self._parked = threading.Lock()
         self._parked.acquire()
@@ -362,14 +346,6 @@ class _Receiver:
     def park(self, timeout: float | None) -> bool:
         """Sleep until handed something; False when `timeout` seconds have passed first."""
         return self._parked.acquire(timeout=-1 if timeout is None else min(max(0, timeout), threading.TIMEOUT_MAX))
-
-    def give_back(self) -> None:
-        """It was interrupted when it had been handed something (race 8): the item is for others, and so is its turn."""
-        if self.item is _CLOSED:
-            return
-        self.channel._put_back(self.item)
-        if self._run_queue is not None and not self._run_queue.withdraw(self._parked.release):
-            self._run_queue.next()
 
 
 class _SelectingReceiver(_Receiver):

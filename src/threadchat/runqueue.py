@@ -60,14 +60,6 @@ class RunQueue:
             wake = self._line.popleft()
         wake()
 
-    def withdraw(self, wake: Callable[[], None]) -> bool:
-        """Take the `wake` of who does not want a turn any more out of the line; False if it has been given one."""
-        with self._mutex:
-            waits = wake in self._line
-            if waits:
-                self._line.remove(wake)
-            return waits
-
 
 def give_way_to_wakers() -> None:
     """Let the calling thread, when woken, wait until the one that woke it blocks (SCHED_BATCH, where there is it).
