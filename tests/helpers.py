@@ -27,7 +27,9 @@ from websockets.exceptions import ConnectionClosed as PeerConnectionClosed
 from websockets.frames import Close
 from websockets.sync.client import ClientConnection
 
+from threadchat import hub
 from threadchat.app import App, create_app
+from threadchat.channel import Channel, select
 from threadchat.connection import ConnectionClosed
 from threadchat.options import Options
 from threadchat.server import Server
@@ -97,6 +99,18 @@ def switching_often() -> Iterator[None]:
         yield
     finally:
         sys.setswitchinterval(before)
+
+
+def hub_selects_first(monkeypatch: pytest.MonkeyPatch, *channels: Channel[Any]) -> None:
+    """From its next select on the hub takes what waits in these channels first, in their order, and not by chance."""
+
+    def chosen(*all_channels: Channel[Any]) -> tuple[Channel[Any], Any]:
+        for channel in channels:
+            with suppress(TimeoutError):
+                return select(channel, timeout=0)
+        return select(*all_channels)
+
+    monkeypatch.setattr(hub, "select", chosen)
 
 
 class Observed:

@@ -1731,6 +1731,78 @@ def test_race_5_of_a_close_and_a_receiver_that_steps_away_a_parked_sender_is_tol
             assert woken == {7: 1, 8: 1}
 
 
+# Race 6: two threads close a channel at once
+
+
+def test_race_6_of_two_who_close_a_channel_one_has_closed_it_and_the_other_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    channel: Channel[int] = Channel()
+    sending = parked_senders(channel, 7, 8)
+    seen = takers(channel)
+    with Pause() as pause:
+        woken = pause_in_wake(monkeypatch, pause)
+        first = go(channel.close)
+        pause.reached()
+        second = go(channel.close)
+        arrivals(seen, 2)
+        assert not second.done()
+    result(first)
+    assert_closed(second, channel)
+    for future in sending:
+        assert_closed(future, channel)
+    assert woken == {7: 1, 8: 1}
+
+
+def test_race_6_a_select_whose_channels_are_closed_by_two_at_once_is_told_of_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    both = threading.Barrier(2, timeout=LIMIT)
+    replace_locks(monkeypatch, _claim=lambda lock: Watched(lock, both.wait))
+    one, two = Channel[str](), Channel[str]()
+    selecting = go(select, one, two)
+    receivers(two, 1)
+    closing = [go(one.close), go(two.close)]
+    for future in closing:
+        result(future)
+    raised = error(selecting)
+    assert isinstance(raised, Closed)
+    assert raised.channel in (one, two)
+    assert nobody_in_line(one, two)
+
+
+# Race 7: a close meets a receiver that takes all that is pending, the items of parked senders too
+
+
+@pytest.mark.parametrize("capacity", [0, 1])
+@pytest.mark.parametrize("first", ["take_pending", "close"])
+def test_race_7_of_a_close_and_who_takes_all_that_is_pending_the_first_has_the_parked_senders(
+    capacity: int, first: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    channel = filled(capacity, *range(capacity))
+    sending = parked_senders(channel, 7, 8)
+    seen = takers(channel)
+    with Pause() as pause:
+        woken = pause_in_wake(monkeypatch, pause)
+        one = go(getattr(channel, first))
+        pause.reached()
+        other = go(channel.close if first == "take_pending" else channel.take_pending)
+        arrivals(seen, 2)
+        assert not other.done()
+    taken = result(one) if first == "take_pending" else result(other)
+    if first == "take_pending":
+        result(other)
+        assert taken == [*range(capacity), 7, 8]
+        assert [error(future) for future in sending] == [None, None]
+    else:
+        result(one)
+        assert taken == list(range(capacity))
+        for future in sending:
+            assert_closed(future, channel)
+    assert woken == {7: 1, 8: 1}
+    assert nobody_in_line(channel)
+
+
 # All at once
 
 
@@ -1855,3 +1927,93 @@ def test_among_many_threads_a_close_loses_no_item_that_was_sent(capacity: int, e
         assert sorted(item for items in received for item in items) == sent
         check_order(received)
         assert nobody_in_line(channel, other)
+
+
+@pytest.mark.parametrize("turns", [1, 2])
+def test_with_turns_selects_and_closes_amid_the_sends_nothing_is_lost_and_all_turns_come_back(
+    turns: int, eager_switches: None
+) -> None:
+    """Who is told that an item was sent has it received once, whoever closes, steps away or lets a deadline pass."""
+    run_queue = RunQueue(turns)
+    channels = [Channel[Item](capacity, run_queue) for capacity in (0, 1, 7)]
+    counting = threading.Lock()
+    awake, most, taken = 0, 0, [0, 0, 0]
+
+    def send(sender: int) -> list[Item]:
+        chance = random.Random(sender)
+        accepted: list[Item] = []
+        number = 0
+        while True:
+            to = chance.randrange(3)
+            items = [(sender, to, number + more) for more in range(chance.choice([1, 1, 3]))]
+            number += len(items)
+            try:
+                if len(items) > 1:
+                    channels[to].send_all_nowait(items)
+                elif chance.random() < 0.5:
+                    channels[to].send_nowait(items[0])
+                else:
+                    channels[to].send(items[0])
+                accepted += items
+            except WouldBlock:
+                pass
+            except Closed:
+                if all(channel.statistics().closed for channel in channels):
+                    return accepted
+
+    def took(items: list[Item]) -> list[Item]:
+        with counting:
+            for _, channel, _ in items:
+                taken[channel] += 1
+        return items
+
+    def receive(channel: Channel[Item], how: str) -> list[Item]:
+        nonlocal awake, most
+        chance = random.Random(how)
+        received: list[Item] = []
+        while True:
+            timeout = chance.choice([None, 0, 0.0001])
+            try:
+                items = channel.receive_pending(timeout) if how == "pending" else [channel.receive(timeout)]
+            except TimeoutError:
+                continue
+            except Closed:
+                return received
+            with counting:
+                awake += 1
+                most = max(most, awake)
+            received += took(items)
+            with counting:
+                awake -= 1
+            run_queue.next()
+            if how == "away":
+                channel.step_away()
+                received += took(channel.take_pending())
+                channel.come_back()
+
+    def receive_selected() -> list[Item]:
+        received: list[Item] = []
+        open_ones = list(channels)
+        while open_ones:
+            try:
+                _, item = select(*open_ones, timeout=random.choice([None, 0, 0.0001]))
+                received += took([item])
+            except TimeoutError:
+                continue
+            except Closed as raised:
+                open_ones.remove(raised.channel)
+        return received
+
+    receiving = [go(receive, channel, how) for channel in channels for how in ("one", "pending", "away")]
+    receiving += [go(receive_selected) for _ in range(2)]
+    sending = [go(send, sender) for sender in range(4)]
+    for number, channel in enumerate(channels):
+        until(lambda number=number: taken[number] >= 200, "some traffic")  # type: ignore[misc]
+        channel.close()
+    sent = [item for future in sending for item in result(future)]
+    received = [result(future) for future in receiving]
+    assert sorted(item for items in received for item in items) == sorted(sent)
+    check_order(received)
+    assert 1 <= most <= turns
+    assert has_its_turns(run_queue, turns)
+    assert nobody_in_line(*channels)

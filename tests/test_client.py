@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import random
 import threading
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pytest
-from helpers import CLOSE, LIMIT, TEXT, Peer, Serve, pump_names, until
+from helpers import CLOSE, LIMIT, TEXT, Peer, Running, Serve, frame, go, hub_selects_first, pump_names, until
 
 from threadchat import client as client_module
 from threadchat.client import Client
-from threadchat.connection import Connection, ConnectionClosed
+from threadchat.connection import Connection, ConnectionClosed, HandshakeFailed
 from threadchat.hub import Ending
 from threadchat.options import Options
 
@@ -132,3 +133,224 @@ def test_race_4_a_peer_that_leaves_before_its_write_pump_has_started_frees_the_h
     with Peer(server.port) as peer:
         peer.send(TEXT, "the hub goes on")
         assert peer.lines(1) == ["the hub goes on"]
+
+
+@contextmanager
+def busy(server: Running) -> Iterator[None]:
+    """The hub has "a" and "b" for its clients, and waits with "b" for a pump that has not had its turn."""
+    hub = server.app.hub
+    other = Client(hub, IdleConnection(), Options(send_buffer=1), 0)
+    hub.register.send(other)
+    hub.broadcast.send("a")
+    hub.broadcast.send("b")
+    until(lambda: other.send.statistics().waiting_senders == 1, "the hub being busy")
+    try:
+        yield
+    finally:
+        other.send.step_away()
+
+
+def the_server_goes_on(server: Running) -> None:
+    """It has no client, and serves the next."""
+    until(lambda: server.deserted, "the end of all clients")
+    with Peer(server.port) as peer:
+        peer.send(TEXT, "the server goes on")
+        assert peer.lines(1) == ["the server goes on"]
+
+
+@pytest.mark.parametrize("failure", [HandshakeFailed("no handshake"), ConnectionClosed()])
+def test_race_5_a_client_without_a_connection_is_registered_no_longer(
+    serve: Serve, failure: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = serve()
+
+    def accept(connection: Connection) -> None:
+        until(lambda: server.clients, "the registration")
+        server.app.hub.broadcast.send("for nobody")
+        raise failure
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Connection, "accept", accept)
+        if isinstance(failure, HandshakeFailed):
+            with Peer(server.port) as peer:
+                assert peer.answer.startswith(b"HTTP/1.1 400 ")
+        else:
+            with pytest.raises(EOFError):
+                Peer(server.port)
+    the_server_goes_on(server)
+
+
+def test_race_6_a_client_whose_buffer_fills_before_its_handshake_is_answered_is_not_evicted(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = serve(send_buffer=1)
+    accept = Connection.accept
+
+    def late_accept(connection: Connection) -> None:
+        until(lambda: server.clients, "the registration")
+        (client,) = server.clients
+        for message in ("1", "2", "3"):
+            server.app.hub.broadcast.send(message)
+        until(lambda: client.send.statistics().waiting_senders == 1, "the hub giving way to the client")
+        accept(connection)
+
+    monkeypatch.setattr(Connection, "accept", late_accept)
+    with Peer(server.port) as peer:
+        assert peer.lines(3) == ["1", "2", "3"]
+
+
+@pytest.mark.parametrize("first", ["stop", "register"])
+def test_race_7_of_a_stop_and_a_registration_the_first_decides_how_the_handshake_is_answered(
+    serve: Serve, first: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = serve()
+    hub = server.app.hub
+    with busy(server):
+        joining = go(Peer, server.port)
+        until(lambda: hub.register.statistics().waiting_senders == 1, "a client that registers")
+        hub.stop()
+        hub_selects_first(monkeypatch, hub._done if first == "stop" else hub.register)
+    with joining.result(LIMIT) as peer:
+        if first == "stop":
+            assert peer.answer.startswith(b"HTTP/1.1 503 ")
+        else:
+            assert peer.answer.startswith(b"HTTP/1.1 101 ")
+            assert [frame.close_code for frame in peer.receive_all()] == [1001]
+    until(lambda: server.deserted)
+
+
+def test_race_7_a_client_that_is_told_to_go_before_its_handshake_is_answered_hears_it_afterwards(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = serve()
+    accept = Connection.accept
+
+    def late_accept(connection: Connection) -> None:
+        server.app.hub.stop()
+        until(lambda: not server.clients, "the hub having parted with all")
+        accept(connection)
+
+    monkeypatch.setattr(Connection, "accept", late_accept)
+    with Peer(server.port) as peer:
+        assert peer.answer.startswith(b"HTTP/1.1 101 ")
+        assert [frame.close_code for frame in peer.receive_all()] == [1001]
+    until(lambda: server.deserted)
+
+
+@pytest.mark.parametrize("leaves", ["close", "end of file", "reset"])
+def test_race_8_the_last_message_of_a_peer_that_has_left_still_reaches_the_others(serve: Serve, leaves: str) -> None:
+    server = serve()
+    hub = server.app.hub
+    with Peer(server.port) as listener, Peer(server.port) as leaver:
+        until(lambda: len(server.clients) == 2)
+        with busy(server):
+            for _ in range(hub.broadcast.capacity):
+                hub.broadcast.send("fill")
+            leaver.send(TEXT, "last words")
+            until(lambda: hub.broadcast.statistics().waiting_senders == 1, "the read pump sending to the hub")
+            if leaves == "close":
+                leaver.send(CLOSE, (1000).to_bytes(2, "big"))
+            elif leaves == "reset":
+                leaver.reset()
+            else:
+                leaver.close()
+        assert listener.lines(2 + hub.broadcast.capacity + 1)[-1] == "last words"
+    the_server_goes_on(server)
+
+
+class Gate:
+    """The first client's thread that comes to `unregister` is held there until the gate is opened."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._reached, self._open = threading.Event(), threading.Event()
+        unregister = Client.unregister
+
+        def held(client: Client) -> None:
+            if not self._reached.is_set():
+                self._reached.set()
+                assert self._open.wait(LIMIT)
+            unregister(client)
+
+        monkeypatch.setattr(Client, "unregister", held)
+
+    def reached(self) -> None:
+        assert self._reached.wait(LIMIT), "nobody unregisters"
+
+    def open(self) -> None:
+        self._open.set()
+
+
+NORMAL = (1000).to_bytes(2, "big")
+
+
+@pytest.mark.parametrize("why", list(Ending))
+def test_race_9_a_peer_that_has_closed_is_answered_though_the_hub_parts_with_it_then(
+    serve: Serve, why: Ending, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = serve(send_buffer=1)
+    hub = server.app.hub
+    with Peer(server.port) as peer, Peer(server.port) as listener:
+        until(lambda: len(server.clients) == 2)
+        gate = Gate(monkeypatch)
+        peer.send(CLOSE, NORMAL)
+        gate.reached()
+        if why is Ending.EVICTED:
+            while len(server.clients) == 2:  # its buffer fills, as nobody takes anything from it any more
+                hub.broadcast.send("on it goes")
+                assert listener.lines(1) == ["on it goes"]
+        else:
+            hub.stop()
+            assert listener.receive_all()[-1].close_code == 1001
+        gate.open()
+        assert [frame.close_code for frame in peer.receive_all()] == [1000]
+    until(lambda: server.deserted)
+
+
+@pytest.mark.parametrize(("why", "code"), [(Ending.EVICTED, 1008), (Ending.STOPPED, 1001)])
+def test_race_9_a_peer_that_closes_when_the_hub_has_parted_with_it_is_told_why(
+    serve: Serve, why: Ending, code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = serve(send_buffer=1)
+    hub = server.app.hub
+    end = Client.end
+    with Peer(server.port) as peer:
+        until(lambda: server.clients)
+        (client,) = server.clients
+        gate = Gate(monkeypatch)
+
+        def end_and_meet_the_peers_close(client: Client, told: Ending) -> None:
+            assert told is why
+            end(client, told)
+            peer.send(CLOSE, NORMAL)
+            gate.reached()
+
+        monkeypatch.setattr(Client, "end", end_and_meet_the_peers_close)
+        if why is Ending.STOPPED:
+            hub.stop()
+        else:
+            hub.run_queue.ready(lambda: None)  # the turn is taken, so the write pump does not run
+            client.send.step_away()
+            for message in ("in its hands", "in the buffer", "too much"):
+                hub.broadcast.send(message)
+        until(lambda: client.send.statistics().closed, "the hub having parted with the client")
+        if why is Ending.EVICTED:
+            hub.run_queue.next()
+        gate.open()
+        assert peer.receive_all()[-1].close_code == code
+    until(lambda: server.deserted)
+
+
+def test_race_10_a_connection_that_breaks_when_the_peers_close_frame_was_read_ends_as_the_peer_wished(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "threadchat")
+    server = serve()
+    with Peer(server.port) as peer:
+        until(lambda: server.clients)
+        gate = Gate(monkeypatch)
+        peer.socket.sendall(frame(TEXT, "last words") + frame(CLOSE, NORMAL))
+        gate.reached()
+        peer.reset()
+        gate.open()
+    until(lambda: "client 1 left: 1000" in caplog.text, "the end of the client")
+    the_server_goes_on(server)

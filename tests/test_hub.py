@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import pytest
-from helpers import LIMIT, until
+from helpers import LIMIT, go, hub_selects_first, until
 
 from threadchat.channel import Channel, Closed
-from threadchat.hub import Ending, Hub
+from threadchat.hub import Ending, Hub, Member
 
 
 @dataclass(eq=False)
@@ -172,3 +173,153 @@ def test_a_hub_that_fails_leaves_nobody_waiting(hub: Hub) -> None:
     until(lambda: hub.broadcast.statistics().closed)
     with pytest.raises(Closed):
         hub.broadcast.send("y")
+
+
+# The races that hub.py lists. While the hub is busy what is sent to it waits, and the test says what it takes first.
+
+
+@contextmanager
+def busy(hub: Hub) -> Iterator[None]:
+    """The hub has "a" and "b" for its clients, and waits with "b" for a pump that has not had its turn."""
+    other = join(hub, capacity=1)
+    hub.broadcast.send("a")
+    hub.broadcast.send("b")
+    until(lambda: other.send.statistics().waiting_senders == 1, "the hub being busy")
+    try:
+        yield
+    finally:
+        other.send.step_away()
+
+
+def waiting(channel: Channel[Member], count: int) -> None:
+    until(lambda: channel.statistics().waiting_senders == count, f"{count} waiting for the hub")
+
+
+@pytest.mark.parametrize("first", ["register", "broadcast"])
+def test_race_1_a_registration_and_a_message_that_wait_together_are_taken_in_either_order(
+    hub: Hub, first: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    newcomer = FakeMember()
+    with busy(hub):
+        joining = go(hub.register.send, newcomer)
+        waiting(hub.register, 1)
+        hub.broadcast.send("c")
+        hub_selects_first(monkeypatch, getattr(hub, first))
+    joining.result(LIMIT)
+    hub.broadcast.send("d")
+    until(lambda: is_idle(hub))
+    assert newcomer.send.take_pending() == (["c", "d"] if first == "register" else ["d"])
+
+
+@pytest.mark.parametrize("first", ["unregister", "broadcast"])
+def test_race_2_a_message_and_an_unregistration_that_wait_together_are_taken_in_either_order(
+    hub: Hub, first: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    member, stays = join(hub), join(hub)
+    with busy(hub):
+        leaving = go(hub.unregister.send, member)
+        waiting(hub.unregister, 1)
+        hub.broadcast.send("c")
+        hub_selects_first(monkeypatch, getattr(hub, first))
+    leaving.result(LIMIT)
+    until(lambda: is_idle(hub))
+    assert list(member.send) == (["a", "b"] if first == "unregister" else ["a", "b", "c"])
+    assert stays.send.take_pending() == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("stuck", [True, False])
+def test_race_3_a_client_that_gets_stuck_amid_a_batch_is_evicted_once_and_one_that_takes_it_is_not(
+    hub: Hub, stuck: bool
+) -> None:
+    member, stays = join(hub, capacity=2), join(hub, capacity=10)
+    with busy(hub):
+        for message in ("c", "d", "e", "f"):
+            hub.broadcast.send(message)
+    until(lambda: member.send.statistics().waiting_senders == 1, "the hub giving way amid the batch")
+    received = [] if stuck else member.send.receive_pending()
+    if stuck:
+        member.send.step_away()
+    else:
+        while len(received) < 6:
+            received += member.send.receive_pending(LIMIT)
+    until(lambda: is_idle(hub))
+    assert member.endings == ([Ending.EVICTED] if stuck else [])
+    assert member.send.take_pending() == []
+    assert received == ([] if stuck else ["a", "b", "c", "d", "e", "f"])
+    assert stays.send.take_pending() == ["a", "b", "c", "d", "e", "f"]
+
+
+@pytest.mark.parametrize("stuck", [True, False])
+def test_race_4_a_client_to_which_the_hub_gives_way_when_it_is_told_to_stop_is_parted_with_once(
+    hub: Hub, stuck: bool
+) -> None:
+    member = join(hub, capacity=1)
+    hub.broadcast.send("1")
+    hub.broadcast.send("2")
+    until(lambda: member.send.statistics().waiting_senders == 1, "the hub giving way")
+    hub.stop()
+    if stuck:
+        member.send.step_away()
+        until(lambda: hub.broadcast.statistics().closed, "the end of the hub")
+    received = list(member.send)
+    assert received == ([] if stuck else ["1", "2"])
+    assert member.endings == [Ending.EVICTED if stuck else Ending.STOPPED]
+
+
+def test_race_4_a_client_whose_buffer_is_full_when_the_hub_stops_is_not_waited_for(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    member = join(hub, capacity=2)
+    with busy(hub):
+        hub.broadcast.send("c")
+        hub.stop()
+        hub_selects_first(monkeypatch, hub._done)
+    until(lambda: member.send.statistics().closed)
+    assert member.endings == [Ending.STOPPED]
+    assert list(member.send) == ["a", "b"]
+
+
+@pytest.mark.parametrize("first", ["stop", "others"])
+def test_race_5_a_stop_meets_all_that_wait_for_the_hub(hub: Hub, first: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    leaver, stays, newcomer = join(hub), join(hub), FakeMember()
+    with busy(hub):
+        joining, leaving = go(hub.register.send, newcomer), go(hub.unregister.send, leaver)
+        waiting(hub.register, 1)
+        waiting(hub.unregister, 1)
+        hub.broadcast.send("c")
+        hub.stop()
+        hub_selects_first(
+            monkeypatch, *([hub._done] if first == "stop" else [hub.register, hub.unregister, hub.broadcast])
+        )
+    assert list(stays.send) == ["a", "b", "c"], "what the hub has accepted arrives"
+    assert stays.endings == [Ending.STOPPED]
+    if first == "stop":
+        assert isinstance(joining.exception(LIMIT), Closed)
+        assert isinstance(leaving.exception(LIMIT), Closed)
+        assert (newcomer.endings, newcomer.send.statistics().closed) == ([], False)
+        assert (list(leaver.send), leaver.endings) == (["a", "b", "c"], [Ending.STOPPED])
+    else:
+        joining.result(LIMIT)
+        leaving.result(LIMIT)
+        assert (list(newcomer.send), newcomer.endings) == (["c"], [Ending.STOPPED])
+        assert (list(leaver.send), leaver.endings) == (["a", "b"], [])
+
+
+def test_race_6_one_client_unregisters_twice_and_the_hub_is_stopped_by_two_at_once(hub: Hub) -> None:
+    member = join(hub)
+    with busy(hub):
+        leaving = [go(hub.unregister.send, member) for _ in range(2)]
+        waiting(hub.unregister, 2)
+    for future in leaving:
+        future.result(LIMIT)
+    assert list(member.send) == ["a", "b"]
+    stays, both = join(hub), threading.Barrier(2, timeout=LIMIT)
+
+    def stop() -> None:
+        both.wait()
+        hub.stop()
+
+    for future in [go(stop), go(stop)]:
+        future.result(LIMIT)
+    assert list(stays.send) == []
+    assert stays.endings == [Ending.STOPPED]

@@ -18,6 +18,8 @@ The races, each forced by a test of the same number in tests/test_channel.py:
 3. A close meets a parked sender just as a receiver makes room for it.
 4. A select wakes by one channel while it still stands in the lines of the others.
 5. A receiver steps away in the instant in which a sender parks.
+6. Two threads close a channel at once.
+7. A close meets a receiver that takes all that is pending, the items of parked senders too.
 """
 
 from __future__ import annotations

@@ -13,6 +13,12 @@ The races, each forced by a test of the same number in tests/test_client.py:
 2. The hub evicts a client that unregisters in the same instant.
 3. The hub stops while a read pump sends to it.
 4. The peer leaves before the write pump has started, while the hub gives way to that write pump.
+5. The handshake fails, or the peer has gone, after the client was registered.
+6. The client's buffer is full before its handshake is answered.
+7. The hub stops before the client is registered, or before its handshake is answered.
+8. The peer leaves while its last message waits for the hub.
+9. The peer closes the connection while the hub evicts it, or stops.
+10. The connection breaks after the peer's close frame was read and before it is answered.
 """
 
 from __future__ import annotations

@@ -2,6 +2,14 @@
 
 Others talk to it over its channels alone. Nothing but `Hub.run` touches the set of clients, so there is no lock, and
 all clients see the messages in one order: the order in which the hub received them. It knows nothing of WebSockets.
+
+The races, each forced by a test of the same number in tests/test_hub.py:
+1. A client registers while a message waits for the hub.
+2. A client unregisters while a message waits for the hub.
+3. A client gets stuck while the hub has passed on some messages of several and gives way to it.
+4. The hub is told to stop while it gives way to a client, or would have to.
+5. The hub stops while a registration, an unregistration and a message wait for it.
+6. A client unregisters twice, and two threads stop the hub, at once.
 """
 
 from __future__ import annotations

@@ -1,0 +1,299 @@
+"""Load a server with clients of every kind for a while, and count: what was lost, who was evicted, what was left.
+
+The exit status is 1 when a message was lost, repeated or out of order, a healthy client was evicted, a stuck one not,
+threads or descriptors were left, or the server did not stop as it should. Ctrl-C ends the talk, not the counting.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import shlex
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import load
+import servers
+from rich.console import Console
+from soak_clients import Refused, Soak
+
+SEND_BUFFER = 256  # messages
+PLAIN_LINE_EVERY = 30  # seconds, where there is no terminal
+REST = 5.0  # seconds; more than the server waits for a peer that it parts with
+STOP_LIMIT = 30.0  # seconds
+
+
+@dataclass
+class Sample:
+    """What the system knows of the server's process. Memory in KB."""
+
+    threads: int
+    descriptors: int
+    memory: int
+
+
+@dataclass
+class Watch:
+    """The server's process through the run."""
+
+    process: subprocess.Popen[bytes]
+    samples: list[Sample] = field(default_factory=list)
+
+    def look(self) -> Sample:
+        """Raises servers.Failed if the process has ended."""
+        if self.process.poll() is not None:
+            raise servers.Failed(f"the server ended with status {self.process.returncode}")
+        known = load.Server(self.process.pid)
+        descriptors = len(os.listdir(f"/proc/{self.process.pid}/fd"))
+        self.samples.append(Sample(known.status("Threads"), descriptors, known.status("VmRSS")))
+        return self.samples[-1]
+
+    def at_rest(self) -> Sample:
+        """Once threads and descriptors have stayed the same for a second."""
+        before = self.look()
+        while True:
+            time.sleep(1)
+            now = self.look()
+            if (now.threads, now.descriptors) == (before.threads, before.descriptors):
+                return now
+            before = now
+
+    def back_at(self, start: Sample) -> Sample:
+        """Once no more is there than at the start, or what is there has stayed the same for REST seconds."""
+        before, since = self.look(), time.monotonic()
+        while before.threads > start.threads or before.descriptors > start.descriptors:
+            time.sleep(0.05)
+            now = self.look()
+            if (now.threads, now.descriptors) != (before.threads, before.descriptors):
+                before, since = now, time.monotonic()
+            elif time.monotonic() > since + REST:
+                break
+        return self.samples[-1]
+
+    def peak(self) -> Sample:
+        columns = zip(*((sample.threads, sample.descriptors, sample.memory) for sample in self.samples), strict=True)
+        return Sample(*map(max, columns))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Returns the exit status."""
+    given = parse(arguments)
+    notices = Console(stderr=True, highlight=False, soft_wrap=True)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    with suppress(OSError, ValueError):  # the server inherits it
+        most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    try:
+        with servers.running(servers.Server("soaked", given.server)) as running:
+            report = soak(running, given, notices)
+    except (servers.Failed, Refused) as failure:
+        notices.print(f"{failure} {getattr(failure, 'output', '')}".strip(), markup=False)
+        return 1
+    show(report)
+    if given.json:
+        given.json.write_text(json.dumps(report, indent=2) + "\n")
+    return 1 if report["failures"] else 0
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="scripts/soak", description=__doc__)
+    add = parser.add_argument
+    add("--minutes", type=positive, default=20.0, metavar="M", help="how long they talk (default %(default)g)")
+    add("--clients", type=int, default=100, metavar="N", help="who stay all the time (default %(default)s)")
+    help_text = "messages that the writers say, besides the bursts (default %(default)g)"
+    add("--rate", type=positive, default=200.0, metavar="A_SECOND", help=help_text)
+    add("--seed", type=int, default=0, help="of what is left to chance: who speaks, how visitors leave")
+    add("--json", type=Path, metavar="FILE", help="write the report there")
+    help_text = "an option of `threadchat serve`, as in --serve-option=--pong-wait=30 (repeatable)"
+    add("--serve-option", action="append", default=[], metavar="OPTION", help=help_text)
+    help_text = (
+        "soak this one instead of threadchat; {port} stands for the port, and its send buffer holds 256 messages"
+    )
+    add("--server", type=shlex.split, metavar="COMMAND", help=help_text)
+    given = parser.parse_args(arguments)
+    if given.clients < 1:
+        parser.error("--clients: at least 1")
+    if given.server is None:
+        options = ("--send-buffer", str(SEND_BUFFER), "--log-level", "warning", *given.serve_option)
+        given.server = (sys.executable, "-m", "threadchat", "serve", "--port", "{port}", *options)
+    elif given.serve_option or not any("{port}" in word for word in given.server):
+        parser.error("--server: a command with {port} in it, and without --serve-option")
+    if given.json and not given.json.absolute().parent.is_dir():
+        parser.error(f"there is no folder {given.json.parent}")
+    return given
+
+
+def positive(text: str) -> float:
+    value = float(text)
+    if not value > 0:
+        raise ValueError
+    return value
+
+
+def soak(running: servers.Running, given: argparse.Namespace, notices: Console) -> dict[str, Any]:
+    """The whole run, and what is to be said of it."""
+    watch = Watch(running.process)
+    warm_up = Soak(running.port, 1, given.rate, SEND_BUFFER, given.seed)
+    warm_up.leave()
+    start = watch.at_rest()
+    clients = Soak(running.port, given.clients, given.rate, SEND_BUFFER, given.seed)
+    signal.signal(signal.SIGINT, lambda *_: finish(clients))
+    with progress(notices, clients, watch) as each_second:
+        began, used = time.monotonic(), time.process_time()
+        clients.run(given.minutes * 60, each_second)
+        load_cpu = (time.process_time() - used) / (time.monotonic() - began)
+        lasted = list(watch.samples)
+        clients.leave()
+        end = watch.back_at(start)
+    began = time.monotonic()
+    running.process.send_signal(signal.SIGTERM)
+    try:
+        status: int | None = running.process.wait(STOP_LIMIT)
+    except subprocess.TimeoutExpired:
+        status = None
+    counts = clients.counts
+    report = {
+        "minutes": round(clients.talked / 60, 3),
+        "clients": counts.healthy_clients,
+        "sent": counts.sent,
+        "delivered": counts.delivered,
+        "lost": counts.lost,
+        "repeated": counts.repeated,
+        "out_of_order": counts.out_of_order,
+        "healthy_evicted": counts.healthy_evicted.total(),
+        "healthy_evicted_kinds": dict(counts.healthy_evicted),
+        "visits": dict(counts.visits),
+        "stuck_evicted": counts.stuck_evicted,
+        "stuck_not_evicted": counts.stuck_not_evicted,
+        "stuck_not_full_at_the_end": counts.stuck_not_full,
+        "evicted_after_seconds": middle_and_worst(counts.evicted_after),
+        "vanished_given_up_after_seconds": middle_and_worst(counts.vanished_after),
+        "start": vars(start),
+        "peak": vars(watch.peak()),
+        "end": vars(end),
+        "memory_quarters": quarters([sample.memory for sample in lasted]),
+        "load_cpu": round(load_cpu, 2),
+        "stop_status": status,
+        "stop_seconds": round(time.monotonic() - began, 2),
+        "server_said": running.said(),
+    }
+    return report | {"failures": failures(report)}
+
+
+def finish(clients: Soak) -> None:
+    """Ctrl-C ends the talk, and the report is made; a second one ends the soak."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    clients.finish()
+
+
+@contextmanager
+def progress(notices: Console, clients: Soak, watch: Watch) -> Iterator[Callable[[], None]]:
+    """What to call every second: it looks at the server, and tells how things are going."""
+    began = time.monotonic()
+    last_plain = -PLAIN_LINE_EVERY
+    with notices.status("the clients join") if notices.is_terminal else nullcontext() as status:
+
+        def each_second() -> None:
+            nonlocal last_plain
+            seconds, now, counts = int(time.monotonic() - began), watch.look(), clients.counts
+            talk = (
+                f"{seconds // 60:02d}:{seconds % 60:02d}  sent {counts.sent:,}  delivered {counts.delivered:,}  "
+                f"lost {counts.lost:,}  repeated {counts.repeated:,}  out of order {counts.out_of_order:,}"
+            )
+            server = (
+                f"evicted {counts.healthy_evicted.total()} healthy, {counts.stuck_evicted} stuck  "
+                f"clients {len(clients.clients)}  threads {now.threads}  descriptors {now.descriptors}  "
+                f"{now.memory / 1024:.0f} MB"
+            )
+            if status is not None:
+                status.update(f"{talk}\n  {server}")
+            elif seconds >= last_plain + PLAIN_LINE_EVERY:
+                last_plain = seconds
+                notices.print(f"{talk}  {server}", markup=False)
+
+        yield each_second
+
+
+def middle_and_worst(values: Sequence[float]) -> dict[str, float] | None:
+    return {"median": round(statistics.median(values), 3), "worst": round(max(values), 3)} if values else None
+
+
+def quarters(values: Sequence[int]) -> list[int]:
+    """The median of each quarter of the run."""
+    size = max(1, len(values) // 4)
+    starts = range(0, min(4 * size, len(values)), size)
+    return [int(statistics.median(values[start : start + size])) for start in starts]
+
+
+def failures(report: dict[str, Any]) -> list[str]:
+    """What was not as it should be, a sentence each."""
+    found = [
+        f"{report[name]:,} {what}"
+        for name, what in (
+            ("lost", "messages were lost"),
+            ("repeated", "messages were repeated"),
+            ("out_of_order", "messages were out of order"),
+            ("healthy_evicted", "healthy clients were evicted"),
+            ("stuck_not_evicted", "stuck clients were not evicted"),
+        )
+        if report[name]
+    ]
+    for what in ("threads", "descriptors"):
+        left = report["end"][what] - report["start"][what]
+        if left > 0:
+            found.append(f"{left} {what} were left")
+    if report["stop_status"] != 0:
+        found.append(f"the server's exit status was {report['stop_status']}")
+    return found
+
+
+def show(report: dict[str, Any]) -> None:
+    """The report, for people, on standard output."""
+    start, peak, end = report["start"], report["peak"], report["end"]
+    evicted, vanished = (
+        f"{after['median']} s, at worst {after['worst']} s" if after else "none"
+        for after in (report["evicted_after_seconds"], report["vanished_given_up_after_seconds"])
+    )
+    rows = [
+        ("sent", f"{report['sent']:,} messages in {report['minutes']:g} minutes"),
+        ("delivered", f"{report['delivered']:,} to {report['clients']} clients, and to those who came and went"),
+        ("lost, repeated, out of order", f"{report['lost']:,}, {report['repeated']:,}, {report['out_of_order']:,}"),
+        ("visits", ", ".join(f"{count:,} ended by {way}" for way, count in sorted(report["visits"].items())) or "none"),
+        (
+            "healthy clients evicted",
+            ", ".join(f"{count} {kind}" for kind, count in report["healthy_evicted_kinds"].items()) or "0",
+        ),
+        (
+            "stuck clients evicted",
+            f"{report['stuck_evicted']}, not {report['stuck_not_evicted']}, "
+            f"not yet full at the end {report['stuck_not_full_at_the_end']}",
+        ),
+        ("evicted after a full buffer", evicted),
+        ("vanished clients given up after", vanished),
+        ("threads", f"{start['threads']} at the start, {peak['threads']} at most, {end['threads']} at the end"),
+        ("descriptors", f"{start['descriptors']}, {peak['descriptors']}, {end['descriptors']}"),
+        ("memory in MB", ", ".join(f"{sample['memory'] / 1024:.1f}" for sample in (start, peak, end))),
+        ("memory by quarters of the run", ", ".join(f"{value / 1024:.1f}" for value in report["memory_quarters"])),
+        ("the load itself took", f"{report['load_cpu']:.0%} of a processor"),
+        ("stopped", f"in {report['stop_seconds']} s, with exit status {report['stop_status']}"),
+    ]
+    for name, value in rows:
+        print(f"{name + ':':33}{value}")
+    if report["server_said"]:
+        print(f"the server said:\n{report['server_said']}")
+    for failure in report["failures"]:
+        print(f"FAILED: {failure}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

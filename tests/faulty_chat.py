@@ -1,0 +1,107 @@
+"""A chat with a fault, for the tests of what must tell on one: `python faulty_chat.py PORT FAULT`."""
+
+from __future__ import annotations
+
+import itertools
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from threadchat.app import App
+from threadchat.connection import Connection
+from threadchat.options import Options
+from threadchat.server import Server
+
+EVERY = 20  # so often the fault shows: messages of a client, or frames to it
+
+
+class LosesForAll(Connection):
+    def __iter__(self) -> Iterator[str]:
+        return (message for number, message in enumerate(super().__iter__(), 1) if number % EVERY)
+
+
+class Faulty(Connection):
+    """Does something wrong with each EVERYth frame: `spoil` gets its messages and returns what is sent."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.numbers = itertools.count(1)
+
+    def encode(self, lines: Sequence[str]) -> bytes:
+        if next(self.numbers) % EVERY == 0:
+            lines = self.spoil(lines)
+        return super().encode(lines) if lines else b""
+
+    def spoil(self, lines: Sequence[str]) -> Sequence[str]:
+        raise NotImplementedError
+
+
+class Loses(Faulty):
+    def spoil(self, lines: Sequence[str]) -> Sequence[str]:
+        return lines[1:]
+
+
+class Repeats(Faulty):
+    def spoil(self, lines: Sequence[str]) -> Sequence[str]:
+        return [lines[0], *lines]
+
+
+class Reorders(Faulty):
+    """Keeps a message back until the next has gone."""
+
+    held: str | None = None
+
+    def encode(self, lines: Sequence[str]) -> bytes:
+        if self.held is not None:
+            lines, self.held = [lines[0], self.held, *lines[1:]], None
+        return super().encode(lines)
+
+    def spoil(self, lines: Sequence[str]) -> Sequence[str]:
+        self.held = lines[-1]
+        return lines[:-1]
+
+
+class Evicts(Faulty):
+    def spoil(self, lines: Sequence[str]) -> Sequence[str]:
+        self.end(1008, "evicted for nothing")
+        return lines
+
+
+class Leaks(Connection):
+    """Each has a thread and a descriptor that outlive it."""
+
+    kept: list[Any] = []  # noqa: RUF012
+
+    def accept(self) -> None:
+        super().accept()
+        self.kept.append(self._socket.dup())
+        threading.Thread(target=threading.Event().wait, daemon=True).start()
+
+
+FAULTS: dict[str, type[Connection]] = {
+    "loses for all": LosesForAll,
+    "loses": Loses,
+    "repeats": Repeats,
+    "reorders": Reorders,
+    "evicts": Evicts,
+    "leaks": Leaks,
+    "keeps": Connection,  # who is stuck
+    "fails": Connection,  # when it stops
+}
+
+
+def main() -> int:
+    port, fault = sys.argv[1:]
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+    options = Options(send_buffer=10**6, write_wait=3600) if fault == "keeps" else Options()
+    server = Server(App(options, connection_type=FAULTS[fault]), "127.0.0.1", int(port))
+    server.start()
+    signal.sigwait([signal.SIGTERM])
+    server.stop()
+    return 3 if fault == "fails" else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
