@@ -213,6 +213,10 @@ class Peer:
         except EOFError:
             return frames
 
+    def rest(self) -> bytes:
+        """All bytes until the end of the connection."""
+        return self._buffer + read_all(self.socket)
+
     def lines(self, count: int) -> list[str]:
         """The next `count` chat messages, of however many text frames."""
         lines: list[str] = []
@@ -258,6 +262,14 @@ class OtherEnd(Peer):
         self.socket = end
         self.socket.settimeout(LIMIT)
         self._buffer = b""
+
+
+def read_all(end: socket.socket) -> bytes:
+    """All bytes until the other end has ended the connection."""
+    data = b""
+    while more := end.recv(65536):
+        data += more
+    return data
 
 
 def close_frame(client: ClientConnection) -> Close:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 
 import pytest
-from helpers import LIMIT, until
+from helpers import LIMIT, go, until
 
 from threadchat.channel import Channel, Closed
 from threadchat.hub import Ending, Hub
@@ -46,6 +47,11 @@ def is_idle(hub: Hub) -> bool:
     return hub.broadcast.statistics().waiting_receivers == 1
 
 
+def is_kept_busy(by: FakeMember) -> bool:
+    """Whether the hub gives way to this member."""
+    return by.send.statistics().waiting_senders == 1
+
+
 def test_every_client_gets_every_message_in_the_hubs_order(hub: Hub) -> None:
     members = [join(hub) for _ in range(3)]
     for message in ("a", "b", "c"):
@@ -77,9 +83,24 @@ def test_an_unregistered_client_can_receive_what_was_sent_before_and_then_its_ch
     hub.broadcast.send("before")
     until(lambda: is_idle(hub))
     hub.unregister.send(member)
+    until(lambda: is_idle(hub))
     hub.broadcast.send("after")
     assert list(member.send) == ["before"]
     assert member.endings == []
+
+
+def test_what_a_client_said_before_it_unregisters_still_reaches_itself(hub: Hub) -> None:
+    for _ in range(10):  # the hub chooses between channels that are ready by chance
+        busy, member = join(hub, capacity=1), join(hub)
+        hub.broadcast.send("1")
+        hub.broadcast.send("2")
+        until(partial(is_kept_busy, busy))
+        hub.broadcast.send("last words")
+        leaving = go(hub.unregister.send, member)
+        until(lambda: hub.unregister.statistics().waiting_senders == 1)
+        busy.send.step_away()
+        assert list(member.send) == ["1", "2", "last words"]
+        leaving.result(LIMIT)
 
 
 def test_a_client_that_the_hub_does_not_know_can_be_unregistered(hub: Hub) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.request import urlopen
 
 import pytest
-from helpers import CLOSE, LIMIT, TEXT, Peer, Running, Serve, close_frame, frame, until
+from helpers import CLOSE, LIMIT, TEXT, Peer, Running, Serve, close_frame, until
 from websockets.sync.client import connect
 from websockets.typing import Origin
 
@@ -299,7 +299,7 @@ def test_malformed_http_costs_the_sender_alone(
 ) -> None:
     with closing(open_socket(server, request_bytes)) as peer:
         answer = received(peer).decode("latin-1")
-    assert f"HTTP/1.1 {status} " in answer or f"Error code: {status}" in answer
+    assert answer.startswith(f"HTTP/1.1 {status} ")
     until(lambda: not request_threads(), "the end of the request's thread")
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
     assert capfd.readouterr().err == ""
@@ -314,18 +314,6 @@ def test_a_peer_that_resets_the_connection_is_no_error(server: Running, caplog: 
     peer.reset()
     until(lambda: not server.clients and not request_threads(), "the client's end")
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
-
-
-def test_frames_in_the_same_segment_as_the_handshake_are_not_lost(server: Running) -> None:
-    with Peer(server.port, behind=frame(TEXT, "one") + frame(TEXT, "two")) as peer:
-        assert peer.lines(2) == ["one", "two"]
-
-
-def test_half_a_frame_behind_the_handshake_is_not_lost(server: Running) -> None:
-    whole = frame(TEXT, "in two halves")
-    with Peer(server.port, behind=whole[:5]) as peer:
-        peer.socket.sendall(whole[5:])
-        assert peer.lines(1) == ["in two halves"]
 
 
 def test_no_http_follows_the_end_of_a_websocket(server: Running) -> None:
