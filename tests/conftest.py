@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from helpers import Running, Serve, until
+from hypothesis import HealthCheck, settings
 from playwright.sync_api import Browser, sync_playwright
 
 CHROMIUM_ARGUMENTS = [
@@ -23,6 +24,12 @@ CHROMIUM_ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+
+# What a slow machine takes long for is no failure. In the suite hypothesis tries the same examples each time; new ones
+# are for scripts/fuzz, which asks for the other profile.
+settings.register_profile("fuzz", deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=2000)
+settings.register_profile("suite", settings.get_profile("fuzz"), max_examples=150, derandomize=True)
+settings.load_profile("suite")
 
 
 def pytest_collection_finish() -> None:

@@ -36,6 +36,7 @@ from helpers import (
     Serve,
     Tap,
     all_gone,
+    deflate,
     frame,
     handshake_environ,
     join,
@@ -736,11 +737,6 @@ def test_with_the_option_a_peer_that_does_not_offer_compression_gets_none(serve:
         assert b"sec-websocket-extensions" not in peer.answer.lower()
         peer.send(TEXT, "x" * 100)
         assert peer.receive() == Frame(TEXT, b"x" * 100)
-
-
-def deflate(text: str) -> bytes:
-    squeeze = zlib.compressobj(wbits=-15)
-    return (squeeze.compress(text.encode()) + squeeze.flush(zlib.Z_SYNC_FLUSH)).removesuffix(b"\x00\x00\xff\xff")
 
 
 def test_with_the_option_messages_are_compressed_both_ways(serve: Serve) -> None:

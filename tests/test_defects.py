@@ -36,6 +36,7 @@ from helpers import (
     Running,
     Serve,
     Tap,
+    deflate,
     frame,
     handshake_environ,
     join,
@@ -344,6 +345,27 @@ def test_threadchat_accepts_compression_when_asked_to(make_pair: Callable[[], Pa
         assert (b"sec-websocket-extensions" in pair.peer.answer.lower()) == compression
 
 
+def compressed_message_around_a_ping(text: str) -> bytes:
+    data = deflate(text)
+    return frame(0x40 | TEXT, data[:4], fin=False) + frame(PING) + frame(CONTINUATION, data[4:])
+
+
+def test_simple_websocket_forgets_at_a_ping_that_the_message_around_it_is_compressed(pair: Pair) -> None:
+    pair.environ |= OFFER
+    websocket = pair.library()
+    pair.peer.socket.sendall(compressed_message_around_a_ping("ping pong " * 9))
+    with suppress(simple_websocket.ConnectionClosed):  # where what it makes of it is no UTF-8
+        assert websocket.receive(LIMIT) != "ping pong " * 9
+
+
+def test_threadchat_does_not_forget_it(pair: Pair) -> None:
+    pair.environ |= OFFER
+    connection = pair.threadchat(compression=True)
+    data = frame(PING) + compressed_message_around_a_ping("ping pong " * 9) + frame(PING) + frame(TEXT, "plain")
+    pair.peer.socket.sendall(data + compressed_message_around_a_ping("pong ping") + frame(CLOSE))
+    assert list(connection) == ["ping pong " * 9, "plain", "pong ping"]
+
+
 def test_simple_websocket_counts_characters_where_its_documentation_says_bytes(pair: Pair) -> None:
     websocket = pair.library(max_message_size=10)
     pair.peer.send(TEXT, "€" * 10)
@@ -505,6 +527,32 @@ def test_werkzeug_answers_a_line_that_is_no_http_without_a_status(werkzeug: Call
 
 def test_threadchat_answers_it_with_one(server: Running) -> None:
     assert ask(server.port, b"nonsense\r\n\r\n").startswith(b"HTTP/1.1 400 ")
+
+
+def endless(function: Callable[[bytes], object], argument: bytes) -> None:
+    while True:
+        function(argument)
+
+
+def test_werkzeug_resets_a_connection_whose_peer_still_sends(werkzeug: Callable[[Any], BaseWSGIServer]) -> None:
+    with socket.create_connection(("127.0.0.1", werkzeug(Response("")).port), LIMIT) as plain:
+        plain.sendall(b"nonsense\r\n")
+        read_all(plain)
+        with pytest.raises(ConnectionError):
+            endless(plain.sendall, b"more")
+
+
+def test_threadchat_does_not_reset_it(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threadchat_server, "LINGER", LIMIT)
+    running = serve()
+    with socket.create_connection(("127.0.0.1", running.port), LIMIT) as plain:
+        plain.sendall(b"nonsense\r\n")
+        assert read_all(plain).startswith(b"HTTP/1.1 400 ")
+        for _ in range(100):
+            plain.sendall(b"more")
+        plain.shutdown(socket.SHUT_WR)
+        running.stop()  # returns when the thread of the connection has ended
+        assert plain.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0
 
 
 def test_werkzeug_hands_over_white_space_behind_a_header(werkzeug: Callable[[Any], BaseWSGIServer]) -> None:

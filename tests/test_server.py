@@ -308,6 +308,15 @@ def test_malformed_http_costs_the_sender_alone(
         assert other.lines(1) == ["and the chat goes on"]
 
 
+def test_a_peer_that_does_not_close_its_side_after_the_answer_is_let_go(
+    server: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(threadchat.server, "LINGER", 0.1)
+    with closing(open_socket(server, b"GET / HTTP/1.0\r\n\r\n")) as peer:
+        assert received(peer).startswith(b"HTTP/1.1 200 ")
+        until(lambda: not request_threads(), "the end of the request's thread")
+
+
 def test_a_peer_that_resets_the_connection_is_no_error(server: Running, caplog: pytest.LogCaptureFixture) -> None:
     peer = Peer(server.port)
     until(lambda: server.clients)

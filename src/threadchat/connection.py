@@ -11,6 +11,7 @@ code that does it instead; each has a test in tests/test_defects.py that shows t
 - It counts characters and accepts compression unasked. Here bytes are counted, and the offer is taken out.
 - A frame that arrives with the handshake stays in werkzeug's buffer. Here it is taken from there.
 - It refuses a peer that offers other protocols beside websocket. Here it is not told of them.
+- It takes a message for uncompressed from the first ping within it on. Here the ping changes nothing.
 - It finds a surrogate in UTF-8 a byte later than it could. Here the byte before is looked at.
 
 The socket does not block: a thread that can't go on waits in poll() until it can or its deadline has passed, as Go's
@@ -44,6 +45,7 @@ from typing import Any
 import simple_websocket
 from wsproto.connection import ConnectionState
 from wsproto.events import BytesMessage, CloseConnection, Event, Ping, Pong, TextMessage
+from wsproto.extensions import PerMessageDeflate
 from wsproto.frame_protocol import CloseReason, FrameProtocol
 from wsproto.utilities import LocalProtocolError, RemoteProtocolError
 
@@ -113,6 +115,8 @@ class Connection:
         except OSError as error:
             raise ConnectionClosed from error
         self._protocol = server.ws.connection  # the handshake's part of server.ws takes several KB, and is done
+        for extension in self._protocol._proto.extensions:
+            extension.__class__ = _Deflate  # simple-websocket makes it by itself
         self._socket: socket.socket = server.sock
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
         with suppress(OSError):  # not TCP
@@ -314,6 +318,20 @@ class Connection:
 def _encode_text(lines: tuple[str, ...]) -> bytes:
     """The frame of a text message, not compressed. A broadcast wants the same one for each client."""
     return bytes(FrameProtocol(client=False, extensions=[]).send_data("\n".join(lines)))
+
+
+class _Deflate(PerMessageDeflate):
+    """permessage-deflate as wsproto has it, but for control frames: they are no part of the message around them."""
+
+    def frame_inbound_header(self, *frame: Any) -> Any:
+        self._compressed_so_far = self._inbound_compressed
+        return super().frame_inbound_header(*frame)
+
+    def frame_inbound_complete(self, *frame: Any) -> Any:
+        data = super().frame_inbound_complete(*frame)
+        if not self._inbound_is_compressible:
+            self._inbound_compressed = self._compressed_so_far
+        return data
 
 
 class _NoThread:

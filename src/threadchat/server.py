@@ -7,6 +7,7 @@ client's read pump. What werkzeug lacks for this is here, each with a test in te
 - After a WebSocket it would read another request from the same socket. Here the connection is done.
 - Its `shutdown` leaves the connections' threads alone. Here `stop` waits for them.
 - It prints and exits when a port is taken. Here the OSError is raised.
+- It closes a connection while the peer still sends, which resets it, and the peer loses the answer. Here it lingers.
 - It lets pass what RFC 9112 demands status 400 for, and hands over headers with white space behind them. Here not.
 """
 
@@ -32,6 +33,7 @@ log = logging.getLogger("threadchat")
 http_log = logging.getLogger("threadchat.http")
 
 REQUEST_WAIT = 10.0  # seconds that a peer may be silent while it sends its request
+LINGER = 2.0  # seconds for a peer to read its answer and close its side, while what it still sends is thrown away
 STOP_WAIT = 5.0  # seconds for the clients to take their leave
 LISTEN_QUEUE = 1024  # connections that wait to be accepted; the system may allow fewer
 
@@ -163,6 +165,17 @@ class _RequestHandler(WSGIRequestHandler):
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
         self.log("info", "%a %s", self.requestline, int(code) if isinstance(code, int) else code)
+
+    def finish(self) -> None:
+        """Close in stages, as RFC 9112 has it in section 9.6."""
+        super().finish()
+        deadline = time.monotonic() + LINGER
+        with suppress(OSError):
+            self.connection.shutdown(socket.SHUT_WR)
+            while (remaining := deadline - time.monotonic()) > 0:
+                self.connection.settimeout(remaining)
+                if not self.connection.recv(65536):
+                    return
 
     def connection_dropped(self, error: BaseException, environ: Any = None) -> None:
         self.close_connection = True
