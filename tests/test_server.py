@@ -57,6 +57,7 @@ def received(peer: socket.socket) -> bytes:
 def test_a_peer_that_does_not_finish_its_request_is_dropped(
     serve: Serve, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, begun: bytes
 ) -> None:
+    monkeypatch.setattr(threadchat.server, "LINGER", 0.1)
     monkeypatch.setattr(threadchat.server._RequestHandler, "timeout", 0.05)
     with closing(open_socket(serve(), begun)) as peer:
         received(peer)
