@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from helpers import Running, Serve, until
+from hypothesis import HealthCheck, settings
 from playwright.sync_api import Browser, sync_playwright
 
 CHROMIUM_ARGUMENTS = [
@@ -24,6 +25,12 @@ CHROMIUM_ARGUMENTS = [
     "--disable-sync",
     "--host-resolver-rules=MAP evil.example 127.0.0.1",  # as after DNS rebinding
 ]
+
+# What a slow machine takes long for is no failure. In the suite hypothesis tries the same examples each time; new ones
+# are for scripts/fuzz, which asks for the other profile.
+settings.register_profile("fuzz", deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=2000)
+settings.register_profile("suite", settings.get_profile("fuzz"), max_examples=150, derandomize=True)
+settings.load_profile("suite")
 
 
 def pytest_collection_finish() -> None:

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
@@ -156,8 +157,10 @@ class Frame:
         return int.from_bytes(self.payload[:2], "big")
 
 
-def frame(opcode: int, payload: bytes | str = b"", *, fin: bool = True, masked: bool = True) -> bytes:
-    """A client's frame as it goes over the wire (RFC 6455, section 5.2)."""
+def frame(
+    opcode: int, payload: bytes | str = b"", *, fin: bool = True, masked: bool = True, mask: bytes | None = None
+) -> bytes:
+    """A client's frame as it goes over the wire (RFC 6455, section 5.2), by a random mask unless one is given."""
     if isinstance(payload, str):
         payload = payload.encode()
     size = len(payload)
@@ -167,10 +170,16 @@ def frame(opcode: int, payload: bytes | str = b"", *, fin: bool = True, masked: 
         length = struct.pack("!BH", masked << 7 | 126, size)
     else:
         length = struct.pack("!BQ", masked << 7 | 127, size)
-    mask = os.urandom(4) if masked else b""
+    mask = (mask or os.urandom(4)) if masked else b""
     if masked:
         payload = bytes(byte ^ mask[index % 4] for index, byte in enumerate(payload))
     return bytes([fin << 7 | opcode]) + length + mask + payload
+
+
+def deflate(text: str) -> bytes:
+    """The payload of a compressed message (RFC 7692, section 7.2.1)."""
+    squeeze = zlib.compressobj(wbits=-15)
+    return (squeeze.compress(text.encode()) + squeeze.flush(zlib.Z_SYNC_FLUSH)).removesuffix(b"\x00\x00\xff\xff")
 
 
 class Peer:
@@ -232,6 +241,10 @@ class Peer:
         except EOFError:
             return frames
 
+    def rest(self) -> bytes:
+        """All bytes until the end of the connection."""
+        return self._buffer + read_all(self.socket)
+
     def lines(self, count: int) -> list[str]:
         """The next `count` chat messages, of however many text frames."""
         lines: list[str] = []
@@ -277,6 +290,14 @@ class OtherEnd(Peer):
         self.socket = end
         self.socket.settimeout(LIMIT)
         self._buffer = b""
+
+
+def read_all(end: socket.socket) -> bytes:
+    """All bytes until the other end has ended the connection."""
+    data = b""
+    while more := end.recv(65536):
+        data += more
+    return data
 
 
 def close_frame(client: ClientConnection) -> Close:

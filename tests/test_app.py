@@ -121,11 +121,6 @@ def test_other_methods_are_not_allowed(server: Running, method: str, path: str) 
     assert "GET" in re.split(", *", answer.headers["Allow"])
 
 
-def test_a_handshake_by_head_opens_no_websocket(server: Running) -> None:
-    """RFC 6455, section 4.2.1: the method is GET."""
-    assert ask(server, "HEAD", "/ws", HANDSHAKE).status in (400, 405, 426)
-
-
 @pytest.mark.parametrize(
     "path", ["/nothing", "/ws/", "/guide/", "/limits/", "/static", "/static/", "/static/nothing.js", "*"]
 )
@@ -241,54 +236,10 @@ def test_the_policy_allows_no_inline_scripts_and_no_other_hosts(server: Running)
     assert "*" not in policy
 
 
-def test_the_handshake_of_the_rfc_is_answered_as_the_rfc_has_it(server: Running) -> None:
-    """RFC 6455, section 1.3."""
-    answer = handshake(server)
-    assert answer.status == 101
-    assert answer.headers["Sec-WebSocket-Accept"] == "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
-    all_gone(server)
-
-
-@pytest.mark.parametrize("upgrade", [None, "", "h2c"])
-def test_ws_without_an_upgrade_says_that_one_is_required(server: Running, upgrade: str | None) -> None:
-    answer = handshake(server, Upgrade=upgrade)
-    assert answer.status == 426
-    assert answer.headers["Upgrade"] == "websocket"
-    assert "Upgrade" in ", ".join(answer.headers.get_all("Connection", []))
-
-
-def test_the_upgrade_header_may_be_in_any_case(server: Running) -> None:
-    assert handshake(server, Upgrade="WebSocket", Connection="keep-alive, upgrade").status == 101
-
-
 def test_a_plain_visit_of_ws_with_a_browser_says_what_it_is_for(server: Running) -> None:
     answer = ask(server, "GET", "/ws")
     assert answer.status == 426
     assert b"for WebSockets" in answer.body
-
-
-@pytest.mark.parametrize("version", [None, "", "8", "14", "013", "13.0", "x"])
-def test_another_version_of_the_protocol_is_answered_with_ours(server: Running, version: str | None) -> None:
-    """RFC 6455, section 4.4."""
-    answer = handshake(server, Sec_WebSocket_Version=version)
-    assert answer.status == 426
-    assert answer.headers["Sec-WebSocket-Version"] == "13"
-
-
-def test_a_handshake_without_a_key_is_a_bad_request(server: Running) -> None:
-    answer = handshake(server, Sec_WebSocket_Key=None)
-    assert answer.status == 400
-    assert b"Sec-WebSocket-Key" in answer.body
-
-
-@pytest.mark.parametrize("key", ["", "abc", "!!!", "dGhlIHNhbXBsZSBub25jZQ", "dGhlIHNhbXBsZSBub25jZSE="])
-def test_a_handshake_with_a_key_that_is_not_16_bytes_in_base64_is_a_bad_request(server: Running, key: str) -> None:
-    """RFC 6455, section 4.2.1."""
-    assert handshake(server, Sec_WebSocket_Key=key).status == 400
-
-
-def test_a_handshake_whose_connection_header_does_not_name_the_upgrade_is_a_bad_request(server: Running) -> None:
-    assert handshake(server, Connection="keep-alive").status == 400
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,8 @@ import pytest
 import simple_websocket
 from helpers import (
     CLOSE,
+    CONTINUATION,
+    HANDSHAKE,
     LIMIT,
     PING,
     PONG,
@@ -34,9 +36,11 @@ from helpers import (
     Running,
     Serve,
     Tap,
+    deflate,
     frame,
     handshake_environ,
     join,
+    read_all,
     run,
     until,
 )
@@ -129,13 +133,6 @@ def nothing_to_read(end: socket.socket) -> bool:
     poller = select.poll()
     poller.register(end, select.POLLIN)
     return not poller.poll(0)
-
-
-def read_all(end: socket.socket) -> bytes:
-    data = b""
-    while more := end.recv(65536):
-        data += more
-    return data
 
 
 # simple-websocket: threads and memory
@@ -348,6 +345,27 @@ def test_threadchat_accepts_compression_when_asked_to(make_pair: Callable[[], Pa
         assert (b"sec-websocket-extensions" in pair.peer.answer.lower()) == compression
 
 
+def compressed_message_around_a_ping(text: str) -> bytes:
+    data = deflate(text)
+    return frame(0x40 | TEXT, data[:4], fin=False) + frame(PING) + frame(CONTINUATION, data[4:])
+
+
+def test_simple_websocket_forgets_at_a_ping_that_the_message_around_it_is_compressed(pair: Pair) -> None:
+    pair.environ |= OFFER
+    websocket = pair.library()
+    pair.peer.socket.sendall(compressed_message_around_a_ping("ping pong " * 9))
+    with suppress(simple_websocket.ConnectionClosed):  # where what it makes of it is no UTF-8
+        assert websocket.receive(LIMIT) != "ping pong " * 9
+
+
+def test_threadchat_does_not_forget_it(pair: Pair) -> None:
+    pair.environ |= OFFER
+    connection = pair.threadchat(compression=True)
+    data = frame(PING) + compressed_message_around_a_ping("ping pong " * 9) + frame(PING) + frame(TEXT, "plain")
+    pair.peer.socket.sendall(data + compressed_message_around_a_ping("pong ping") + frame(CLOSE))
+    assert list(connection) == ["ping pong " * 9, "plain", "pong ping"]
+
+
 def test_simple_websocket_counts_characters_where_its_documentation_says_bytes(pair: Pair) -> None:
     websocket = pair.library(max_message_size=10)
     pair.peer.send(TEXT, "€" * 10)
@@ -443,6 +461,115 @@ def test_threadchat_ends_the_connection_though_the_server_holds_its_reader(pair:
     assert list(connection) == []
     connection.send_close()
     assert pair.peer.receive_all() == [Frame(CLOSE, b"")]
+
+
+def test_simple_websocket_refuses_a_peer_that_offers_other_protocols_beside_websocket(pair: Pair) -> None:
+    pair.environ["HTTP_UPGRADE"] = "example/1, websocket"
+    with pytest.raises(RemoteProtocolError, match="Upgrade"):
+        pair.library()
+
+
+def test_threadchat_takes_the_one_that_it_speaks(pair: Pair) -> None:
+    pair.environ["HTTP_UPGRADE"] = "example/1, WebSocket"
+    pair.threadchat()
+    assert pair.peer.answer.startswith(b"HTTP/1.1 101 ")
+
+
+SURROGATE_BEGINS = frame(TEXT, b"\xed\xa0", fin=False)  # no UTF-8, whatever follows
+
+
+def test_simple_websocket_waits_for_the_last_byte_of_a_surrogate(pair: Pair) -> None:
+    pair.library()
+    pair.peer.socket.sendall(SURROGATE_BEGINS + frame(PING))
+    assert pair.peer.receive() == Frame(PONG, b"")
+    pair.peer.send(CONTINUATION, b"\x80")
+    assert pair.peer.receive().close_code == 1007
+
+
+def test_threadchat_does_not(pair: Pair) -> None:
+    connection = pair.threadchat()
+    pair.peer.socket.sendall(SURROGATE_BEGINS + frame(PING))
+    assert list(connection) == []
+    assert connection.ending.startswith("1007 ")
+
+
+# werkzeug: its requests
+
+BAD_REQUESTS = [  # by RFC 9112, sections 3.2 and 5.1
+    b"GET / HTTP/1.1\r\n\r\n",
+    b"GET / HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n",
+    b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade : y\r\n\r\n",
+]
+
+
+def ask(port: int, request: bytes) -> bytes:
+    with socket.create_connection(("127.0.0.1", port), LIMIT) as plain:
+        plain.sendall(request)
+        plain.shutdown(socket.SHUT_WR)
+        return read_all(plain)
+
+
+@pytest.mark.parametrize("request_bytes", BAD_REQUESTS)
+def test_werkzeug_answers_requests_that_http_wants_refused(
+    werkzeug: Callable[[Any], BaseWSGIServer], request_bytes: bytes
+) -> None:
+    assert b" 200 " in ask(werkzeug(Response("")).port, request_bytes)
+
+
+@pytest.mark.parametrize("request_bytes", BAD_REQUESTS)
+def test_threadchat_refuses_them(server: Running, request_bytes: bytes) -> None:
+    assert ask(server.port, request_bytes).startswith(b"HTTP/1.1 400 ")
+
+
+def test_werkzeug_answers_a_line_that_is_no_http_without_a_status(werkzeug: Callable[[Any], BaseWSGIServer]) -> None:
+    assert not ask(werkzeug(Response("")).port, b"nonsense\r\n\r\n").startswith(b"HTTP/")
+
+
+def test_threadchat_answers_it_with_one(server: Running) -> None:
+    assert ask(server.port, b"nonsense\r\n\r\n").startswith(b"HTTP/1.1 400 ")
+
+
+def endless(function: Callable[[bytes], object], argument: bytes) -> None:
+    while True:
+        function(argument)
+
+
+def test_werkzeug_resets_a_connection_whose_peer_still_sends(werkzeug: Callable[[Any], BaseWSGIServer]) -> None:
+    with socket.create_connection(("127.0.0.1", werkzeug(Response("")).port), LIMIT) as plain:
+        plain.sendall(b"nonsense\r\n")
+        read_all(plain)
+        with pytest.raises(ConnectionError):
+            endless(plain.sendall, b"more")
+
+
+def test_threadchat_does_not_reset_it(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threadchat_server, "LINGER", LIMIT)
+    running = serve()
+    with socket.create_connection(("127.0.0.1", running.port), LIMIT) as plain:
+        plain.sendall(b"nonsense\r\n")
+        assert read_all(plain).startswith(b"HTTP/1.1 400 ")
+        for _ in range(100):
+            plain.sendall(b"more")
+        plain.shutdown(socket.SHUT_WR)
+        running.stop()  # returns when the thread of the connection has ended
+        assert plain.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0
+
+
+def test_werkzeug_hands_over_white_space_behind_a_header(werkzeug: Callable[[Any], BaseWSGIServer]) -> None:
+    values: list[str] = []
+
+    def application(environ: Any, start_response: Any) -> Any:
+        values.append(environ["HTTP_A"])
+        return Response("")(environ, start_response)
+
+    ask(werkzeug(application).port, b"GET / HTTP/1.1\r\nHost: x\r\nA: b \t\r\n\r\n")
+    assert values == ["b \t"]
+
+
+def test_threadchat_does_not_mind_white_space_behind_a_header(server: Running) -> None:
+    head = "".join(f"{name}: {value} \t\r\n" for name, value in {"Host": "x", **HANDSHAKE}.items())
+    answer = ask(server.port, f"GET /ws HTTP/1.1\r\n{head}\r\n".encode())
+    assert answer.startswith(b"HTTP/1.1 101 ")
 
 
 # werkzeug: its sockets

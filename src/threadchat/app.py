@@ -23,6 +23,7 @@ from werkzeug.exceptions import (
     MisdirectedRequest,
     ServiceUnavailable,
 )
+from werkzeug.http import parse_set_header
 from werkzeug.routing import Map, Rule
 from werkzeug.utils import redirect, send_from_directory
 from werkzeug.wrappers import Request, Response
@@ -144,14 +145,19 @@ class App:
         return send_from_directory(guide.WWW, name, request.environ)
 
     def _serve_ws(self, request: Request) -> None:
-        if request.method != "GET":
+        """Raises HTTPException, with the status that RFC 6455, section 4.2, or RFC 9110 names."""
+        if request.environ["REQUEST_METHOD"] != "GET":
             raise MethodNotAllowed(["GET"])
-        if request.headers.get("Upgrade", "").lower() != "websocket":
+        if request.environ["SERVER_PROTOCOL"] < "HTTP/1.1":
+            raise UpgradeRequired("A WebSocket begins with HTTP/1.1 or later.")
+        if "websocket" not in parse_set_header(request.headers.get("Upgrade")):
             raise UpgradeRequired
         if request.headers.get("Sec-WebSocket-Version") != "13":
             raise UpgradeRequired("This server speaks version 13 of the WebSocket protocol.")
         if not re.fullmatch("[A-Za-z0-9+/]{22}==", request.headers.get("Sec-WebSocket-Key", "")):
             raise BadRequest("Sec-WebSocket-Key must be 16 bytes in base64.")
+        if request.headers.get("Content-Length", "0") != "0" or "Transfer-Encoding" in request.headers:
+            raise BadRequest("A WebSocket's request has no body: it would be taken for frames.")
         if not self._origin_allowed(request):
             origin, host = request.headers["Origin"], request.headers.get("Host", "")
             log.warning("refused a page of origin %.200a: it is not from this host, %.200a", origin, host)

@@ -10,6 +10,9 @@ code that does it instead; each has a test in tests/test_defects.py that shows t
 - Its `close` frees nobody who is blocked. Here `end` wakes a blocked writer.
 - It counts characters and accepts compression unasked. Here bytes are counted, and the offer is taken out.
 - A frame that arrives with the handshake stays in werkzeug's buffer. Here it is taken from there.
+- It refuses a peer that offers other protocols beside websocket. Here it is not told of them.
+- It takes a message for uncompressed from the first ping within it on. Here the ping changes nothing.
+- It finds a surrogate in UTF-8 a byte later than it could. Here the byte before is looked at.
 
 The socket does not block: a thread that can't go on waits in poll() until it can or its deadline has passed, as Go's
 network poller has it. How a connection ends is decided once, by the first call of `end`:
@@ -42,6 +45,7 @@ from typing import Any
 import simple_websocket
 from wsproto.connection import ConnectionState
 from wsproto.events import BytesMessage, CloseConnection, Event, Ping, Pong, TextMessage
+from wsproto.extensions import PerMessageDeflate
 from wsproto.frame_protocol import CloseReason, FrameProtocol
 from wsproto.utilities import LocalProtocolError, RemoteProtocolError
 
@@ -113,10 +117,12 @@ class Connection:
 
     def accept(self) -> None:
         """Answer the handshake. Raises HandshakeFailed or, when the peer has gone, ConnectionClosed."""
-        environ = self._environ
+        environ = dict(self._environ)
         del self._environ
         if not self._options.compression:
-            environ = {key: value for key, value in environ.items() if key != "HTTP_SEC_WEBSOCKET_EXTENSIONS"}
+            environ.pop("HTTP_SEC_WEBSOCKET_EXTENSIONS", None)
+        if "websocket" in [each.strip().lower() for each in environ.get("HTTP_UPGRADE", "").split(",")]:
+            environ["HTTP_UPGRADE"] = "websocket"
         try:
             for name in ("werkzeug.socket", "gunicorn.socket"):
                 if name in environ:
@@ -127,6 +133,8 @@ class Connection:
         except OSError as error:
             raise ConnectionClosed from error
         self._protocol = server.ws.connection  # the handshake's part of server.ws takes several KB, and is done
+        for extension in self._protocol._proto.extensions:
+            extension.__class__ = _Deflate  # simple-websocket makes it by itself
         self._socket: socket.socket = server.sock
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
         with suppress(OSError):  # not TCP
@@ -149,6 +157,9 @@ class Connection:
             for event in self._protocol.events():
                 match event:
                     case TextMessage():
+                        if self._surrogate_begins():
+                            self.end(CloseReason.INVALID_FRAME_PAYLOAD_DATA, "surrogates are not UTF-8")
+                            return
                         size += len(event.data.encode())
                         if size > self._options.message_size:
                             self.end(1009, f"a message has at most {self._options.message_size} bytes")
@@ -170,6 +181,11 @@ class Connection:
                         self.end(event.code, event.reason)
                         return
             self._receive()
+
+    def _surrogate_begins(self) -> bool:
+        """Whether the text so far ends in ED A0 to ED BF. Python's decoder waits for one more byte to refuse it."""
+        decoder = self._protocol._proto._message_decoder.decoder
+        return decoder is not None and b"\xed\xa0" <= decoder.getstate()[0] < b"\xee"
 
     def encode(self, lines: Sequence[str]) -> bytes:
         """The frame of a text message with these lines, encoded once for all connections that send the same about now.
@@ -320,6 +336,20 @@ class Connection:
 def _encode_text(lines: tuple[str, ...]) -> bytes:
     """The frame of a text message, not compressed. A broadcast wants the same one for each client."""
     return bytes(FrameProtocol(client=False, extensions=[]).send_data("\n".join(lines)))
+
+
+class _Deflate(PerMessageDeflate):
+    """permessage-deflate as wsproto has it, but for control frames: they are no part of the message around them."""
+
+    def frame_inbound_header(self, *frame: Any) -> Any:
+        self._compressed_so_far = self._inbound_compressed
+        return super().frame_inbound_header(*frame)
+
+    def frame_inbound_complete(self, *frame: Any) -> Any:
+        data = super().frame_inbound_complete(*frame)
+        if not self._inbound_is_compressible:
+            self._inbound_compressed = self._compressed_so_far
+        return data
 
 
 class _NoThread:

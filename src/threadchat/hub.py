@@ -49,16 +49,13 @@ class Hub:
                 if channel is self.register:
                     self.clients.add(value)
                 elif channel is self.unregister:
+                    if last := self.broadcast.take_pending():  # what it said before it left is for itself as well
+                        self._pass_on(last)
                     if value in self.clients:
                         self.clients.remove(value)
                         value.send.close()
                 elif channel is self.broadcast:
-                    messages = [value, *self.broadcast.take_pending()]
-                    for client in list(self.clients):
-                        try:
-                            client.send.send_all_nowait(messages)
-                        except WouldBlock:
-                            self._give_way_or_evict(client, messages)
+                    self._pass_on([value, *self.broadcast.take_pending()])
         finally:
             # In Go a send to a hub that has gone blocks for ever. Here it raises Closed.
             for inbox in (self.register, self.unregister, self.broadcast):
@@ -79,6 +76,13 @@ class Hub:
         """Make `run` return. What the hub has received by now still reaches the clients' channels."""
         with suppress(Closed):
             self._done.close()
+
+    def _pass_on(self, messages: list[str]) -> None:
+        for client in list(self.clients):
+            try:
+                client.send.send_all_nowait(messages)
+            except WouldBlock:
+                self._give_way_or_evict(client, messages)
 
     def _give_way_or_evict(self, client: Member, messages: list[str]) -> None:
         """The client's buffer has no room for all messages. Its peer does not read, or its pump has not had its turn.

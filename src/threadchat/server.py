@@ -8,11 +8,14 @@ client's read pump. What werkzeug lacks for this is here, each with a test in te
 - Its `shutdown` leaves the connections' threads alone. Here `stop` waits for them.
 - It prints and exits when a port is taken. Here the OSError is raised.
 - It tells every peer its own version and Python's. Here the Server header says threadchat.
+- It closes a connection while the peer still sends, which resets it, and the peer loses the answer. Here it lingers.
+- It lets pass what RFC 9112 demands status 400 for, and hands over headers with white space behind them. Here not.
 """
 
 from __future__ import annotations
 
 import logging
+import re
 import socket
 import threading
 import time
@@ -34,6 +37,7 @@ log = logging.getLogger("threadchat")
 http_log = logging.getLogger("threadchat.http")
 
 REQUEST_WAIT = 10.0  # seconds that a peer may be silent while it sends its request
+LINGER = 2.0  # seconds for a peer to read its answer and close its side, while what it still sends is thrown away
 STOP_WAIT = 5.0  # seconds for the clients to take their leave
 LISTEN_QUEUE = 1024  # connections that wait to be accepted; the system may allow fewer
 
@@ -157,20 +161,51 @@ class _RequestHandler(WSGIRequestHandler):
     error_content_type = "text/plain; charset=utf-8"  # it quotes the request
     error_message_format = "Error code: %(code)d\nMessage: %(message)s\n"
 
+    default_request_version = "HTTP/1.0"  # of a request that names none; an answer by HTTP/0.9 has no status line
+
     def version_string(self) -> str:
         return "threadchat"
 
     def run_wsgi(self) -> None:
         self.server.request_was_read(self.connection)
+        if self._well_formed():
+            super().run_wsgi()
+        else:
+            self.request_version = self.default_request_version
+            self.send_error(400)
+
+    def _well_formed(self) -> bool:
+        """What RFC 9112 demands in sections 2.3 (version), 3.2 (address and Host), 5 (header lines), 6.3 (length)."""
         try:
             urlsplit(self.path)  # as werkzeug will, but it does not expect that this fails
         except ValueError:
-            self.send_error(400)
-        else:
-            super().run_wsgi()
+            return False
+        count = {name: len(self.headers.get_all(name, [])) for name in ("Host", "Content-Length")}
+        return (
+            re.fullmatch(r"HTTP/1\.\d", self.request_version) is not None
+            and not self.headers.defects
+            and (count["Host"] == 1 or (count["Host"] == 0 and self.request_version == "HTTP/1.0"))
+            and count["Content-Length"] <= 1
+        )
+
+    def make_environ(self) -> WSGIEnvironment:
+        """Without white space behind the headers (RFC 9112, section 5.1)."""
+        environ = super().make_environ()
+        return {key: value.strip(" \t") if key.startswith("HTTP_") else value for key, value in environ.items()}
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
         self.log("info", "%a %s", self.requestline, int(code) if isinstance(code, int) else code)
+
+    def finish(self) -> None:
+        """Close in stages, as RFC 9112 has it in section 9.6."""
+        super().finish()
+        deadline = time.monotonic() + LINGER
+        with suppress(OSError):
+            self.connection.shutdown(socket.SHUT_WR)
+            while (remaining := deadline - time.monotonic()) > 0:
+                self.connection.settimeout(remaining)
+                if not self.connection.recv(65536):
+                    return
 
     def connection_dropped(self, error: BaseException, environ: Any = None) -> None:
         self.close_connection = True
