@@ -762,7 +762,7 @@ def test_pending_messages_travel_as_one_frame_a_line_each(serve: Serve) -> None:
 
 @pytest.mark.parametrize("count", [1, 5, 1000])
 def test_frames_that_arrive_with_the_handshake_are_not_lost(serve: Serve, count: int) -> None:
-    running = serve(send_buffer=1000)
+    running = serve(send_buffer=1000, message_rate=0)
     messages = [f"early {number} {'x' * 20}" for number in range(count)]
     with Peer(running.port, behind=b"".join(frame(TEXT, message) for message in messages)) as peer:
         assert peer.lines(count) == messages
@@ -926,7 +926,7 @@ def test_an_idle_connection_takes_no_turns_of_the_processor(connect: Connect) ->
 
 
 def test_empty_fragments_without_end_take_no_memory(connect: Connect) -> None:
-    chat, peer = connect()
+    chat, peer = connect(message_rate=0)
     empty = b"".join(frame(CONTINUATION, fin=False) for _ in range(1000))
     peer.socket.sendall(frame(TEXT, fin=False))
     texts: list[str] = []

@@ -512,12 +512,8 @@ def test_werkzeug_waits_for_ever_for_a_request(werkzeug: Callable[[Any], BaseWSG
 
 
 @pytest.mark.parametrize("part", [b"", b"GET /ws HTTP/1.1\r\nHost: "], ids=["nothing", "half a request"])
-def test_threadchat_ends_a_connection_without_a_request(
-    serve: Serve, monkeypatch: pytest.MonkeyPatch, part: bytes
-) -> None:
-    assert threadchat_server._RequestHandler.timeout == threadchat_server.REQUEST_WAIT
-    monkeypatch.setattr(threadchat_server._RequestHandler, "timeout", 0.1)
-    with socket.create_connection(("127.0.0.1", serve().port), LIMIT) as idle:
+def test_threadchat_ends_a_connection_without_a_request(serve: Serve, part: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", serve(request_wait=0.1).port), LIMIT) as idle:
         idle.sendall(part)
         assert read_all(idle) == b""
 
@@ -543,11 +539,8 @@ def test_werkzeugs_time_limit_for_a_request_is_one_for_the_websocket_too(
     assert limits == [7.0]
 
 
-def test_threadchats_websocket_outlives_the_time_limit_for_a_request(
-    serve: Serve, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(threadchat_server._RequestHandler, "timeout", 0.1)
-    with Peer(serve(pong_wait=LIMIT, ping_period=0.1).port) as peer:
+def test_threadchats_websocket_outlives_the_time_limit_for_a_request(serve: Serve) -> None:
+    with Peer(serve(request_wait=0.1, pong_wait=LIMIT, ping_period=0.1).port) as peer:
         assert [peer.receive() for _ in range(3)] == [Frame(PING, b"")] * 3
         peer.send(TEXT, "still here")
         assert peer.receive() == Frame(TEXT, b"still here")

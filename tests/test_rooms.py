@@ -2,7 +2,8 @@
 
     runqueue < channel < hub < client < app < server < cli
 
-Each may import those to its left. `options` is everybody's; `connection` is the client's and the app's.
+Each may import those to its left. `options` is everybody's; `connection` is the client's and the app's; `limits` is
+for those who meet peers: connection, app and server.
 """
 
 from __future__ import annotations
@@ -25,11 +26,12 @@ OURS: dict[str, set[str]] = {
     "runqueue": set(),
     "channel": {"runqueue"},
     "options": set(),
+    "limits": set(),
     "hub": {"channel", "runqueue"},
-    "connection": {"options"},
+    "connection": {"options", "limits"},
     "client": {"runqueue", "channel", "hub", "connection", "options"},
-    "app": {"channel", "hub", "client", "connection", "options"},
-    "server": {"channel", "hub", "client", "app", "options"},
+    "app": {"channel", "hub", "client", "connection", "options", "limits"},
+    "server": {"channel", "hub", "client", "app", "options", "limits"},
     "cli": {"runqueue", "channel", "hub", "client", "app", "server", "options", "threadchat"},
     "__main__": {"cli"},
     "__init__": set(),

@@ -16,6 +16,7 @@ from websockets.typing import Origin
 
 import threadchat.server
 from threadchat.app import create_app
+from threadchat.options import Options
 from threadchat.server import Server
 
 NEVER = 600.0  # seconds: far beyond what a test waits for
@@ -55,18 +56,16 @@ def received(peer: socket.socket) -> bytes:
     ids=["nothing", "half a line", "half a head", "half a body", "half a handshake"],
 )
 def test_a_peer_that_does_not_finish_its_request_is_dropped(
-    serve: Serve, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, begun: bytes
+    serve: Serve, caplog: pytest.LogCaptureFixture, begun: bytes
 ) -> None:
-    monkeypatch.setattr(threadchat.server._RequestHandler, "timeout", 0.05)
-    with closing(open_socket(serve(), begun)) as peer:
+    with closing(open_socket(serve(request_wait=0.05), begun)) as peer:
         received(peer)
         until(lambda: not request_threads(), "the end of the request's thread")
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
-def test_the_limit_on_a_request_is_not_one_on_the_websocket(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(threadchat.server._RequestHandler, "timeout", 0.05)
-    server = serve()
+def test_the_limit_on_a_request_is_not_one_on_the_websocket(serve: Serve) -> None:
+    server = serve(request_wait=0.05)
     with Peer(server.port) as slow, closing(open_socket(server)) as idle:
         until(lambda: server.clients)
         received(idle)  # the same limit has passed for the other one
@@ -76,8 +75,7 @@ def test_the_limit_on_a_request_is_not_one_on_the_websocket(serve: Serve, monkey
 
 def test_a_stop_frees_idle_connections_at_once(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(threadchat.server, "STOP_WAIT", NEVER)
-    monkeypatch.setattr(threadchat.server._RequestHandler, "timeout", NEVER)
-    server = serve()
+    server = serve(request_wait=NEVER)
     with ExitStack() as stack:
         begun = [b"", b"GET / HT", b"GET / HTTP/1.1\r\n"]
         peers = [stack.enter_context(closing(open_socket(server, data))) for data in begun]
@@ -96,7 +94,6 @@ def test_a_stop_waits_for_a_connection_whose_thread_has_only_just_started(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(threadchat.server, "STOP_WAIT", NEVER)
-    monkeypatch.setattr(threadchat.server._RequestHandler, "timeout", NEVER)
     started, may_go_on = threading.Event(), threading.Event()
     process = threadchat.server._WSGIServer.process_request_thread
 
@@ -106,7 +103,7 @@ def test_a_stop_waits_for_a_connection_whose_thread_has_only_just_started(
         process(self, *arguments)
 
     monkeypatch.setattr(threadchat.server._WSGIServer, "process_request_thread", held_up)
-    server = serve()
+    server = serve(request_wait=NEVER)
     connections = set(threading.enumerate())
     with closing(open_socket(server)) as peer:
         assert started.wait(LIMIT)
@@ -149,8 +146,7 @@ def test_a_stop_cuts_off_a_connection_that_does_not_end_by_itself(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(threadchat.server, "STOP_WAIT", 0.05)
-    monkeypatch.setattr(threadchat.server._RequestHandler, "timeout", NEVER)
-    server = serve()
+    server = serve(request_wait=NEVER)
     body = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n"
     with closing(open_socket(server, body)) as peer:
         assert peer.recv(65536).startswith(b"HTTP/1.1 405 ")
@@ -351,8 +347,7 @@ def test_every_thread_bears_its_role(serve: Serve) -> None:
 
 
 def test_the_limit_on_a_request_is_one_that_slow_people_can_keep_and_idle_ones_cannot_abuse() -> None:
-    assert threadchat.server._RequestHandler.timeout == threadchat.server.REQUEST_WAIT
-    assert 5 <= threadchat.server.REQUEST_WAIT <= 60
+    assert 5 <= Options().request_wait <= 60
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1"])

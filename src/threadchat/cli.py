@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import gc
 import logging
+import resource
 import signal
 import sys
 import threading
@@ -49,10 +50,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
             pong_wait=given.pong_wait,
             ping_period=given.ping_period,
             write_wait=given.write_wait,
+            request_wait=given.request_wait,
+            message_rate=given.message_rate,
+            max_clients=given.max_clients,
+            max_clients_per_address=given.max_clients_per_address,
+            max_unread_requests=given.max_unread_requests,
             compression=given.compression,
             allow_origins=tuple(given.allow_origin),
         )
         threading.stack_size(STACK)
+        _, most_descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most_descriptors, most_descriptors))  # as Go's runtime does
         gc.set_threshold(50_000, 20, 100)  # a client's objects last: looking through them for garbage is vain
         if given.processors == "one":
             stay_on_one_processor()
@@ -136,6 +144,44 @@ def _add_serve_options(command: argparse.ArgumentParser) -> None:
         default=DEFAULTS.write_wait,
         metavar="SECONDS",
         help="a client is gone when writing one frame to it takes so long (default %(default)g seconds)",
+    )
+    add(
+        "--request-wait",
+        type=float,
+        default=DEFAULTS.request_wait,
+        metavar="SECONDS",
+        help="time for a peer to send its request, and again to take the answer (default %(default)g seconds)",
+    )
+    add(
+        "--message-rate",
+        type=int,
+        default=DEFAULTS.message_rate,
+        metavar="MESSAGES",
+        help="messages a second from one client, pings included; who sends more is slowed down, not dropped "
+        "(default %(default)s messages a second; 0 is no limit)",
+    )
+    add(
+        "--max-clients",
+        type=int,
+        default=DEFAULTS.max_clients,
+        metavar="CLIENTS",
+        help="clients at the same time; more are answered with 503 (default %(default)s clients)",
+    )
+    add(
+        "--max-clients-per-address",
+        type=int,
+        default=DEFAULTS.max_clients_per_address,
+        metavar="CLIENTS",
+        help="the same for one address, or one IPv6 network of 64 bits, but not for this machine's own loopback "
+        "addresses (default %(default)s clients)",
+    )
+    add(
+        "--max-unread-requests",
+        type=int,
+        default=DEFAULTS.max_unread_requests,
+        metavar="REQUESTS",
+        help="connections whose request has not arrived yet; when there are more, the oldest of them is dropped "
+        "(default %(default)s requests)",
     )
     add(
         "--compression",

@@ -3,7 +3,9 @@
 One thread accepts; each connection has a thread, which reads the request and, if it asks for a WebSocket, becomes that
 client's read pump. What werkzeug lacks for this is here, each with a test in tests/test_defects.py that shows it:
 
-- It waits for ever for a request. Here REQUEST_WAIT is the limit; the WebSocket takes its socket's limit off again.
+- It waits for ever for a request. Here the request wait is the limit, and the number of those who wait has one too.
+- Without descriptors for a new connection its accept loop spins. Here some are kept free, and the newcomer is refused.
+- Without threads for a new connection it writes a traceback for each. Here that is one line, and a 503.
 - After a WebSocket it would read another request from the same socket. Here the connection is done.
 - Its `shutdown` leaves the connections' threads alone. Here `stop` waits for them.
 - It prints and exits when a port is taken. Here the OSError is raised.
@@ -11,7 +13,9 @@ client's read pump. What werkzeug lacks for this is here, each with a test in te
 
 from __future__ import annotations
 
+import errno
 import logging
+import resource
 import socket
 import threading
 import time
@@ -22,13 +26,16 @@ from urllib.parse import urlsplit
 from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler, get_interface_ip
 
 from threadchat.app import App
+from threadchat.limits import RETRY_AFTER, Complaints, Requests
 
 log = logging.getLogger("threadchat")
 http_log = logging.getLogger("threadchat.http")
 
-REQUEST_WAIT = 10.0  # seconds that a peer may be silent while it sends its request
 STOP_WAIT = 5.0  # seconds for the clients to take their leave
 LISTEN_QUEUE = 1024  # connections that wait to be accepted; the system may allow fewer
+KEPT_FREE = 32  # descriptors that connections leave to what else the process opens: the page's files, for example
+NO_DESCRIPTOR_WAIT = 0.1  # seconds until the next try to accept, where others have taken those as well
+REFUSAL = f"HTTP/1.1 503 Service Unavailable\r\nRetry-After: {RETRY_AFTER}\r\nConnection: close\r\n\r\n".encode()
 
 
 class Server:
@@ -60,17 +67,40 @@ class Server:
             self._server.shutdown()
             self._thread.join()
         self._server.server_close()
-        self._server.drop_unread_requests()
+        self._server.requests.drop_unread()
         self.app.close()
         self._server.join_connections(STOP_WAIT)
 
 
 class _WSGIServer(ThreadedWSGIServer):
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._lock = threading.Lock()  # guards the next two
+    def __init__(self, host: str, port: int, app: App, *args: Any, **kwargs: Any) -> None:
+        super().__init__(host, port, app, *args, **kwargs)
+        self.requests = Requests(app.options.request_wait, app.options.max_unread_requests)
+        self._complaints = Complaints(log)
+        self._lock = threading.Lock()  # guards _connections
         self._connections: dict[threading.Thread, socket.socket] = {}
-        self._unread: set[socket.socket] = set()  # those whose request has not been read yet
+
+    def service_actions(self) -> None:
+        """Called by the accept thread after each connection, and ten times a second."""
+        self.requests.drop_overdue()
+
+    def get_request(self) -> Any:
+        try:
+            return super().get_request()
+        except OSError as error:
+            if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
+                self._complaints.say("cannot accept connections: %s", error.strerror)
+                time.sleep(NO_DESCRIPTOR_WAIT)  # the connection waits in the listen queue
+            raise
+
+    def verify_request(self, request: Any, client_address: Any) -> bool:
+        """Whether there are descriptors for it. Each new one gets the lowest number that is free."""
+        limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if limit == resource.RLIM_INFINITY or request.fileno() < limit - KEPT_FREE:
+            return True
+        self._complaints.say("out of file descriptors (see ulimit -n): refused a connection")
+        _refuse(request)
+        return False
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Start the connection's thread. It is known from here on, so that a stop cannot miss it."""
@@ -78,29 +108,20 @@ class _WSGIServer(ThreadedWSGIServer):
         thread = threading.Thread(target=self.process_request_thread, args=arguments, name="request", daemon=True)
         with self._lock:
             self._connections[thread] = request
-            self._unread.add(request)
+        self.requests.add(request)
         try:
             thread.start()
-        except RuntimeError:  # the system has no more threads
+        except RuntimeError:
+            self._complaints.say("out of threads (see ulimit -u): refused a connection")
             self._forget(thread, request)
-            raise
+            _refuse(request)
+            self.shutdown_request(request)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         try:
             super().process_request_thread(request, client_address)
         finally:
             self._forget(threading.current_thread(), request)
-
-    def request_was_read(self, request: socket.socket) -> None:
-        with self._lock:
-            self._unread.discard(request)
-
-    def drop_unread_requests(self) -> None:
-        """Free the threads that wait for a request which nobody will answer."""
-        with self._lock:
-            for request in self._unread:
-                with suppress(OSError):
-                    request.shutdown(socket.SHUT_RDWR)
 
     def join_connections(self, timeout: float) -> None:
         """Wait `timeout` seconds for the connections' threads to end by themselves; then cut off the rest."""
@@ -117,7 +138,7 @@ class _WSGIServer(ThreadedWSGIServer):
     def _forget(self, thread: threading.Thread, request: socket.socket) -> None:
         with self._lock:
             del self._connections[thread]
-            self._unread.discard(request)
+        self.requests.forget(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         log.exception("a connection from %s failed", client_address)
@@ -125,11 +146,10 @@ class _WSGIServer(ThreadedWSGIServer):
 
 class _RequestHandler(WSGIRequestHandler):
     server: _WSGIServer
-    timeout = REQUEST_WAIT
     rbufsize = 1024  # bytes, kept for as long as the connection lasts
 
     def run_wsgi(self) -> None:
-        self.server.request_was_read(self.connection)
+        self.server.requests.was_read(self.connection)
         try:
             urlsplit(self.path)  # as werkzeug will, but it does not expect that this fails
         except ValueError:
@@ -149,3 +169,11 @@ class _RequestHandler(WSGIRequestHandler):
 
     def log_error(self, format: str, *args: Any) -> None:
         self.log("info", format, *args)  # http.server's: a peer's fault, such as a malformed request
+
+
+def _refuse(request: socket.socket) -> None:
+    """Answer 503 without a thread to wait in: nothing blocks. The caller closes the connection."""
+    with suppress(OSError):
+        request.setblocking(False)
+        request.send(REFUSAL)
+        request.recv(65_536)  # or closing would reset the connection, and take the answer with it
