@@ -223,6 +223,10 @@ class Peer:
         assert len(lines) == count, lines
         return lines
 
+    def read_a_byte(self) -> None:
+        """And keep it for `receive`."""
+        self._buffer += self.socket.recv(1)
+
     def close(self) -> None:
         self.socket.close()
 
@@ -249,6 +253,22 @@ class Peer:
             assert at_boundary, f"the connection ended inside a frame, after {self._buffer!r}"
             raise EOFError
         self._buffer += data
+
+
+def drip(peer: socket.socket, data: bytes, pause: Callable[[], object]) -> bool:
+    """Send the data a byte at a time, with a pause after each; False if the other end gave up before the last."""
+    peer.setblocking(False)
+    for byte in data:
+        try:
+            peer.send(bytes([byte]))
+            if not peer.recv(1):
+                return False
+        except BlockingIOError:
+            pass
+        except ConnectionError:
+            return False
+        pause()
+    return True
 
 
 class OtherEnd(Peer):
