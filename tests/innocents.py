@@ -128,6 +128,7 @@ class Chat:
             self.port = self.process.port
             self.innocents = Innocents(self.port)
             stack.callback(self.innocents.close)
+            self.innocents.talk()  # so that each of them has both its threads
             self._stack = stack.pop_all()
 
     def figures(self) -> Figures:
