@@ -291,6 +291,16 @@ def close_frame(client: ClientConnection) -> Close:
 # The server's end, without a server
 
 
+def tcp_pair(receive_buffer: int | None = None) -> tuple[socket.socket, socket.socket]:
+    """The server's and the peer's end of a connection."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        peer = socket.socket()
+        if receive_buffer is not None:
+            peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        peer.connect(listener.getsockname())
+        return listener.accept()[0], peer
+
+
 def handshake_environ(end: object, reader: object) -> dict[str, Any]:
     """The environ of a handshake, as werkzeug hands it over with the socket and what was read ahead from it."""
     headers = {f"HTTP_{name.upper().replace('-', '_')}": value for name, value in HANDSHAKE.items()}

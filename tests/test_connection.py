@@ -41,6 +41,7 @@ from helpers import (
     join,
     pump_names,
     run,
+    tcp_pair,
     until,
 )
 from werkzeug.test import create_environ
@@ -53,16 +54,6 @@ Connect = Callable[..., "tuple[Connection, Peer]"]
 
 BIG = 60_000  # bytes of a message that soon fills what the kernel holds for a peer that does not read
 ENDLESS = 30_000_000  # bytes that fit into no kernel's buffers
-
-
-def tcp_pair(receive_buffer: int | None = None) -> tuple[socket.socket, socket.socket]:
-    """The server's and the peer's end of a connection."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        peer = socket.socket()
-        if receive_buffer is not None:
-            peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-        peer.connect(listener.getsockname())
-        return listener.accept()[0], peer
 
 
 @pytest.fixture

@@ -26,6 +26,7 @@ from helpers import (
     drip,
     frame,
     go,
+    pump_names,
     until,
 )
 
@@ -285,8 +286,8 @@ def test_silent_connections_lock_nobody_out(serve: Serve, monkeypatch: pytest.Mo
 def test_a_request_that_comes_a_byte_at_a_time_has_no_more_time_than_another(serve: Serve) -> None:
     server = serve(request_wait=0.3)
     with closing(socket.create_connection(("127.0.0.1", server.port), LIMIT)) as dawdler:
-        longest = b"GET /ws HTTP/1.1\r\nX: " + b"x" * 65_000
-        assert not drip(dawdler, longest, lambda: select.select([dawdler], [], [], 0.01))
+        endless = b"GET /ws HTTP/1.1\r\nX: " + b"x" * 2000
+        assert not drip(dawdler, endless, lambda: select.select([dawdler], [], [], 0.01))
     until(lambda: not server.server._server._connections, "the end of its thread")
 
 
@@ -365,9 +366,11 @@ def test_a_message_in_many_pieces_is_one_message(serve: Serve, rate_clock: Clock
     server = serve(message_rate=1)
     begun = rate_clock.now
     with Peer(server.port) as slow:
+        until(lambda: "readPump-1" in pump_names())
+        (client,) = server.clients
         for byte in frame(TEXT, "in many pieces"):
             slow.socket.sendall(bytes([byte]))
-            until(lambda: server.clients)
+            until(lambda: not client.connection._readable.poll(0), "the byte being read")
         assert slow.lines(1) == ["in many pieces"]
     all_gone(server)
     assert rate_clock.now == begun
@@ -387,13 +390,14 @@ def test_a_pong_that_stands_in_line_behind_a_flood_is_waited_for(serve: Serve) -
     """The pong wait passes before the server has read what came before the pong. It is not the peer's fault."""
     server = serve(message_rate=20, pong_wait=0.5, ping_period=0.4, write_wait=0.1)
     with Peer(server.port) as flooder:
-        flooder.socket.sendall(frame(TEXT, "x") * 60 + frame(PONG) + frame(TEXT, "after the pong"))
+        message = "x" * 500  # so that the server reads them in several goes
+        flooder.socket.sendall(frame(TEXT, message) * 50 + frame(PONG) + frame(TEXT, "after the pong"))
         lines: list[str] = []
         while "after the pong" not in lines:
             got = flooder.receive()
             assert got.opcode in (TEXT, PING), got
             lines += got.payload.decode().split("\n") if got.opcode == TEXT else []
-        assert lines == ["x"] * 60 + ["after the pong"]
+        assert lines == [message] * 50 + ["after the pong"]
 
 
 @pytest.mark.parametrize("why", ["stop", "eviction"])

@@ -9,6 +9,7 @@ import errno
 import logging
 import os
 import resource
+import select
 import socket
 import sys
 import threading
@@ -19,7 +20,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from helpers import CLOSE, LIMIT, TEXT, Peer, Process, Running, Serve, all_gone, pump_names, until
+from helpers import CLOSE, LIMIT, TEXT, Peer, Process, Running, Serve, all_gone, pump_names, tcp_pair, until
 from innocents import INNOCENTS, Chat, Figures, all_descriptors
 
 import threadchat.server
@@ -150,6 +151,18 @@ def test_out_of_threads_it_refuses_the_newcomer_with_503_and_says_so_once(
             assert second.lines(1) == ["it has recovered"]
     all_gone(server)
     assert errors(caplog) == ["out of threads (see ulimit -u): refused a connection"]
+
+
+def test_a_refusal_is_not_lost_to_a_reset() -> None:
+    """Closing a socket with unread bytes would reset the connection."""
+    connection, peer = tcp_pair()
+    with closing(peer):
+        peer.sendall(b"GET /ws HTTP/1.1\r\nHost: x\r\n\r\n")
+        with closing(connection):
+            until(lambda: select.select([connection], [], [], 0)[0], "the request's arrival")
+            threadchat.server._refuse(connection)
+        assert peer.recv(65_536).startswith(b"HTTP/1.1 503 ")
+        assert peer.recv(1) == b""
 
 
 def threads_of_this_user() -> int:
