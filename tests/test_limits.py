@@ -368,6 +368,7 @@ def test_a_message_in_many_pieces_is_one_message(serve: Serve, rate_clock: Clock
     with Peer(server.port) as slow:
         until(lambda: "readPump-1" in pump_names())
         (client,) = server.clients
+        slow.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for byte in frame(TEXT, "in many pieces"):
             slow.socket.sendall(bytes([byte]))
             until(lambda: not select.select([client.connection._socket], [], [], 0)[0], "the byte being read")
