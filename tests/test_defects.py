@@ -6,6 +6,7 @@ that works round it can go.
 
 from __future__ import annotations
 
+import errno
 import importlib.metadata
 import logging
 import queue
@@ -544,6 +545,40 @@ def test_threadchats_websocket_outlives_the_time_limit_for_a_request(serve: Serv
         assert [peer.receive() for _ in range(3)] == [Frame(PING, b"")] * 3
         peer.send(TEXT, "still here")
         assert peer.receive() == Frame(TEXT, b"still here")
+
+
+def test_werkzeug_tries_to_accept_without_a_pause_when_there_are_no_descriptors(
+    werkzeug: Callable[[Any], BaseWSGIServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """socketserver's loop, that is; threadchat pauses: see test_trouble.py."""
+    server = werkzeug(lambda environ, start_response: Response("")(environ, start_response))
+    tries: list[None] = []
+
+    def no_descriptors() -> Any:
+        tries.append(None)
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(server, "get_request", no_descriptors)
+        with socket.create_connection(("127.0.0.1", server.port), LIMIT):
+            until(lambda: len(tries) > 1000, "one try after another")
+
+
+def test_werkzeug_writes_a_traceback_for_each_connection_it_has_no_thread_for(
+    werkzeug: Callable[[Any], BaseWSGIServer], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """threadchat writes a line, and answers 503: see test_trouble.py."""
+    server = werkzeug(lambda environ, start_response: Response("")(environ, start_response))
+
+    def no_threads(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", no_threads)
+        for _ in range(2):
+            with socket.create_connection(("127.0.0.1", server.port), LIMIT) as refused:
+                assert read_all(refused) == b""
+    assert capfd.readouterr().err.count("Traceback") == 2
 
 
 # werkzeug: after the WebSocket
