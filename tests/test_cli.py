@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import shutil
 import signal
 import socket
@@ -79,6 +80,15 @@ def test_it_is_a_script_as_well_as_a_module() -> None:
 def test_it_tells_its_version() -> None:
     done = run("--version")
     assert (done.returncode, done.stdout, done.stderr) == (0, f"threadchat {__version__}\n", "")
+
+
+def test_it_opens_as_many_files_as_the_system_lets_it(tmp_path: Path) -> None:
+    command = ["sh", "-c", 'ulimit -S -n 256; exec "$@"', "sh", *THREADCHAT, "serve", "--port", "0"]
+    with Process(tmp_path, command) as process:
+        assert process.port
+        soft, hard = resource.prlimit(process.pid, resource.RLIMIT_NOFILE)
+        assert soft == hard > 256
+        assert process.end() == 0
 
 
 # The options

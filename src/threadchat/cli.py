@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from typing import NoReturn
 
 from threadchat import __version__
@@ -59,8 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             allow_origins=tuple(given.allow_origin),
         )
         threading.stack_size(STACK)
-        _, most_descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most_descriptors, most_descriptors))  # as Go's runtime does
+        _use_all_descriptors()
         gc.set_threshold(50_000, 20, 100)  # a client's objects last: looking through them for garbage is vain
         if given.processors == "one":
             stay_on_one_processor()
@@ -210,6 +209,13 @@ def _add_serve_options(command: argparse.ArgumentParser) -> None:
         choices=["debug", "info", "warning", "error"],
         help="the least important log lines to write to standard error (default %(default)s; debug adds HTTP requests)",
     )
+
+
+def _use_all_descriptors() -> None:
+    """Raise the limit on open files as far as this process may, as Go's runtime does: a client is a file."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):  # macOS names a higher limit than it grants
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _port(text: str) -> int:
