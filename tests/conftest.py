@@ -33,6 +33,19 @@ settings.register_profile("suite", settings.get_profile("fuzz"), max_examples=15
 settings.load_profile("suite")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--scale", type=int, default=1, help="how many times as much the hostile peers do (100: 10,000 come and go)"
+    )
+
+
+@pytest.fixture(scope="session")
+def scale(request: pytest.FixtureRequest) -> int:
+    """How many times as much the hostile peers are to do."""
+    asked: int = request.config.getoption("--scale")
+    return asked
+
+
 def pytest_collection_finish() -> None:
     """Take what the imports made out of the sight of `gc.collect`, which runs after each test and looks at all else."""
     gc.collect()

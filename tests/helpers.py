@@ -255,6 +255,10 @@ class Peer:
         assert len(lines) == count, lines
         return lines
 
+    def read_a_byte(self) -> None:
+        """And keep it for `receive`."""
+        self._buffer += self.socket.recv(1)
+
     def close(self) -> None:
         self.socket.close()
 
@@ -281,6 +285,22 @@ class Peer:
             assert at_boundary, f"the connection ended inside a frame, after {self._buffer!r}"
             raise EOFError
         self._buffer += data
+
+
+def drip(peer: socket.socket, data: bytes, pause: Callable[[], object]) -> bool:
+    """Send the data a byte at a time, with a pause after each; False if the other end gave up before the last."""
+    peer.setblocking(False)
+    for byte in data:
+        try:
+            peer.send(bytes([byte]))
+            if not peer.recv(1):
+                return False
+        except BlockingIOError:
+            pass
+        except ConnectionError:
+            return False
+        pause()
+    return True
 
 
 class OtherEnd(Peer):
@@ -344,6 +364,16 @@ def handshake(server: Listening, **changes: str | None) -> Answer:
 
 
 # The server's end, without a server
+
+
+def tcp_pair(receive_buffer: int | None = None) -> tuple[socket.socket, socket.socket]:
+    """The server's and the peer's end of a connection."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        peer = socket.socket()
+        if receive_buffer is not None:
+            peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        peer.connect(listener.getsockname())
+        return listener.accept()[0], peer
 
 
 def handshake_environ(end: object, reader: object) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import shutil
 import signal
 import socket
@@ -79,6 +80,15 @@ def test_it_tells_its_version() -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, f"threadchat {__version__}\n", "")
 
 
+def test_it_opens_as_many_files_as_the_system_lets_it(tmp_path: Path) -> None:
+    command = ["sh", "-c", 'ulimit -S -n 256; exec "$@"', "sh", *THREADCHAT, "serve", "--port", "0"]
+    with Process(tmp_path, command) as process:
+        assert process.port
+        soft, hard = resource.prlimit(process.pid, resource.RLIMIT_NOFILE)
+        assert soft == hard > 256
+        assert process.end() == 0
+
+
 # The options
 
 
@@ -113,6 +123,11 @@ def test_without_options_the_go_examples_constants_hold(served: Served) -> None:
         pong_wait=60.0,
         ping_period=None,
         write_wait=10.0,
+        request_wait=10.0,
+        message_rate=100,
+        max_clients=10_000,
+        max_clients_per_address=256,
+        max_unread_requests=1_000,
         compression=False,
         allow_origins=(),
         allow_hosts=(),
@@ -127,6 +142,11 @@ def test_without_options_the_go_examples_constants_hold(served: Served) -> None:
         (["--pong-wait", "2.5"], Options(pong_wait=2.5)),
         (["--ping-period", "0.5"], Options(ping_period=0.5)),
         (["--write-wait", "3"], Options(write_wait=3)),
+        (["--request-wait", "3"], Options(request_wait=3)),
+        (["--message-rate", "0"], Options(message_rate=0)),
+        (["--max-clients", "3"], Options(max_clients=3)),
+        (["--max-clients-per-address", "3"], Options(max_clients_per_address=3)),
+        (["--max-unread-requests", "3"], Options(max_unread_requests=3)),
         (["--compression"], Options(compression=True)),
         (["--allow-origin", "https://a.example"], Options(allow_origins=("https://a.example",))),
         (["--allow-origin", "https://a", "--allow-origin", "*"], Options(allow_origins=("https://a", "*"))),
@@ -151,7 +171,8 @@ def test_every_limit_of_a_chat_is_an_option(capsys: pytest.CaptureFixture[str]) 
         cli.main(["serve", "--help"])
     text = capsys.readouterr().out
     for name in Options.__dataclass_fields__:
-        assert f"--{name.replace('_', '-').removesuffix('s')} " in text or f"--{name.replace('_', '-')}\n" in text
+        option = f"--{name.replace('_', '-')}"
+        assert re.search(rf"^  {option.removesuffix('s')}s?\s", text, re.MULTILINE), option
 
 
 @pytest.mark.parametrize(
@@ -162,6 +183,11 @@ def test_every_limit_of_a_chat_is_an_option(capsys: pytest.CaptureFixture[str]) 
         ("--pong-wait", "seconds"),
         ("--ping-period", "seconds"),
         ("--write-wait", "seconds"),
+        ("--request-wait", "seconds"),
+        ("--message-rate", "messages"),
+        ("--max-clients", "clients"),
+        ("--max-clients-per-address", "clients"),
+        ("--max-unread-requests", "requests"),
     ],
 )
 def test_help_has_the_unit_and_the_default_of_each_number(
@@ -200,6 +226,12 @@ def test_help_has_the_unit_and_the_default_of_each_number(
         (["serve", "--ping-period", "60"], r"ping period \(60 s\) must be below the pong wait \(60 s\)"),
         (["serve", "--pong-wait", "5", "--ping-period", "6"], r"\(6 s\) must be below the pong wait \(5 s\)"),
         (["serve", "--write-wait", "0"], "write wait must be above 0"),
+        (["serve", "--request-wait", "0"], "request wait must be above 0"),
+        (["serve", "--message-rate", "-1"], "message rate must be at least 0"),
+        (["serve", "--message-rate", "0.5"], "--message-rate.*0.5"),
+        (["serve", "--max-clients", "0"], "max clients must be at least 1"),
+        (["serve", "--max-clients-per-address", "0"], "max clients per address must be at least 1"),
+        (["serve", "--max-unread-requests", "0"], "max unread requests must be at least 1"),
         (["serve", "--log-level", "loud"], "--log-level.*loud"),
         (["serve", "--allow-origin"], "--allow-origin"),
         (["serve", "--allow-origin", "example.org"], "origin"),

@@ -42,6 +42,7 @@ from helpers import (
     join,
     pump_names,
     run,
+    tcp_pair,
     until,
 )
 from werkzeug.test import create_environ
@@ -54,16 +55,6 @@ Connect = Callable[..., "tuple[Connection, Peer]"]
 
 BIG = 60_000  # bytes of a message that soon fills what the kernel holds for a peer that does not read
 ENDLESS = 30_000_000  # bytes that fit into no kernel's buffers
-
-
-def tcp_pair(receive_buffer: int | None = None) -> tuple[socket.socket, socket.socket]:
-    """The server's and the peer's end of a connection."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        peer = socket.socket()
-        if receive_buffer is not None:
-            peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-        peer.connect(listener.getsockname())
-        return listener.accept()[0], peer
 
 
 @pytest.fixture
@@ -639,7 +630,7 @@ def test_pending_messages_travel_as_one_frame_a_line_each(serve: Serve) -> None:
 
 @pytest.mark.parametrize("count", [1, 5, 1000])
 def test_frames_that_arrive_with_the_handshake_are_not_lost(serve: Serve, count: int) -> None:
-    running = serve(send_buffer=1000)
+    running = serve(send_buffer=1000, message_rate=0)
     messages = [f"early {number} {'x' * 20}" for number in range(count)]
     with Peer(running.port, behind=b"".join(frame(TEXT, message) for message in messages)) as peer:
         assert peer.lines(count) == messages
@@ -798,7 +789,7 @@ def test_an_idle_connection_takes_no_turns_of_the_processor(connect: Connect) ->
 
 
 def test_empty_fragments_without_end_take_no_memory(connect: Connect) -> None:
-    chat, peer = connect()
+    chat, peer = connect(message_rate=0)
     empty = b"".join(frame(CONTINUATION, fin=False) for _ in range(1000))
     peer.socket.sendall(frame(TEXT, fin=False))
     texts: list[str] = []

@@ -6,6 +6,7 @@ that works round it can go.
 
 from __future__ import annotations
 
+import errno
 import importlib.metadata
 import logging
 import queue
@@ -497,8 +498,8 @@ def test_threadchat_does_not(pair: Pair) -> None:
 
 BAD_REQUESTS = [  # by RFC 9112, sections 3.2 and 5.1
     b"GET / HTTP/1.1\r\n\r\n",
-    b"GET / HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n",
-    b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade : y\r\n\r\n",
+    b"GET / HTTP/1.1\r\nHost: localhost\r\nHost: y\r\n\r\n",
+    b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade : y\r\n\r\n",
 ]
 
 
@@ -562,7 +563,7 @@ def test_werkzeug_hands_over_white_space_behind_a_header(werkzeug: Callable[[Any
         values.append(environ["HTTP_A"])
         return Response("")(environ, start_response)
 
-    ask(werkzeug(application).port, b"GET / HTTP/1.1\r\nHost: x\r\nA: b \t\r\n\r\n")
+    ask(werkzeug(application).port, b"GET / HTTP/1.1\r\nHost: localhost\r\nA: b \t\r\n\r\n")
     assert values == ["b \t"]
 
 
@@ -639,12 +640,8 @@ def test_werkzeug_waits_for_ever_for_a_request(werkzeug: Callable[[Any], BaseWSG
 
 
 @pytest.mark.parametrize("part", [b"", b"GET /ws HTTP/1.1\r\nHost: "], ids=["nothing", "half a request"])
-def test_threadchat_ends_a_connection_without_a_request(
-    serve: Serve, monkeypatch: pytest.MonkeyPatch, part: bytes
-) -> None:
-    assert threadchat_server._RequestHandler.timeout == threadchat_server.REQUEST_WAIT
-    monkeypatch.setattr(threadchat_server._RequestHandler, "timeout", 0.1)
-    with socket.create_connection(("127.0.0.1", serve().port), LIMIT) as idle:
+def test_threadchat_ends_a_connection_without_a_request(serve: Serve, part: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", serve(request_wait=0.1).port), LIMIT) as idle:
         idle.sendall(part)
         assert read_all(idle) == b""
 
@@ -670,11 +667,8 @@ def test_werkzeugs_time_limit_for_a_request_is_one_for_the_websocket_too(
     assert limits == [7.0]
 
 
-def test_threadchats_websocket_outlives_the_time_limit_for_a_request(
-    serve: Serve, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(threadchat_server._RequestHandler, "timeout", 0.1)
-    with Peer(serve(pong_wait=LIMIT, ping_period=0.1).port) as peer:
+def test_threadchats_websocket_outlives_the_time_limit_for_a_request(serve: Serve) -> None:
+    with Peer(serve(request_wait=0.1, pong_wait=LIMIT, ping_period=0.1).port) as peer:
         assert [peer.receive() for _ in range(3)] == [Frame(PING, b"")] * 3
         peer.send(TEXT, "still here")
         assert peer.receive() == Frame(TEXT, b"still here")
@@ -690,6 +684,40 @@ def test_threadchat_tells_its_name_alone(server: Running) -> None:
     with socket.create_connection(("127.0.0.1", server.port), LIMIT) as plain:
         plain.sendall(REQUEST)
         assert b"\r\nServer: threadchat\r\n" in read_all(plain)
+
+
+def test_werkzeug_tries_to_accept_without_a_pause_when_there_are_no_descriptors(
+    werkzeug: Callable[[Any], BaseWSGIServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """socketserver's loop, that is; threadchat pauses: see test_trouble.py."""
+    server = werkzeug(lambda environ, start_response: Response("")(environ, start_response))
+    tries: list[None] = []
+
+    def no_descriptors() -> Any:
+        tries.append(None)
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(server, "get_request", no_descriptors)
+        with socket.create_connection(("127.0.0.1", server.port), LIMIT):
+            until(lambda: len(tries) > 1000, "one try after another")
+
+
+def test_werkzeug_writes_a_traceback_for_each_connection_it_has_no_thread_for(
+    werkzeug: Callable[[Any], BaseWSGIServer], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """threadchat writes a line, and answers 503: see test_trouble.py."""
+    server = werkzeug(lambda environ, start_response: Response("")(environ, start_response))
+
+    def no_threads(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", no_threads)
+        for _ in range(2):
+            with socket.create_connection(("127.0.0.1", server.port), LIMIT) as refused:
+                assert read_all(refused) == b""
+    assert capfd.readouterr().err.count("Traceback") == 2
 
 
 # werkzeug: after the WebSocket

@@ -112,7 +112,7 @@ def test_no_http_follows_the_end_of_a_websocket(start: Start) -> None:
         peer.send(TEXT, "hello")
         assert peer.lines(1) == ["hello"]
         peer.send(CLOSE, b"\x03\xe8")
-        peer.socket.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        peer.socket.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert [(frame.opcode, frame.close_code) for frame in peer.receive_all()] == [(CLOSE, 1000)]
 
 

@@ -44,7 +44,7 @@ async def chat(url: str, clients: int, senders: int, messages: int, connected: C
 
 
 def test_promises_1_2_and_3_one_order_no_gap_two_threads_a_client(serve: Serve) -> None:
-    server = serve()
+    server = serve(message_rate=0)
     before = threading.active_count()
     during: list[int] = []
     names: list[str] = []
@@ -80,7 +80,7 @@ def test_promise_2_a_client_that_joins_amid_the_talk_has_no_gap(server: Running)
 
 def test_promise_4_frames_never_interleave(serve: Serve) -> None:
     """A peer that does not read pings and is pinged while long frames for it are cut short by the kernel."""
-    server = serve(ping_period=0.05, pong_wait=LIMIT, message_size=4000)
+    server = serve(ping_period=0.05, pong_wait=LIMIT, message_size=4000, message_rate=0)
     with Peer(server.port, receive_buffer=4096) as slow, Peer(server.port) as speaker:
         until(lambda: len(server.clients) == 2)
         (slow_client,) = (client for client in server.clients if client.number == 1)
@@ -111,7 +111,7 @@ def test_promise_4_frames_never_interleave(serve: Serve) -> None:
 
 
 def test_promise_5_a_sender_that_floods_is_slowed_down_and_nothing_piles_up(serve: Serve) -> None:
-    server = serve()
+    server = serve(message_rate=0)
     hub = server.app.hub
     busy = Client(hub, Connection({}, server.app.options), server.app.options, 0)
     hub.register.send(busy)
@@ -159,7 +159,7 @@ def speak_until(condition: Callable[[], object], speaker: Peer, *listeners: Peer
 
 
 def test_promise_6_a_client_that_stops_reading_is_evicted_and_the_others_do_not_notice(serve: Serve) -> None:
-    server = serve()
+    server = serve(message_rate=0)
     with ExitStack() as stack:
         stuck, speaker, *others = (stack.enter_context(Peer(server.port)) for _ in range(10))
         until(lambda: len(server.clients) == 10)
@@ -244,7 +244,7 @@ def test_promise_7_a_pump_that_gets_no_turn_is_waited_for(serve: Serve, monkeypa
 
 def test_promise_8_a_stop_says_goodbye_to_all_and_leaves_no_thread(serve: Serve) -> None:
     before = threading.active_count()
-    server = serve()
+    server = serve(message_rate=0)
     with ExitStack() as stack:
         idle = stack.enter_context(socket.create_connection(("127.0.0.1", server.port)))
         polite, mute, blocked, speaker = (stack.enter_context(Peer(server.port)) for _ in range(4))

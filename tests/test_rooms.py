@@ -2,8 +2,9 @@
 
     runqueue < channel < hub < client < app < server < cli
 
-Each may import those to its left. `options` is everybody's; `connection` is the client's and the app's; `guide`
-is the app's; `hosts` is for the options, the app and the command line.
+Each may import those to its left. `options` is everybody's; `connection` is the client's and the app's; `guide` is the
+app's; `hosts` is for the options, the app and the command line; `limits` is for those who meet peers: connection, app
+and server.
 """
 
 from __future__ import annotations
@@ -26,13 +27,14 @@ OURS: dict[str, set[str]] = {
     "runqueue": set(),
     "channel": {"runqueue"},
     "hosts": set(),
+    "limits": set(),
     "options": {"hosts"},
     "hub": {"channel", "runqueue"},
-    "connection": {"options"},
+    "connection": {"options", "limits"},
     "client": {"runqueue", "channel", "hub", "connection", "options"},
     "guide": set(),
-    "app": {"channel", "hub", "client", "connection", "options", "guide", "hosts"},
-    "server": {"channel", "hub", "client", "app", "options"},
+    "app": {"channel", "hub", "client", "connection", "options", "guide", "hosts", "limits"},
+    "server": {"channel", "hub", "client", "app", "options", "limits"},
     "cli": {"runqueue", "channel", "hub", "client", "app", "server", "hosts", "options", "threadchat"},
     "__main__": {"cli"},
     "__init__": set(),

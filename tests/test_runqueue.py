@@ -387,7 +387,7 @@ def test_a_write_pump_that_is_blocked_in_a_send_holds_no_turn(crowd: Crowd) -> N
 
 def test_promise_7_at_full_load_nobody_who_reads_is_evicted_and_nothing_is_lost(tmp_path: Path) -> None:
     """The server in a process of its own, so that listening costs it nothing; one client talks, all listen."""
-    command = [sys.executable, "-m", "threadchat", "serve", "--port", "0"]
+    command = [sys.executable, "-m", "threadchat", "serve", "--port", "0", "--message-rate", "0"]
     with Process(tmp_path, command) as server, ExitStack() as stack:
         peers = [stack.enter_context(Peer(server.port)) for _ in range(300)]
         for burst in range(10):

@@ -286,7 +286,7 @@ def test_behind_a_trusted_proxy_the_origin_is_held_against_the_host_that_the_cli
 def test_a_proxys_other_words_change_no_address(serve: Serve) -> None:
     server = serve(trusted_proxies=1)
     headers = {"X-Forwarded-Prefix": "//evil.example", "X-Forwarded-Proto": "javascript", "X-Forwarded-Port": "1"}
-    answer = exchange(server.port, b"GET http://localhost HTTP/1.1\r\n" + head(headers))
+    answer = exchange(server.port, b"GET http://localhost HTTP/1.1\r\n" + head({"Host": "localhost", **headers}))
     assert statuses(answer) == [308]
     assert b"\r\nLocation: /\r\n" in answer
     assert ask(server, "GET", "/", headers).status == 200

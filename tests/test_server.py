@@ -16,6 +16,7 @@ from websockets.typing import Origin
 
 import threadchat.server
 from threadchat.app import create_app
+from threadchat.options import Options
 from threadchat.server import Server
 
 NEVER = 600.0  # seconds: far beyond what a test waits for
@@ -48,9 +49,9 @@ def received(peer: socket.socket) -> bytes:
     [
         b"",
         b"GET / HT",
-        b"GET / HTTP/1.1\r\nHost: x\r\n",
-        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\nhalf a body",
-        b"GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\n",
+        b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\nhalf a body",
+        b"GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n",
     ],
     ids=["nothing", "half a line", "half a head", "half a body", "half a handshake"],
 )
@@ -58,16 +59,14 @@ def test_a_peer_that_does_not_finish_its_request_is_dropped(
     serve: Serve, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, begun: bytes
 ) -> None:
     monkeypatch.setattr(threadchat.server, "LINGER", 0.1)
-    monkeypatch.setattr(threadchat.server._RequestHandler, "timeout", 0.05)
-    with closing(open_socket(serve(), begun)) as peer:
+    with closing(open_socket(serve(request_wait=0.05), begun)) as peer:
         received(peer)
         until(lambda: not request_threads(), "the end of the request's thread")
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
-def test_the_limit_on_a_request_is_not_one_on_the_websocket(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(threadchat.server._RequestHandler, "timeout", 0.05)
-    server = serve()
+def test_the_limit_on_a_request_is_not_one_on_the_websocket(serve: Serve) -> None:
+    server = serve(request_wait=0.05)
     with Peer(server.port) as slow, closing(open_socket(server)) as idle:
         until(lambda: server.clients)
         received(idle)  # the same limit has passed for the other one
@@ -77,8 +76,7 @@ def test_the_limit_on_a_request_is_not_one_on_the_websocket(serve: Serve, monkey
 
 def test_a_stop_frees_idle_connections_at_once(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(threadchat.server, "STOP_WAIT", NEVER)
-    monkeypatch.setattr(threadchat.server._RequestHandler, "timeout", NEVER)
-    server = serve()
+    server = serve(request_wait=NEVER)
     with ExitStack() as stack:
         begun = [b"", b"GET / HT", b"GET / HTTP/1.1\r\n"]
         peers = [stack.enter_context(closing(open_socket(server, data))) for data in begun]
@@ -97,7 +95,6 @@ def test_a_stop_waits_for_a_connection_whose_thread_has_only_just_started(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(threadchat.server, "STOP_WAIT", NEVER)
-    monkeypatch.setattr(threadchat.server._RequestHandler, "timeout", NEVER)
     started, may_go_on = threading.Event(), threading.Event()
     process = threadchat.server._WSGIServer.process_request_thread
 
@@ -107,7 +104,7 @@ def test_a_stop_waits_for_a_connection_whose_thread_has_only_just_started(
         process(self, *arguments)
 
     monkeypatch.setattr(threadchat.server._WSGIServer, "process_request_thread", held_up)
-    server = serve()
+    server = serve(request_wait=NEVER)
     connections = set(threading.enumerate())
     with closing(open_socket(server)) as peer:
         assert started.wait(LIMIT)
@@ -134,7 +131,7 @@ def test_a_stop_lets_an_answer_that_is_under_way_arrive(serve: Serve, monkeypatc
         return respond(request)
 
     monkeypatch.setattr(server.app, "_respond", held_up)
-    with closing(open_socket(server, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")) as peer:
+    with closing(open_socket(server, b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")) as peer:
         assert answering.wait(LIMIT)
         stopping = server.stop_in_thread()
         until(lambda: not server.app._hub_thread.is_alive(), "the hub's end")
@@ -150,9 +147,8 @@ def test_a_stop_cuts_off_a_connection_that_does_not_end_by_itself(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(threadchat.server, "STOP_WAIT", 0.05)
-    monkeypatch.setattr(threadchat.server._RequestHandler, "timeout", NEVER)
-    server = serve()
-    body = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n"
+    server = serve(request_wait=NEVER)
+    body = b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\n"
     with closing(open_socket(server, body)) as peer:
         assert peer.recv(65536).startswith(b"HTTP/1.1 405 ")
         peer.sendall(b"part of a body")  # werkzeug reads on, for the peer's sake
@@ -280,9 +276,9 @@ def test_it_listens_where_it_is_told(host: str) -> None:
     [
         (400, b"nonsense\r\n\r\n"),
         (400, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n"),  # a browser that tries TLS
-        (400, b"GET http://[ HTTP/1.1\r\nHost: x\r\n\r\n"),
+        (400, b"GET http://[ HTTP/1.1\r\nHost: localhost\r\n\r\n"),
         (400, b"GET / HTTP/x\r\n\r\n"),
-        (404, b"GET /\xff\x1b[31m HTTP/1.1\r\nHost: x\r\n\r\n"),
+        (404, b"GET /\xff\x1b[31m HTTP/1.1\r\nHost: localhost\r\n\r\n"),
         (414, b"GET /" + b"a" * 100_000 + b" HTTP/1.1\r\n\r\n"),
         (431, b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * 200 + b"\r\n"),
         (431, b"GET / HTTP/1.1\r\na: " + b"b" * 100_000 + b"\r\n\r\n"),
@@ -329,7 +325,7 @@ def test_a_peer_that_resets_the_connection_is_no_error(server: Running, caplog: 
 def test_no_http_follows_the_end_of_a_websocket(server: Running) -> None:
     with Peer(server.port) as peer:
         peer.send(CLOSE, b"\x03\xe8")
-        peer.socket.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        peer.socket.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
         answers = peer.receive_all()
     assert [(answer.opcode, answer.close_code) for answer in answers] == [(CLOSE, 1000)]
     until(lambda: not request_threads(), "the end of the client's thread")
@@ -349,8 +345,7 @@ def test_every_thread_bears_its_role(serve: Serve) -> None:
 
 
 def test_the_limit_on_a_request_is_one_that_slow_people_can_keep_and_idle_ones_cannot_abuse() -> None:
-    assert threadchat.server._RequestHandler.timeout == threadchat.server.REQUEST_WAIT
-    assert 5 <= threadchat.server.REQUEST_WAIT <= 60
+    assert 5 <= Options().request_wait <= 60
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1"])

@@ -64,7 +64,7 @@ def known(name: str, go: Path | None) -> Server:
     """One of NAMES. Raises Failed if it is not installed."""
     if name == "threadchat":
         serve = (sys.executable, "-m", "threadchat", "serve", "--port", "{port}", "--log-level", "error")
-        return Server(name, serve)
+        return Server(name, (*serve, "--message-rate", "0"))
     if name == "go":
         if go is None:
             raise Failed("there is no Go server")

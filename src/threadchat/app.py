@@ -11,8 +11,7 @@ import itertools
 import logging
 import re
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from werkzeug.exceptions import (
@@ -34,6 +33,7 @@ from threadchat.client import serve_ws
 from threadchat.connection import Connection, ConnectionClosed, HandshakeFailed
 from threadchat.hosts import Hosts
 from threadchat.hub import Hub
+from threadchat.limits import RETRY_AFTER, Admission, Complaints, Full
 from threadchat.options import Options
 
 if TYPE_CHECKING:
@@ -103,8 +103,8 @@ class App:
         self._guide = guide.page()
         self._hosts = Hosts(options.allow_hosts or ("*",))
         self._origins = {origin.lower().rstrip("/") for origin in options.allow_origins}
-        self._clients = 0
-        self._clients_changed = threading.Condition()  # guards _clients
+        self._admission = Admission(options.max_clients, options.max_clients_per_address)
+        self._complaints = Complaints(log)
         self._hub_thread = threading.Thread(target=self.hub.run, name="hub", daemon=True)
         self._hub_thread.start()
 
@@ -120,8 +120,7 @@ class App:
         """Part with all clients (close code 1001), answer new ones with 503; return when all have gone (seconds)."""
         self.hub.stop()
         self._hub_thread.join()
-        with self._clients_changed:
-            self._clients_changed.wait_for(lambda: self._clients == 0)
+        self._admission.wait_until_empty()
 
     def _respond(self, request: Request) -> Response:
         """The answer to a request. Raises HTTPException, and WebSocketDone when a WebSocket has come and gone."""
@@ -164,12 +163,15 @@ class App:
             raise Forbidden("Pages of this origin may not connect (see --allow-origin).")
         connection = self._connection_type(request.environ, self.options)
         try:
-            with self._counted():
+            with self._admission.admit(request.environ.get("REMOTE_ADDR", "")):
                 serve_ws(self.hub, connection, self.options, next(self._numbers))
         except ConnectionClosed:
             pass  # the peer has gone before it was answered
         except HandshakeFailed as error:
             raise BadRequest(str(error)) from error
+        except Full as error:
+            self._complaints.say(f"refused a client from %s: {error}", request.environ.get("REMOTE_ADDR"))
+            raise ServiceUnavailable(f"Come back later: {error}.", retry_after=RETRY_AFTER) from error
         except Closed as error:
             raise ServiceUnavailable("The server is stopping.") from error
 
@@ -179,18 +181,6 @@ class App:
         if host is not None and host not in self._hosts:
             log.warning("refused a request for host %.200a: it is not one of this server's (see --allow-host)", host)
             raise MisdirectedRequest("This server does not answer to this host name, unless allowed by --allow-host.")
-
-    @contextmanager
-    def _counted(self) -> Iterator[None]:
-        """While a client is served; `close` waits for it."""
-        with self._clients_changed:
-            self._clients += 1
-        try:
-            yield
-        finally:
-            with self._clients_changed:
-                self._clients -= 1
-                self._clients_changed.notify_all()
 
     def _origin_allowed(self, request: Request) -> bool:
         """RFC 6455, section 10.2: a browser names the page's origin; who sends none is no browser."""

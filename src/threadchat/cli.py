@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import gc
 import logging
+import resource
 import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from typing import NoReturn
 
@@ -51,11 +52,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
             pong_wait=given.pong_wait,
             ping_period=given.ping_period,
             write_wait=given.write_wait,
+            request_wait=given.request_wait,
+            message_rate=given.message_rate,
+            max_clients=given.max_clients,
+            max_clients_per_address=given.max_clients_per_address,
+            max_unread_requests=given.max_unread_requests,
             compression=given.compression,
             allow_origins=tuple(given.allow_origin),
             allow_hosts=tuple(given.allow_host),
         )
         threading.stack_size(STACK)
+        _use_all_descriptors()
         gc.set_threshold(50_000, 20, 100)  # a client's objects last: looking through them for garbage is vain
         if given.processors == "one":
             stay_on_one_processor()
@@ -143,6 +150,44 @@ def _add_serve_options(command: argparse.ArgumentParser) -> None:
         help="a client is gone when writing one frame to it takes so long (default %(default)g seconds)",
     )
     add(
+        "--request-wait",
+        type=float,
+        default=DEFAULTS.request_wait,
+        metavar="SECONDS",
+        help="time for a peer to send its request, and again to take the answer (default %(default)g seconds)",
+    )
+    add(
+        "--message-rate",
+        type=int,
+        default=DEFAULTS.message_rate,
+        metavar="MESSAGES",
+        help="messages a second from one client, pings included; who sends more is slowed down, not dropped "
+        "(default %(default)s messages a second; 0 is no limit)",
+    )
+    add(
+        "--max-clients",
+        type=int,
+        default=DEFAULTS.max_clients,
+        metavar="CLIENTS",
+        help="clients at the same time; more are answered with 503 (default %(default)s clients)",
+    )
+    add(
+        "--max-clients-per-address",
+        type=int,
+        default=DEFAULTS.max_clients_per_address,
+        metavar="CLIENTS",
+        help="the same for one address, or one IPv6 network of 64 bits, but not for this machine's own loopback "
+        "addresses (default %(default)s clients)",
+    )
+    add(
+        "--max-unread-requests",
+        type=int,
+        default=DEFAULTS.max_unread_requests,
+        metavar="REQUESTS",
+        help="connections whose request has not arrived yet; when there are more, the oldest of them is dropped "
+        "(default %(default)s requests)",
+    )
+    add(
         "--compression",
         action="store_true",
         help="compress messages for clients that offer it; costs each of them a compressor of a few hundred KB and "
@@ -186,6 +231,13 @@ def _add_serve_options(command: argparse.ArgumentParser) -> None:
         choices=["debug", "info", "warning", "error"],
         help="the least important log lines to write to standard error (default %(default)s; debug adds HTTP requests)",
     )
+
+
+def _use_all_descriptors() -> None:
+    """Raise the limit on open files as far as this process may, as Go's runtime does: a client is a file."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):  # macOS names a higher limit than it grants
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _port(text: str) -> int:

@@ -137,6 +137,9 @@ def serve_ws(hub: Hub, connection: Connection, options: Options, number: int) ->
             return
         with _named(f"readPump-{number}"):
             client.read_pump()
+    except Exception:
+        connection.end(1011, "the server has failed")  # unless it has ended already; RFC 6455, section 7.4.1
+        raise
     finally:
         client.unregister()
         if write_pump.ident is not None:

@@ -49,6 +49,7 @@ from wsproto.extensions import PerMessageDeflate
 from wsproto.frame_protocol import CloseReason, FrameProtocol
 from wsproto.utilities import LocalProtocolError, RemoteProtocolError
 
+from threadchat.limits import TokenBucket
 from threadchat.options import Options
 
 CLOSE_WAIT = 2.0  # seconds for the peer to answer a close frame, or to close its side of the connection
@@ -59,6 +60,8 @@ RECEIVE_BYTES = 4096
 # peer is found soon and costs little; when it ends, the rest of a frame and the close frame behind it find room.
 SEND_BUFFER = 65_536
 LAST_SEND_BUFFER = 1_048_576
+# And what it holds of a peer that sends faster than it is read.
+RECEIVE_BUFFER = 65_536
 
 
 class HandshakeFailed(Exception):
@@ -80,6 +83,7 @@ class Connection:
     """
 
     __slots__ = (
+        "_bucket",
         "_ending",
         "_environ",
         "_options",
@@ -104,6 +108,7 @@ class Connection:
         self.on_unstuck: Callable[[], None] = lambda: None
         self._environ = environ
         self._options = options
+        self._bucket = TokenBucket(options.message_rate) if options.message_rate else None
         self._writing = threading.Lock()  # held while a frame is written
         self._whole = True  # False once a frame was cut off: no other may follow it. Guarded by _writing.
         self._state = threading.Lock()  # guards _ending and blocked
@@ -137,6 +142,7 @@ class Connection:
             extension.__class__ = _Deflate  # simple-websocket makes it by itself
         self._socket: socket.socket = server.sock
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
         with suppress(OSError):  # not TCP
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._readable = select.poll()
@@ -155,6 +161,8 @@ class Connection:
         size = 0
         while self._ending is None:
             for event in self._protocol.events():
+                if self._bucket is not None and not self._keep_to_rate(self._bucket, event):
+                    return
                 match event:
                     case TextMessage():
                         if self._surrogate_begins():
@@ -254,6 +262,17 @@ class Connection:
             while _wait(self._readable, deadline) and self._socket.recv(RECEIVE_BYTES):
                 pass
         self.abort()
+
+    def _keep_to_rate(self, bucket: TokenBucket, event: Event) -> bool:
+        """Wait until the peer may send this frame; False if the connection has ended meanwhile.
+
+        Nothing is read during the wait, and TCP slows the peer down. What it has sent stands in line, its pong too.
+        """
+        pause = bucket.take() if getattr(event, "frame_finished", True) else 0.0  # events may have less than a frame
+        if pause:
+            time.sleep(pause)  # a second at most
+            self._pong_deadline += pause
+        return not pause or self._ending is None
 
     def _receive(self) -> None:
         """Wait for bytes from the peer and pass them to the protocol."""

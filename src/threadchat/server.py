@@ -3,7 +3,9 @@
 One thread accepts; each connection has a thread, which reads the request and, if it asks for a WebSocket, becomes that
 client's read pump. What werkzeug lacks for this is here, each with a test in tests/test_defects.py that shows it:
 
-- It waits for ever for a request. Here REQUEST_WAIT is the limit; the WebSocket takes its socket's limit off again.
+- It waits for ever for a request. Here the request wait is the limit, and the number of those who wait has one too.
+- Without descriptors for a new connection its accept loop spins. Here some are kept free, and the newcomer is refused.
+- Without threads for a new connection it writes a traceback for each. Here that is one line, and a 503.
 - After a WebSocket it would read another request from the same socket. Here the connection is done.
 - Its `shutdown` leaves the connections' threads alone. Here `stop` waits for them.
 - It prints and exits when a port is taken. Here the OSError is raised.
@@ -14,8 +16,10 @@ client's read pump. What werkzeug lacks for this is here, each with a test in te
 
 from __future__ import annotations
 
+import errno
 import logging
 import re
+import resource
 import socket
 import threading
 import time
@@ -29,6 +33,8 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler, get_interface_ip
 
 from threadchat.app import App
+from threadchat.limits import RETRY_AFTER, Complaints, Requests
+from threadchat.options import Options
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -36,10 +42,12 @@ if TYPE_CHECKING:
 log = logging.getLogger("threadchat")
 http_log = logging.getLogger("threadchat.http")
 
-REQUEST_WAIT = 10.0  # seconds that a peer may be silent while it sends its request
 LINGER = 2.0  # seconds for a peer to read its answer and close its side, while what it still sends is thrown away
 STOP_WAIT = 5.0  # seconds for the clients to take their leave
 LISTEN_QUEUE = 1024  # connections that wait to be accepted; the system may allow fewer
+KEPT_FREE = 32  # descriptors that connections leave to what else the process opens: the page's files, for example
+NO_DESCRIPTOR_WAIT = 0.1  # seconds until the next try to accept, where others have taken those as well
+REFUSAL = f"HTTP/1.1 503 Service Unavailable\r\nRetry-After: {RETRY_AFTER}\r\nConnection: close\r\n\r\n".encode()
 
 
 class Server:
@@ -54,7 +62,7 @@ class Server:
         wsgi_app = _behind_proxies(app, trusted_proxies) if trusted_proxies else app
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         with socket.create_server(address[:2], family=family, backlog=LISTEN_QUEUE) as listener:
-            self._server = _WSGIServer(host, port, wsgi_app, _RequestHandler, fd=listener.fileno())
+            self._server = _WSGIServer(app.options, host, port, wsgi_app, _RequestHandler, fd=listener.fileno())
         self.port: int = self._server.port
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,), name="accept")
 
@@ -76,7 +84,7 @@ class Server:
             self._server.shutdown()
             self._thread.join()
         self._server.server_close()
-        self._server.drop_unread_requests()
+        self._server.requests.drop_unread()
         self.app.close()
         self._server.join_connections(STOP_WAIT)
 
@@ -97,11 +105,34 @@ def _behind_proxies(app: App, count: int) -> WSGIApplication:
 
 
 class _WSGIServer(ThreadedWSGIServer):
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, options: Options, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._lock = threading.Lock()  # guards the next two
+        self.requests = Requests(options.request_wait, options.max_unread_requests)
+        self._complaints = Complaints(log)
+        self._lock = threading.Lock()  # guards _connections
         self._connections: dict[threading.Thread, socket.socket] = {}
-        self._unread: set[socket.socket] = set()  # those whose request has not been read yet
+
+    def service_actions(self) -> None:
+        """Called by the accept thread after each connection, and ten times a second."""
+        self.requests.drop_overdue()
+
+    def get_request(self) -> Any:
+        try:
+            return super().get_request()
+        except OSError as error:
+            if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
+                self._complaints.say("cannot accept connections: %s", error.strerror)
+                time.sleep(NO_DESCRIPTOR_WAIT)  # the connection waits in the listen queue
+            raise
+
+    def verify_request(self, request: Any, client_address: Any) -> bool:
+        """Whether there are descriptors for it. Each new one gets the lowest number that is free."""
+        limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if limit == resource.RLIM_INFINITY or request.fileno() < limit - KEPT_FREE:
+            return True
+        self._complaints.say("out of file descriptors (see ulimit -n): refused a connection")
+        _refuse(request)
+        return False
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Start the connection's thread. It is known from here on, so that a stop cannot miss it."""
@@ -109,29 +140,20 @@ class _WSGIServer(ThreadedWSGIServer):
         thread = threading.Thread(target=self.process_request_thread, args=arguments, name="request", daemon=True)
         with self._lock:
             self._connections[thread] = request
-            self._unread.add(request)
+        self.requests.add(request)
         try:
             thread.start()
-        except RuntimeError:  # the system has no more threads
+        except RuntimeError:
+            self._complaints.say("out of threads (see ulimit -u): refused a connection")
             self._forget(thread, request)
-            raise
+            _refuse(request)
+            self.shutdown_request(request)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         try:
             super().process_request_thread(request, client_address)
         finally:
             self._forget(threading.current_thread(), request)
-
-    def request_was_read(self, request: socket.socket) -> None:
-        with self._lock:
-            self._unread.discard(request)
-
-    def drop_unread_requests(self) -> None:
-        """Free the threads that wait for a request which nobody will answer."""
-        with self._lock:
-            for request in self._unread:
-                with suppress(OSError):
-                    request.shutdown(socket.SHUT_RDWR)
 
     def join_connections(self, timeout: float) -> None:
         """Wait `timeout` seconds for the connections' threads to end by themselves; then cut off the rest."""
@@ -148,7 +170,7 @@ class _WSGIServer(ThreadedWSGIServer):
     def _forget(self, thread: threading.Thread, request: socket.socket) -> None:
         with self._lock:
             del self._connections[thread]
-            self._unread.discard(request)
+        self.requests.forget(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         log.exception("a connection from %s failed", client_address)
@@ -156,18 +178,20 @@ class _WSGIServer(ThreadedWSGIServer):
 
 class _RequestHandler(WSGIRequestHandler):
     server: _WSGIServer
-    timeout = REQUEST_WAIT
     rbufsize = 1024  # bytes, kept for as long as the connection lasts
-    error_content_type = "text/plain; charset=utf-8"  # it quotes the request
+    error_content_type = "text/plain; charset=utf-8"
     error_message_format = "Error code: %(code)d\nMessage: %(message)s\n"
-
     default_request_version = "HTTP/1.0"  # of a request that names none; an answer by HTTP/0.9 has no status line
 
     def version_string(self) -> str:
         return "threadchat"
 
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """Without the message, which quotes the request."""
+        super().send_error(code)
+
     def run_wsgi(self) -> None:
-        self.server.request_was_read(self.connection)
+        self.server.requests.was_read(self.connection)
         if self._well_formed():
             super().run_wsgi()
         else:
@@ -216,3 +240,11 @@ class _RequestHandler(WSGIRequestHandler):
 
     def log_error(self, format: str, *args: Any) -> None:
         self.log("info", format, *args)  # http.server's: a peer's fault, such as a malformed request
+
+
+def _refuse(request: socket.socket) -> None:
+    """Answer 503 without a thread to wait in: nothing blocks. The caller closes the connection."""
+    with suppress(OSError):
+        request.setblocking(False)
+        request.send(REFUSAL)
+        request.recv(65_536)  # or closing would reset the connection, and take the answer with it
