@@ -2,7 +2,8 @@
 
 Read it in this order: `channel` (Go's channels and select), `hub` (the one thread that knows all clients),
 `client` (two threads each: a read pump and a write pump). Around them stand `connection` (one WebSocket),
-`options` (the constants), `app` (the WSGI application), `server` (werkzeug's threads and the stop) and `cli`.
+`options` (the constants), `app` (the WSGI application), `server` (werkzeug's threads and the stop) and `cli`. What each
+part is there for, `lessons` shows: they break it on purpose.
 """
 
 __version__ = "0.1.0"
