@@ -97,16 +97,17 @@ def lesson(name: str | None, yes: bool, as_json: bool) -> int:
 
     Raises ValueError for a name that is none, and OSError, with a sentence, if the lesson cannot be run here.
     """
-    from threadchat.lessons import show  # a server needs none of it
+    from threadchat.lessons import run, show  # a server needs none of it
 
-    if name is None:
-        print(json.dumps(show.outlines())) if as_json else show.catalogue()
-    elif name not in show.LESSONS:
-        raise ValueError(f"there is no lesson {name!r}; there are {', '.join(show.LESSONS)}")
-    elif as_json:
-        print(json.dumps(show.report(show.LESSONS[name])))
+    if name is not None and name not in run.LESSONS:
+        raise ValueError(f"there is no lesson {name!r}; there are {', '.join(run.LESSONS)}")
+    if as_json:
+        lessons = [run.outline(lesson) for lesson in run.LESSONS.values()]
+        print(json.dumps(run.report(run.LESSONS[name]) if name else lessons))
+    elif name:
+        show.teach(run.LESSONS[name], ask=sys.stdin.isatty() and not yes)
     else:
-        show.teach(show.LESSONS[name], ask=sys.stdin.isatty() and not yes)
+        show.catalogue()
     return 0
 
 

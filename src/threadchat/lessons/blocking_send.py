@@ -7,11 +7,11 @@ from functools import partial
 from threadchat.channel import Channel
 from threadchat.hub import Hub, Member
 from threadchat.lessons.lesson import Lesson, Part, Result, Value
-from threadchat.lessons.peers import LIMIT, Chat, Peer, where
+from threadchat.lessons.peers import LIMIT, Chat, Peer, where_it_waits
 
 MESSAGES = 2_000
 LISTENERS = 3
-PATIENCE = 2.0  # seconds, for what never happens
+PATIENCE = 1.0  # seconds, for what never happens
 
 
 class BlockingHub(Hub):
@@ -33,14 +33,14 @@ def stop_reading(hub_type: type[Hub], patience: float) -> Result:
     chat = Chat(hub_type())
     _, stuck = chat.join(Peer)
     chat.listen(LISTENERS)
-    heard = chat.talk(MESSAGES, patience)
+    heard = chat.talk(MESSAGES, patience, waits=lambda: stuck.send.statistics().waiting_senders)
     seen: dict[str, Value] = {
         "messages sent to everybody": MESSAGES,
         f"heard by the {LISTENERS} clients that read": heard,
         "waiting for the hub": len(chat.hub.broadcast),
         "waiting for the client that is stuck": len(stuck.send),
         "what became of it": stuck.connection.ending if stuck not in chat.hub.clients else "still a client",
-        "what the hub's thread does": where("hub"),
+        "what the hub's thread does": where_it_waits("hub"),
     }
     return Result(seen)
 

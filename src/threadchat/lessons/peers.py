@@ -10,7 +10,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import TypeVar, cast
@@ -40,8 +39,13 @@ def until(condition: Callable[[], object], limit: float = LIMIT) -> bool:
     return True
 
 
-def where(role: str) -> str:
-    """Where in threadchat the thread of that name is at this moment: its functions, outermost first."""
+def where_it_waits(role: str) -> str:
+    """Where the thread of that name waits for another, once it does: threadchat's functions, outermost first."""
+    until(lambda: _where(role).endswith(("> select", "> Channel.send")))
+    return _where(role)
+
+
+def _where(role: str) -> str:
     (thread,) = (thread for thread in threading.enumerate() if thread.name == role)
     frame: FrameType | None = sys._current_frames()[cast(int, thread.ident)]
     names: list[str] = []
@@ -136,23 +140,30 @@ class Chat:
         """So many more clients, who read all the time."""
         self._listeners += [self.join(Listener)[0] for _ in range(listeners)]
 
-    def talk(self, messages: int, patience: float = LIMIT, watch: Callable[[], None] = lambda: None) -> int:
+    def talk(
+        self,
+        messages: int,
+        patience: float = LIMIT,
+        waits: Callable[[], object] = lambda: True,
+        watch: Callable[[], None] = lambda: None,
+    ) -> int:
         """Broadcast so many messages of 500 bytes, the next batch when all listeners have heard the one before.
 
-        Stops when a batch has not been heard after `patience` seconds. Returns how many messages all have heard;
-        `watch` is called about every millisecond.
+        Gives up when they have not, and `waits` has held for `patience` seconds. Returns how many messages all have
+        heard; `watch` is called about every millisecond.
         """
-
-        def heard() -> int:
-            return min(listener.heard for listener in self._listeners)
-
-        def heard_all(said: int) -> bool:
-            watch()
-            return heard() == said
-
         for said in range(BATCH, messages + 1, BATCH):
             for number in range(said - BATCH, said):
                 self.hub.broadcast.send(f"{number} ".ljust(500, "."))
-            if not until(partial(heard_all, said), patience):
-                break
-        return heard()
+            began = time.monotonic()
+            while self._heard() < said:
+                watch()
+                if not waits():
+                    began = time.monotonic()
+                if time.monotonic() > began + patience:
+                    return self._heard()
+                time.sleep(0.001)
+        return messages
+
+    def _heard(self) -> int:
+        return min(listener.heard for listener in self._listeners)

@@ -7,10 +7,10 @@ from functools import partial
 from threadchat.channel import WouldBlock
 from threadchat.hub import Hub, Member
 from threadchat.lessons.lesson import Lesson, Part, Result, Value
-from threadchat.lessons.peers import LIMIT, Chat, Peer, where
+from threadchat.lessons.peers import LIMIT, Chat, Peer, where_it_waits
 
 MESSAGES = 2_000
-PATIENCE = 2.0  # seconds, for what never happens
+PATIENCE = 1.0  # seconds, for what never happens
 
 
 class HubThatSendsToItself(Hub):
@@ -28,7 +28,7 @@ def stop_reading(hub_type: type[Hub], patience: float) -> Result:
     chat = Chat(hub_type())
     _, stuck = chat.join(Peer)
     chat.listen(1)
-    heard = chat.talk(MESSAGES, patience)
+    heard = chat.talk(MESSAGES, patience, waits=lambda: chat.hub.unregister.statistics().waiting_senders)
     unregister = chat.hub.unregister.statistics()
     seen: dict[str, Value] = {
         "messages sent to everybody": MESSAGES,
@@ -36,7 +36,7 @@ def stop_reading(hub_type: type[Hub], patience: float) -> Result:
         "what became of the other": stuck.connection.ending if stuck not in chat.hub.clients else "still a client",
         "threads that send to `unregister`": unregister.waiting_senders,
         "threads that receive from it": unregister.waiting_receivers,
-        "what the hub's thread does": where("hub"),
+        "what the hub's thread does": where_it_waits("hub"),
     }
     return Result(seen)
 
