@@ -44,7 +44,7 @@ def test_no_limit_without_a_limit_the_messages_pile_up_and_with_it_the_client_is
     assert broken["what became of it"] == "still a client"
     assert broken["waiting for it at the end"] > 10_000
     assert real["what became of it"].startswith("1008 evicted")
-    assert real["waiting for the other, at most"] == 256
+    assert 0 < real["waiting for the other, at most"] <= 256
     assert real["waiting for it at the end"] == 0
 
 

@@ -61,7 +61,8 @@ LESSON = Lesson(
 The kernel takes the first few hundred messages. Then it takes no more, and the client's write pump blocks inside a
 write. That is as it should be; but the hub knows nothing of it, and puts message after message into the pump's
 channel. One such client costs megabytes in a second, and nobody gets an error until the memory of the whole server is
-used up.
+used up. (A deadline for each write ends this after ten seconds; with a few such clients in a busy chat that is too
+late.)
 
 A buffer with a limit has to say what happens when it is full. Here, as in the Go example, a client that has 256
 messages waiting and does not read is evicted: its channel is closed, its messages are let go, and it is told why,

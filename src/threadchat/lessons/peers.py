@@ -120,11 +120,11 @@ AnyPeer = TypeVar("AnyPeer", bound=Peer)
 
 
 class Chat:
-    """The real server, with a hub or connections that may be broken ones."""
+    """The real server, with a hub or connections that may be broken ones, and patient when it writes."""
 
     def __init__(self, hub: Hub | None = None, connection_type: type[Connection] = Connection) -> None:
         self.hub = hub or Hub()
-        self._server = Server(App(Options(), self.hub, connection_type), "127.0.0.1", 0)
+        self._server = Server(App(Options(write_wait=60), self.hub, connection_type), "127.0.0.1", 0)
         self._server.start()
         self._listeners: list[Listener] = []
 

@@ -71,6 +71,7 @@ def flood_a_busy_hub(connection_type: type[Connection], patience: float) -> Resu
     except TimeoutError:
         pass  # TCP takes no more
     until(lambda: in_memory() == sent, patience)
+    until(lambda: chat.hub.broadcast.statistics().waiting_senders)
     piled.append((time.monotonic() - began, in_memory()))
     seen: dict[str, Value] = {
         "messages that the client would send": MESSAGES,
