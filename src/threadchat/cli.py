@@ -102,8 +102,7 @@ def lesson(name: str | None, yes: bool, as_json: bool) -> int:
     if name is not None and name not in run.LESSONS:
         raise ValueError(f"there is no lesson {name!r}; there are {', '.join(run.LESSONS)}")
     if as_json:
-        lessons = [run.outline(lesson) for lesson in run.LESSONS.values()]
-        print(json.dumps(run.report(run.LESSONS[name]) if name else lessons))
+        print(json.dumps(run.report(run.LESSONS[name]) if name else list(map(run.outline, run.LESSONS.values()))))
     elif name:
         show.teach(run.LESSONS[name], ask=sys.stdin.isatty() and not yes)
     else:

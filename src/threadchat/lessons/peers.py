@@ -29,14 +29,11 @@ PACKAGE = str(Path(__file__).parents[1])
 BATCH = 100  # messages: less than a buffer holds, so a client that reads cannot be too slow for it
 
 
-def until(condition: Callable[[], object], limit: float = LIMIT) -> bool:
-    """Wait for the condition; False if it has not come true after `limit` seconds."""
+def until(condition: Callable[[], object], limit: float = LIMIT) -> None:
+    """Wait for the condition, `limit` seconds at most."""
     deadline = time.monotonic() + limit
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
+    while not condition() and time.monotonic() < deadline:
         time.sleep(0.001)
-    return True
 
 
 def where_it_waits(role: str) -> str:
