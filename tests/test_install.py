@@ -172,7 +172,8 @@ def test_the_checkout_works_as_it_stands(checkout: Path, environment: Path, tmp_
 def test_the_wheel_has_the_modules_the_page_and_the_types(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
-    modules = {f"threadchat/{path.name}" for path in (ROOT / "src" / "threadchat").glob("*.py")}
+    source = ROOT / "src"
+    modules = {str(path.relative_to(source)) for path in source.rglob("*.py")}
     page = {f"threadchat/www/{name}" for name in WWW}
     metadata = f"threadchat-{__version__}.dist-info/"
     assert {name for name in names if not name.startswith(metadata)} == modules | page | {"threadchat/py.typed"}
@@ -182,7 +183,7 @@ def test_the_wheel_has_the_modules_the_page_and_the_types(wheel: Path) -> None:
 def test_the_sdist_has_what_the_wheel_is_made_of(sdist: Path) -> None:
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    sources = {f"src/threadchat/{path.name}" for path in (ROOT / "src" / "threadchat").glob("*.py")}
+    sources = {str(path.relative_to(ROOT)) for path in (ROOT / "src").rglob("*.py")}
     page = {f"www/{name}" for name in WWW}
     others = {"pyproject.toml", "setup.cfg", "LICENSE", "src/threadchat/py.typed"}
     assert sources | page | others <= names

@@ -4,7 +4,7 @@
 
 Each may import those to its left. `options` is everybody's; `connection` is the client's and the app's; `guide` is the
 app's; `hosts` is for the options, the app and the command line; `limits` is for those who meet peers: connection, app
-and server.
+and server. The lessons look at all of them from outside: nobody but the command line knows that there are any.
 """
 
 from __future__ import annotations
@@ -21,6 +21,18 @@ from threadchat.hub import Hub
 
 PACKAGE = Path(threadchat.__file__).parent
 
+CORE = {"runqueue", "channel", "hub", "connection", "client", "options"}
+LESSONS = (
+    "no_limit",
+    "blocking_send",
+    "self_send",
+    "two_writers",
+    "lock_instead",
+    "convoy",
+    "nagle",
+    "read_ahead",
+)
+
 # What a module may import of ours ("threadchat" is the package's own namespace: its version) and of others besides
 # the standard library. A new module belongs here, with what it may know.
 OURS: dict[str, set[str]] = {
@@ -35,7 +47,25 @@ OURS: dict[str, set[str]] = {
     "guide": set(),
     "app": {"channel", "hub", "client", "connection", "options", "guide", "hosts", "limits"},
     "server": {"channel", "hub", "client", "app", "options", "limits"},
-    "cli": {"runqueue", "channel", "hub", "client", "app", "server", "hosts", "options", "threadchat"},
+    "cli": {
+        "runqueue",
+        "channel",
+        "hub",
+        "client",
+        "app",
+        "server",
+        "hosts",
+        "options",
+        "threadchat",
+        "lessons.run",
+        "lessons.show",
+    },
+    "lessons.__init__": set(),
+    "lessons.lesson": set(),
+    "lessons.peers": {"hub", "client", "connection", "app", "server", "options"},
+    **{f"lessons.{name}": {*CORE, "lessons.lesson", "lessons.peers"} for name in LESSONS},
+    "lessons.run": {"lessons.lesson", *(f"lessons.{name}" for name in LESSONS)},
+    "lessons.show": {"lessons.lesson", "lessons.run"},
     "__main__": {"cli"},
     "__init__": set(),
 }
@@ -43,6 +73,7 @@ OTHERS: dict[str, set[str]] = {
     "connection": {"simple_websocket", "wsproto"},
     "app": {"werkzeug", "_typeshed"},
     "server": {"werkzeug", "_typeshed"},
+    "lessons.peers": {"wsproto"},
 }
 LONGEST_RUN = 40  # lines: one screen
 
@@ -55,8 +86,8 @@ def imported(source: str) -> set[str]:
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             base = ".".join(filter(None, ["threadchat" if node.level else "", node.module]))
-            submodules = {alias.name for alias in node.names} & OURS.keys() if base == "threadchat" else set()
-            names |= {f"{base}.{name}" for name in submodules} or {base}
+            submodules = {f"{base}.{alias.name}" for alias in node.names} & {f"threadchat.{room}" for room in OURS}
+            names |= submodules or {base}
         elif isinstance(node, ast.Call) and ast.unparse(node.func) in ("__import__", "importlib.import_module"):
             names.add(f"{ast.unparse(node)}, which nobody can check")
     return names
@@ -68,7 +99,7 @@ def trespasses(module: str, source: str) -> list[str]:
     for name in sorted(imported(source)):
         top, _, rest = name.partition(".")
         if top == "threadchat":
-            room = rest.partition(".")[0] or "threadchat"
+            room = rest or "threadchat"
             if room not in OURS[module]:
                 allowed = ", ".join(sorted(OURS[module])) or "nothing of threadchat"
                 found.append(f"{module} imports {room}, but may import only: {allowed}")
@@ -122,13 +153,16 @@ def test_nobody_imports_in_a_circle() -> None:
         ("runqueue", "from threadchat.channel import Channel",
          "runqueue imports channel, but may import only: nothing of threadchat"),
         ("client", "import simple_websocket", "client imports simple_websocket, which is for connection"),
-        ("client", "from wsproto.events import Ping", "client imports wsproto, which is for connection"),
+        ("client", "from wsproto.events import Ping", "client imports wsproto, which is for connection, lessons.peers"),
         ("cli", "import werkzeug.serving", "cli imports werkzeug, which is for app, server"),
+        ("hub", "from threadchat.lessons import show",
+         "hub imports lessons.show, but may import only: channel, runqueue"),
         ("channel", "import numpy", "channel imports numpy, which is for no module"),
         ("channel", "import queue, threading\nfrom collections import deque", None),
         ("hub", "from threadchat.channel import Channel", None),
         ("channel", "from threadchat.runqueue import RunQueue", None),
         ("cli", "from threadchat import __version__", None),
+        ("cli", "def f():\n    from threadchat.lessons import run, show", None),
     ],
 )  # fmt: skip
 def test_the_check_finds_each_kind_of_trespass(module: str, source: str, found: str | None) -> None:

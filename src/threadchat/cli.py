@@ -1,9 +1,10 @@
-"""The command line: `threadchat serve`."""
+"""The command line: `threadchat serve`, `threadchat lesson`."""
 
 from __future__ import annotations
 
 import argparse
 import gc
+import json
 import logging
 import resource
 import signal
@@ -12,7 +13,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from threadchat import __version__
 from threadchat.app import create_app
@@ -41,7 +42,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "serve", help="serve the page and the chat", description="Serve the page and the chat."
     )
     _add_serve_options(command)
+    lesson_command = _add_lesson(commands)
     given = parser.parse_args(arguments)
+    if "lesson" in given:
+        try:
+            return lesson(given.lesson, given.yes, given.json)
+        except (ValueError, OSError) as error:
+            lesson_command.error(str(error))
+        except (EOFError, KeyboardInterrupt):  # the reader leaves
+            print()
+            return 130
     logging.basicConfig(
         level=given.log_level.upper(), format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr
     )
@@ -94,6 +104,24 @@ def serve(options: Options, host: str, port: int, trusted_proxies: int = 0) -> i
     return 0
 
 
+def lesson(name: str | None, yes: bool, as_json: bool) -> int:
+    """Print one lesson, or without a name which there are. Returns the exit status.
+
+    Raises ValueError for a name that is none, and OSError, with a sentence, if the lesson cannot be run here.
+    """
+    from threadchat.lessons import run, show  # a server needs none of it
+
+    if name is not None and name not in run.LESSONS:
+        raise ValueError(f"there is no lesson {name!r}; there are {', '.join(run.LESSONS)}")
+    if as_json:
+        print(json.dumps(run.report(run.LESSONS[name]) if name else list(map(run.outline, run.LESSONS.values()))))
+    elif name:
+        show.teach(run.LESSONS[name], ask=sys.stdin.isatty() and not yes)
+    else:
+        show.catalogue()
+    return 0
+
+
 @contextmanager
 def _blocked_signals() -> Iterator[None]:
     """Let the signals that stop the server wait for sigwait, in all threads started meanwhile too.
@@ -108,6 +136,20 @@ def _blocked_signals() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
         for number, handler in handlers.items():
             signal.signal(number, handler)
+
+
+def _add_lesson(commands: Any) -> argparse.ArgumentParser:
+    command: argparse.ArgumentParser = commands.add_parser(
+        "lesson",
+        help="break a part of the chat on purpose, and see what it is for",
+        description="Break a part of the chat on purpose, run it beside the real one, and see what it is for.",
+    )
+    command.add_argument("lesson", nargs="?", metavar="NAME", help="which one; without it, the names are printed")
+    command.add_argument(
+        "--yes", action="store_true", help="go on without asking; so it does where there is no terminal"
+    )
+    command.add_argument("--json", action="store_true", help="print it as one JSON object")
+    return command
 
 
 def _add_serve_options(command: argparse.ArgumentParser) -> None:

@@ -1,0 +1,107 @@
+"""Small writes with Nagle's algorithm, and without it."""
+
+from __future__ import annotations
+
+import fcntl
+import socket
+import statistics
+import struct
+import time
+from functools import partial
+from typing import Any
+
+from threadchat.connection import Connection
+from threadchat.lessons.lesson import Lesson, Part, Result, Value
+from threadchat.lessons.peers import Chat, Peer
+from threadchat.options import Options
+
+ROUNDS = 25
+SIOCOUTQNSD = 0x894B  # Linux: how many bytes written to a socket the kernel has not sent at all (linux/sockios.h)
+
+HELD_BACK = "second messages the kernel held back"
+MEDIAN = "until the second arrived, median, in ms"
+
+
+class NagleConnection(Connection):
+    """TCP as the system has it: a small write waits until the one before it was acknowledged."""
+
+    def accept(self) -> None:
+        super().accept()
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 0)
+
+
+class MeasuredConnection(Connection):
+    """It looks, after each frame, whether the kernel has sent it."""
+
+    def __init__(self, environ: dict[str, Any], options: Options) -> None:
+        super().__init__(environ, options)
+        self.held_back: list[bool] = []
+
+    def send(self, frame: bytes) -> None:
+        super().send(frame)
+        (unsent,) = struct.unpack("i", fcntl.ioctl(self._socket, SIOCOUTQNSD, b"\0\0\0\0"))
+        self.held_back.append(unsent > 0)
+
+
+class MeasuredNagleConnection(MeasuredConnection, NagleConnection):
+    pass
+
+
+def two_messages_in_a_row(connection_type: type[MeasuredConnection]) -> Result:
+    chat = Chat(connection_type=connection_type)
+    peer, client = chat.join(Peer)
+    waits = []
+    for _ in range(ROUNDS):
+        peer.socket.sendall(peer.text("hello"))
+        read_one(peer)
+        sent = time.monotonic()
+        chat.hub.broadcast.send("welcome")
+        read_one(peer)
+        waits.append((time.monotonic() - sent) * 1000)
+    assert isinstance(client.connection, MeasuredConnection)
+    seen: dict[str, Value] = {
+        "times that two messages were sent": ROUNDS,
+        HELD_BACK: sum(client.connection.held_back[1::2]),
+        MEDIAN: statistics.median(waits),
+        "the same, at most": max(waits),
+    }
+    return Result(seen)
+
+
+def read_one(peer: Peer) -> None:
+    while not peer.messages(peer.socket.recv(4096)):
+        pass
+
+
+def verdict(broken: Result, real: Result) -> str:
+    return (
+        f"On your machine, just now, the second message took {float(broken.seen[MEDIAN]):.2g} ms with Nagle's "
+        f"algorithm and {float(real.seen[MEDIAN]):.2g} ms without it."
+    )
+
+
+LESSON = Lesson(
+    name="nagle",
+    title="Nagle's algorithm",
+    question="A client gets two short messages, one right after the other, over a connection within this machine. When "
+    "does the second one arrive?",
+    choices=(
+        "With the first: TCP puts small writes together.",
+        "At once: the line is free and nothing gets lost.",
+        "Some 40 ms later: it waits until the client has acknowledged the first.",
+    ),
+    answer=2,
+    broken=Part("As the system has it", NagleConnection, partial(two_messages_in_a_row, MeasuredNagleConnection)),
+    real=Part("With TCP_NODELAY", Connection.accept, partial(two_messages_in_a_row, MeasuredConnection)),
+    why="""
+In 1984 John Nagle kept slow lines from filling up with tiny packets: while one is on its way and not acknowledged,
+further small writes wait in the kernel, to go together. The other side has an economy of its own: it delays its
+acknowledgement, for 40 ms on Linux, in the hope that an answer will carry it. Each waits for the other. A chat client
+that has just been told something has no answer to send, so the 40 ms pass.
+
+A chat sends small messages that should arrive now, and puts what is pending into one frame by itself. So it switches
+Nagle's algorithm off: TCP_NODELAY, one line when the connection is accepted. (Go's net package does that by default;
+Python's socket module and werkzeug do not.)
+""",
+    verdict=verdict,
+)

@@ -1,0 +1,127 @@
+"""Run a lesson's parts, and tell of it as JSON.
+
+Each part runs in a process of its own, which ends with all that the part leaves behind: threads in a deadlock, sockets,
+memory. It is `python -m threadchat.lessons.run NAME broken` (or `real`), and prints what was seen as JSON.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import traceback
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Literal
+
+from threadchat.lessons import (
+    blocking_send,
+    convoy,
+    lock_instead,
+    nagle,
+    no_limit,
+    read_ahead,
+    self_send,
+    two_writers,
+)
+from threadchat.lessons.lesson import Chart, Lesson, Part, Result, Value
+
+LESSONS = {
+    module.LESSON.name: module.LESSON
+    for module in (no_limit, blocking_send, self_send, two_writers, lock_instead, convoy, nagle, read_ahead)
+}
+LIMIT = 25  # seconds that a part may take; it takes a few
+MEMORY = 512 * 1024 * 1024  # bytes that a part may use
+STACK = 128 * 1024  # bytes a thread
+
+
+class LessonFailed(OSError):
+    """A part could not be run; str() says why."""
+
+
+def run(lesson: Lesson, which: Literal["broken", "real"]) -> Result:
+    """Run one part in a process of its own. Raises LessonFailed."""
+    command = [sys.executable, "-m", __name__, lesson.name, which]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    if done.returncode == -signal.SIGALRM:
+        raise LessonFailed(f"{lesson.name}: the {which} part took longer than {LIMIT} seconds")
+    if done.returncode:
+        raise LessonFailed(f"{lesson.name}: {(done.stderr.splitlines() or ['no reason given'])[-1]}")
+    result = json.loads(done.stdout)
+    return Result(result["seen"], Chart(**result["chart"]) if result["chart"] else None)
+
+
+def outline(lesson: Lesson) -> dict[str, Any]:
+    """What there is to know of a lesson before it is run, for JSON."""
+    return {
+        "name": lesson.name,
+        "title": lesson.title,
+        "question": lesson.question,
+        "choices": list(lesson.choices),
+    }
+
+
+def report(lesson: Lesson) -> dict[str, Any]:
+    """Run both parts; all of the lesson, for JSON. Raises LessonFailed."""
+    broken, real = run(lesson, "broken"), run(lesson, "real")
+    return {
+        **outline(lesson),
+        "answer": lesson.answer,
+        "broken": _part_report(lesson.broken, broken),
+        "real": _part_report(lesson.real, real),
+        "why": "\n\n".join(why(lesson, broken, real)),
+    }
+
+
+def why(lesson: Lesson, broken: Result, real: Result) -> list[str]:
+    """The paragraphs of the explanation, each in one line."""
+    paragraphs = [*lesson.why.split("\n\n"), lesson.verdict(broken, real)]
+    return [" ".join(paragraph.split()) for paragraph in paragraphs if paragraph]
+
+
+def source(part: Part) -> tuple[str, int, list[str]]:
+    """The file's name, the number of the first line and the lines that define the part."""
+    lines, first = inspect.getsourcelines(part.source)
+    file = Path(inspect.getsourcefile(part.source) or "").name
+    return file, first, textwrap.dedent("".join(lines)).splitlines()
+
+
+def said(value: Value) -> str:
+    """A value for people: 12,345 or 1.2 or the text itself."""
+    if isinstance(value, float) and value < 100:
+        return f"{value:.2g}"
+    return value if isinstance(value, str) else f"{value:,.0f}"
+
+
+def _part_report(part: Part, result: Result) -> dict[str, Any]:
+    file, first, lines = source(part)
+    return {
+        "title": part.title,
+        "source": {"file": file, "first_line": first, "lines": lines},
+        "seen": [[label, said(value)] for label, value in result.seen.items()],
+        "chart": asdict(result.chart) if result.chart else None,
+    }
+
+
+def _run_here(part: Part) -> None:
+    """Run the part in this process, print what was seen, and end the process."""
+    signal.alarm(LIMIT)  # by default it ends the process, whatever its threads do
+    resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
+    threading.stack_size(STACK)
+    try:
+        print(json.dumps(asdict(part.run())), flush=True)
+    except Exception:
+        traceback.print_exc()
+        os._exit(1)
+    os._exit(0)  # threads that wait for ever are not waited for
+
+
+if __name__ == "__main__":
+    _name, _which = sys.argv[1:]
+    _run_here(getattr(LESSONS[_name], _which))

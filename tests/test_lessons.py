@@ -1,0 +1,414 @@
+"""The lessons: each broken part is broken in just this way, and the real one is not. Nothing timed is compared."""
+
+from __future__ import annotations
+
+import inspect
+import io
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers import LIMIT
+
+from threadchat import cli
+from threadchat.lessons import show
+from threadchat.lessons.lesson import Chart, Result, Value
+from threadchat.lessons.run import LESSONS, run
+
+THREADCHAT = [sys.executable, "-W", "error", "-m", "threadchat"]
+
+
+def both(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What is seen of the broken part and of the real one."""
+    with ThreadPoolExecutor() as pool:
+        broken, real = pool.map(lambda which: run(LESSONS[name], which).seen, ("broken", "real"))
+    assert broken.keys() == real.keys(), "both are tried under the same conditions"
+    return broken, real
+
+
+# Each lesson
+
+
+def test_no_limit_without_a_limit_the_messages_pile_up_and_with_it_the_client_is_evicted() -> None:
+    broken, real = both("no-limit")
+    for seen in (broken, real):
+        assert seen["heard by the client that reads"] == seen["messages sent to everybody"] == 20_000
+    assert broken["what became of it"] == "still a client"
+    assert broken["waiting for it at the end"] > 10_000
+    assert real["what became of it"].startswith("1008 evicted")
+    assert 0 < real["waiting for the other, at most"] <= 256
+    assert real["waiting for it at the end"] == 0
+
+
+def test_blocking_send_a_hub_that_waits_for_room_serves_nobody_and_the_real_one_evicts() -> None:
+    broken, real = both("blocking-send")
+    heard = "heard by the 3 clients that read"
+    assert broken[heard] < 2_000
+    assert broken["what became of it"] == "still a client"
+    assert broken["waiting for the client that is stuck"] == 256
+    assert broken["what the hub's thread does"] == (
+        "Hub.run > Hub._pass_on > BlockingHub._give_way_or_evict > Channel.send"
+    )
+    assert real[heard] == 2_000
+    assert real["what became of it"].startswith("1008 evicted")
+    assert real["what the hub's thread does"] == "Hub.run > select"
+
+
+def test_self_send_a_hub_that_sends_to_itself_waits_for_ever_and_the_real_one_goes_on() -> None:
+    broken, real = both("self-send")
+    assert broken["threads that send to `unregister`"] == 1
+    assert broken["threads that receive from it"] == 0
+    assert broken["what the hub's thread does"] == (
+        "Hub.run > Hub._pass_on > HubThatSendsToItself._give_way_or_evict > Channel.send"
+    )
+    assert broken["heard by the client that reads"] < 2_000
+    assert real["threads that send to `unregister`"] == 0
+    assert real["threads that receive from it"] == 1
+    assert real["heard by the client that reads"] == 2_000
+    assert real["what became of the other"].startswith("1008 evicted")
+
+
+def test_two_writers_a_pong_lands_inside_a_frame_and_with_the_lock_behind_it() -> None:
+    broken, real = both("two-writers")
+    frame, before = "bytes of the frame, by its own header", "bytes from its start to the pong"
+    pong = "8a 05 70 6f 6e 67 21"
+    assert broken["the bytes there"] == f"78 78 78 {pong} 78 78 78"
+    assert 0 < broken[before] < broken[frame]
+    assert broken["so the pong is"] == "inside the frame"
+    assert broken["what the client makes of it"].startswith("1007 ")
+    assert real["the bytes there"] == f"78 78 78 {pong} 81 07 74", "and then the next frame"
+    assert real[before] == real[frame] == broken[frame]
+    assert real["so the pong is"] == "behind the frame"
+    assert real["what the client makes of it"] == "all is well"
+
+
+def test_lock_instead_two_clients_read_two_orders_and_from_the_hub_one() -> None:
+    broken, real = both("lock-instead")
+    assert broken["what one client reads"] == "Red wins!, Blue wins!"
+    assert broken["what the other client reads"] == "Blue wins!, Red wins!"
+    assert real["what one client reads"] == real["what the other client reads"] == "Red wins!, Blue wins!"
+
+
+def test_convoy_without_the_run_queue_a_crowd_is_awake_at_once_and_with_it_one() -> None:
+    broken, real = both("convoy")
+    assert broken["pumps awake at once, at most"] > 20
+    assert real["pumps awake at once, at most"] == 1
+    assert broken["write pumps"] == real["write pumps"] == 1_000
+
+
+@pytest.mark.parametrize(
+    ("broken", "real", "says"),
+    [
+        ((8000, 60.0, 30.0), (1000, 15.0, 15.0), "8.0 times as many .* 4.0 times the .* 2.0 times as long"),
+        ((2000, 18.0, 30.0), (1000, 15.0, 15.0), "no big difference"),
+        ((8000, 60.0, 10.0), (1000, 15.0, 20.0), "even quicker"),
+    ],
+)
+def test_convoy_says_what_the_readers_own_figures_come_to(
+    broken: tuple[float, ...], real: tuple[float, ...], says: str
+) -> None:
+    labels = [
+        "changes of thread a message",
+        "processor time a message, in ms",
+        "until all had written it, median, in ms",
+    ]
+    results = [Result(dict(zip(labels, values, strict=True))) for values in (broken, real)]
+    assert re.search(says, LESSONS["convoy"].verdict(*results))
+
+
+def test_nagle_the_kernel_holds_the_second_of_two_messages_back_and_with_tcp_nodelay_none() -> None:
+    broken, real = both("nagle")
+    held_back = "second messages the kernel held back"
+    assert broken[held_back] != 0
+    assert real[held_back] == 0
+
+
+def test_read_ahead_a_flood_piles_up_in_memory_and_the_real_read_pump_leaves_it_with_the_sender() -> None:
+    broken, real = both("read-ahead")
+    sent, in_memory = "that it could send", "that the server has in memory"
+    assert broken[sent] == broken[in_memory] == 20_000
+    assert real[in_memory] == 256 + 1, "the channel to the hub, and one in the hands of the read pump"
+    assert 257 < real[sent] < 10_000, "the rest of it is in the kernel's buffers, which are bounded"
+
+
+# A part's process
+
+
+def part_of_its_own(code: str, before: str = "") -> subprocess.CompletedProcess[str]:
+    """The process of a part whose `run` is this code, which is to return the result."""
+    program = f"""
+import threading
+from threadchat.lessons import run
+from threadchat.lessons.lesson import Part, Result
+{before}
+def try_it():
+    {code}
+run._run_here(Part("", try_it, try_it))
+"""
+    command = [sys.executable, "-W", "error", "-c", program]
+    return subprocess.run(command, capture_output=True, text=True, timeout=LIMIT, check=False)
+
+
+def test_a_part_that_takes_too_long_is_ended() -> None:
+    done = part_of_its_own("threading.Event().wait()", before="run.LIMIT = 1")
+    assert done.returncode == -signal.SIGALRM
+
+
+def test_a_part_that_takes_too_much_memory_is_ended() -> None:
+    done = part_of_its_own("bytearray(2 * run.MEMORY)")
+    assert done.returncode == 1
+    assert done.stderr.endswith("MemoryError\n")
+
+
+def test_a_part_may_leave_threads_behind_that_wait_for_ever() -> None:
+    done = part_of_its_own("threading.Thread(target=threading.Event().wait).start(); return Result({'x': 1})")
+    assert done.returncode == 0
+    assert json.loads(done.stdout) == {"seen": {"x": 1}, "chart": None}
+
+
+@pytest.mark.parametrize(
+    ("script", "says"),
+    [
+        ("kill -ALRM $$", "no-limit: the broken part took longer than 25 seconds"),
+        (
+            "echo Traceback >&2; echo 'OSError: Too many open files' >&2; exit 1",
+            "no-limit: OSError: Too many open files",
+        ),
+        ("exit 1", "no-limit: no reason given"),
+    ],
+)
+def test_a_lesson_that_cannot_be_run_costs_one_line_and_status_2(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], script: str, says: str
+) -> None:
+    python = tmp_path / "python"
+    python.write_text(f"#!/bin/sh\n{script}\n")
+    python.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(python))
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["lesson", "no-limit", "--json"])
+    assert ended.value.code == 2
+    assert capsys.readouterr() == ("", f"threadchat lesson: {says}\n")
+
+
+# The command
+
+
+def lesson(*arguments: str, stdin: int = subprocess.DEVNULL) -> str:
+    """What `threadchat lesson` prints."""
+    command = [*THREADCHAT, "lesson", *arguments]
+    return subprocess.run(
+        command, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=LIMIT, check=True
+    ).stdout
+
+
+def test_as_json_a_lesson_is_one_object() -> None:
+    got = json.loads(lesson("lock-instead", "--json"))
+    told = LESSONS["lock-instead"]
+    assert {key: got[key] for key in ("name", "title", "question", "choices", "answer")} == {
+        "name": "lock-instead",
+        "title": told.title,
+        "question": told.question,
+        "choices": list(told.choices),
+        "answer": told.answer,
+    }
+    assert [paragraph.split() for paragraph in got["why"].split("\n\n")] == [
+        paragraph.split() for paragraph in told.why.split("\n\n")
+    ]
+    assert "\n" not in got["why"].replace("\n\n", ""), "a paragraph is one line"
+    lines, first = inspect.getsourcelines(told.broken.source)
+    assert got["broken"] == {
+        "title": told.broken.title,
+        "source": {"file": "lock_instead.py", "first_line": first, "lines": "".join(lines).splitlines()},
+        "seen": [
+            ["what one client reads", "Red wins!, Blue wins!"],
+            ["what the other client reads", "Blue wins!, Red wins!"],
+            ["orders", "2"],
+        ],
+        "chart": None,
+    }
+    assert got["real"]["source"]["file"] == "hub.py"
+    assert got["real"]["source"]["lines"][0] == "def run(self) -> None:", "a method stands at the margin"
+    assert got["real"]["seen"][2] == ["orders", "1"]
+
+
+def test_without_a_name_the_lessons_are_listed() -> None:
+    listed = lesson()
+    for name, told in LESSONS.items():
+        assert re.search(rf"^  {name} +{re.escape(told.title)}$", listed, re.MULTILINE)
+    outlines = json.loads(lesson("--json"))
+    assert [outline["name"] for outline in outlines] == list(LESSONS)
+    assert all(outline.keys() == {"name", "title", "question", "choices"} for outline in outlines)
+
+
+def test_on_a_terminal_it_asks_until_the_choice_is_one_of_those_and_waits_before_the_real_part() -> None:
+    terminal, end = pty.openpty()
+    try:
+        os.write(terminal, b"9\nperhaps\n2\n\n")
+        printed = lesson("lock-instead", stdin=end)
+    finally:
+        os.close(terminal)
+        os.close(end)
+    assert printed.count("What do you think?") == 3
+    assert printed.count("Enter goes on") == 1
+    assert "\nYes, it is 2: Not always" in printed
+
+
+def test_without_a_terminal_it_asks_nothing() -> None:
+    printed = lesson("lock-instead")
+    assert "What do you think?" not in printed
+    assert "Enter goes on" not in printed
+    asked, broken, real, why = re.split("^--- .*\n", printed, flags=re.MULTILINE)
+    assert "  2  Not always" in asked
+    assert "what the other client reads  Blue wins!, Red wins!" in broken
+    assert "what the other client reads  Red wins!, Blue wins!" in real
+    assert why.startswith("\nThe answer is 2: Not always")
+
+
+class Terminal(io.StringIO):
+    """A terminal at which somebody types this, and then Ctrl-D."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def made_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No lesson is run; what is seen of it is made up."""
+    labels = (
+        "changes of thread a message",
+        "processor time a message, in ms",
+        "until all had written it, median, in ms",
+    )
+    seen: dict[str, Value] = {**dict.fromkeys(labels, 1234.5), "until the second arrived, median, in ms": 0.0321}
+    charts = {
+        "broken": Chart("waiting", "messages", [(0.0, 0.0), (0.5, 600.0), (1.0, 1200.0)]),
+        "real": Chart("waiting", "messages", [(0.0, 0.0), (0.4, 300.0)]),
+    }
+    monkeypatch.setattr(show, "run", lambda lesson, which: Result(seen, charts[which]))
+
+
+@pytest.mark.usefixtures("made_up")
+@pytest.mark.parametrize(
+    ("typed", "says"), [("2\n\n", "Yes, it is 2"), ("1\n\n", "Not quite. It is 2"), ("\n\n", "The answer is 2")]
+)
+def test_it_says_whether_the_choice_was_right(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], typed: str, says: str
+) -> None:
+    monkeypatch.setattr(sys, "stdin", Terminal(typed))
+    assert cli.main(["lesson", "no-limit"]) == 0
+    assert f"\n{says}: They wait in the server's memory" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("made_up")
+@pytest.mark.parametrize("typed", ["", "2\n"])
+def test_a_reader_may_leave_at_each_question(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], typed: str
+) -> None:
+    monkeypatch.setattr(sys, "stdin", Terminal(typed))
+    assert cli.main(["lesson", "no-limit"]) == 130
+    assert "--- Why" not in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("made_up")
+def test_with_yes_it_asks_nothing_on_a_terminal_either(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "stdin", Terminal(""))
+    assert cli.main(["lesson", "no-limit", "--yes"]) == 0
+    assert "--- Why" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("made_up")
+def test_values_and_charts_are_printed_for_people_and_both_charts_have_one_scale(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    show.teach(LESSONS["nagle"], ask=False)
+    printed = capsys.readouterr().out
+    assert "\n  changes of thread a message              1,234\n" in printed
+    assert "\n  until the second arrived, median, in ms  0.032\n" in printed
+    bars = re.findall(r"^ +([\d.]+) s  (#*) +([\d,]+)$", printed, re.MULTILINE)
+    assert len(bars) == 2 * (show.BARS + 1)
+    assert bars[0] == ("0.00", "", "0")
+    assert bars[5] == ("0.50", "#" * 20, "600")
+    assert bars[10] == ("1.00", "#" * 40, "1,200")
+    assert bars[-1] == ("0.40", "#" * 10, "300")
+    assert printed.endswith("the second message took 0.032 ms with Nagle's\nalgorithm and 0.032 ms without it.\n\n")
+
+
+@pytest.mark.usefixtures("made_up")
+@pytest.mark.parametrize("name", LESSONS)
+def test_a_lesson_fits_80_columns(capsys: pytest.CaptureFixture[str], name: str) -> None:
+    show.teach(LESSONS[name], ask=False)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if len(line) > 80] == []
+    code = {line.strip() for line in inspect.getsource(LESSONS[name].broken.source).splitlines() if len(line) < 70}
+    assert code <= {line.strip() for line in lines}, "the broken part is shown whole"
+
+
+def test_source_is_made_to_fit() -> None:
+    lines = [
+        "def f(self) -> None:",
+        '    """A line of prose that is, together with the next one, much longer than a line',
+        "    on a terminal.",
+        "",
+        "    A second paragraph.",
+        '    """',
+        "    if first_of_two_conditions(self, 12345) and second_of_two_conditions(self, 67890):",
+        "        return  # in the comment it says at some length why this is so, and what else there is",
+        "",
+        "    # a comment that stands alone and is as long as a comment may be where a line has 120",
+        "    return  # short",
+    ]
+    assert (
+        "\n".join(show._listing(lines))
+        == """\
+  def f(self) -> None:
+      \"\"\"A line of prose that is, together with the next one, much longer than a
+      line on a terminal.
+
+      A second paragraph.
+      \"\"\"
+      if first_of_two_conditions(self, 12345) and second_of_two_conditions(self,
+          67890):
+          # in the comment it says at some length why this is so, and what else
+          # there is
+          return
+
+      # a comment that stands alone and is as long as a comment may be where a
+      # line has 120
+      return  # short"""
+    )
+
+
+@pytest.mark.parametrize("name", LESSONS)
+def test_a_lesson_is_well_formed(name: str) -> None:
+    told = LESSONS[name]
+    assert (Path(show.__file__).parent / f"{name.replace('-', '_')}.py").exists()
+    assert 0 <= told.answer < len(told.choices)
+    assert told.question.endswith("?")
+    assert len(inspect.getsource(told.broken.source).splitlines()) <= 20, "a reader takes it in at once"
+
+
+def test_a_chart_has_about_a_hundred_points_the_last_one_among_them() -> None:
+    points = [(float(number), 0.0) for number in range(20_000)]
+    kept = Chart.of("", "", points).points
+    assert 90 < len(kept) < 110
+    assert kept[0] == points[0]
+    assert kept[-1] == points[-1]
+    assert Chart.of("", "", points[:25]).points == points[:25]
+
+
+def test_an_unknown_lesson_costs_one_line_that_names_those_there_are(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["lesson", "goroutines"])
+    assert ended.value.code == 2
+    _, err = capsys.readouterr()
+    assert err == f"threadchat lesson: there is no lesson 'goroutines'; there are {', '.join(LESSONS)}\n"
