@@ -221,8 +221,10 @@ class _RequestHandler(WSGIRequestHandler):
         self.log("info", "%a %s", self.requestline, int(code) if isinstance(code, int) else code)
 
     def finish(self) -> None:
-        """Close in stages, as RFC 9112 has it in section 9.6."""
+        """Close in stages, as RFC 9112 has it in section 9.6. A WebSocket, whose socket does not block, has done so."""
         super().finish()
+        if self.connection.gettimeout() == 0:
+            return
         deadline = time.monotonic() + LINGER
         with suppress(OSError):
             self.connection.shutdown(socket.SHUT_WR)
