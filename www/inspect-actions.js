@@ -26,7 +26,7 @@ export class Actions {
     document.body.toggleAttribute("data-demo", demo);
     if (this.#paused !== hub.paused) {
       this.#paused = hub.paused;
-      this.hold.textContent = hub.paused ? "Let the hub go on" : "Hold the hub";
+      this.hold.textContent = hub.paused ? "Release the hub" : "Hold the hub";
       this.hold.setAttribute("aria-pressed", String(hub.paused));
     }
     const capacity = clients.at(-1)?.send.capacity;
@@ -66,9 +66,9 @@ export class Actions {
     hinted(this.hold, () => "While the hub is held still, its channel fills; then no read pump reads, and TCP slows the senders down.");
     const burst = make("button", { type: "button", onclick: () => this.run("burst", { messages: 1000 }, "1,000 messages at once.") }, "Burst of 1,000");
     hinted(burst, () => "1,000 messages at once from one client. Nobody who reads is evicted: the hub gives way to the pumps.");
-    this.buffer = this.#number("Send channel holds", "messages", { min: 1, max: 100_000, value: 256 }, (messages) =>
+    this.buffer = this.#number("Send buffer", "messages", { min: 1, max: 100_000, value: 256 }, (messages) =>
       this.run("buffer", { messages }, `Every send channel holds ${count(messages)} from now on.`));
-    this.pace = this.#number("The talkers say", "a second", { min: 0, max: 1000, value: 2, step: "any" }, (pace) =>
+    this.pace = this.#number("Talkers say", "a second", { min: 0, max: 1000, value: 2, step: "any" }, (pace) =>
       this.run("pace", { messages_a_second: pace }, `The talkers say ${count(pace)} messages a second in all.`));
     this.panel.append(
       make("p", { class: "lead" }, "Add a client that…"),

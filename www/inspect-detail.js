@@ -282,7 +282,7 @@ export class Detail {
       make("span", { class: "at" }, make("b", {}, since(t)), " ms"),
       make("strong", {}, step),
       make("span", { class: "means" }, STEPS[step] ?? ""),
-      make("span", { class: "by" }, [thread, file && `${file}:${line}`].filter(Boolean).join(" · ")),
+      make("span", { class: "by" }, [thread, file && `${file}:${line}`].filter(Boolean).join("\n")),
       i ? make("span", { class: "delta" }, `+${milliseconds(t - steps[i - 1].t)} ms`) : null));
     const ruler = draw("svg", { class: "ruler", viewBox: "0 0 1000 14", preserveAspectRatio: "none", "aria-hidden": "true" });
     const x = (t) => (last > first ? (t - first) / (last - first) : 0) * 1000;
@@ -292,13 +292,13 @@ export class Detail {
       make("th", { scope: "row" }, `${delivery.client} ${delivery.name}`), make("td", {}, since(delivery.buffered)),
       make("td", {}, since(delivery.coalesced)), make("td", {}, delivery.with == null ? "" : count(delivery.with)),
       make("td", {}, delivery.evicted ? "evicted" : delivery.written == null ? "waits" : since(delivery.written))));
-    const head = ["client", "buffered", "in a frame", "of so many", "written"].map((word) => make("th", { scope: "col" }, word));
+    const head = ["client", "buffered", "in a frame", "of", "written"].map((word) => make("th", { scope: "col" }, word));
     const place = this.body.querySelector(".deliveries")?.scrollTop ?? 0;
     this.body.replaceChildren(
       make("div", { class: "journey" }, ruler, make("ol", { class: "steps" }, ...items),
         make("p", { class: "note" }, `${milliseconds(last - first)} ms from the first step to the last. The bar is drawn to scale.`)),
       make("div", { class: "deliveries", tabindex: "0", role: "group", "aria-label": "Deliveries" },
-        make("table", {}, make("caption", {}, `Delivered to ${plural(deliveries.length, "client")} that ${deliveries.length === 1 ? "is" : "are"} drawn, in ms`),
+        make("table", {}, make("caption", {}, `Delivered to ${plural(deliveries.length, "client")}, in ms`),
           make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...rows))));
     this.body.querySelector(".deliveries").scrollTop = place;
   }
@@ -315,7 +315,7 @@ export class Detail {
     this.panel.hidden = false;
     document.body.dataset.detail = shown.kind;
     this.#handlers.onSelect(shown.name ?? "");
-    this.panel.focus({ preventScroll: document.documentElement.scrollHeight <= innerHeight });
+    this.panel.focus({ preventScroll: true });
   }
 }
 

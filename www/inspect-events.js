@@ -1,6 +1,6 @@
 // What happened: the list of events, and for an eviction the sentence that says why.
 
-import { byId, make, plural } from "./inspect-words.js";
+import { byId, count, make, plural } from "./inspect-words.js";
 
 const MOST = 300;          // rows
 const EXPLAINED = 25_000;  // ms that an explanation stays
@@ -12,8 +12,9 @@ const CHAIN = [
 ];
 
 export class Events {
-  #waiting = [];      // events of pictures not shown yet, while the picture is paused
-  #show = "all";
+  #waiting = [];      // events not in the list yet: the picture is paused, or somebody points at the list
+  #paused = false;
+  #pointedAt = false;
   #evicted = new Map();
   #timer = 0;
 
@@ -24,23 +25,33 @@ export class Events {
     this.onExplain = onExplain;
     this.explaining = false;
     this.list = byId("log");
+    this.tip = byId("tip");
     this.why = byId("why");
     this.why.querySelector("button").addEventListener("click", () => this.#hideWhy());
     for (const button of byId("filter").children) button.addEventListener("click", () => this.#filter(button));
+    // What moves away under the pointer cannot be pressed.
+    this.list.addEventListener("pointerenter", () => { this.#pointedAt = true; });
+    this.list.addEventListener("pointerleave", () => {
+      this.#pointedAt = false;
+      this.#next();
+    });
   }
 
-  // Add a picture's events; while `held`, only once the picture goes on.
-  add(events, held) {
+  // Add what happened since the last picture.
+  add(events) {
     this.#waiting.push(...events);
-    if (held) this.#waiting.splice(0, this.#waiting.length - MOST);
-    else this.#flush();
+    this.#waiting.splice(0, this.#waiting.length - MOST);
+    this.#next();
+    const evictions = events.filter(({ kind }) => kind === "evicted");
+    if (evictions.length && !this.#paused) this.#explain(evictions);
   }
 
-  // Show what had happened at `t` (null: all).
+  // Show what had happened at `t`; null: all, from now on as it comes.
   upTo(t) {
-    if (t === null) this.#flush();
-    else this.#flush(t);
-    for (const item of this.list.children) item.hidden = t !== null && Number(item.dataset.t) > t;
+    this.#paused = t !== null;
+    if (this.#paused) this.#show((event) => event.t <= t);
+    else this.#next();
+    for (const item of this.list.children) item.hidden = this.#paused && Number(item.dataset.t) > t;
   }
 
   clear() {
@@ -49,15 +60,19 @@ export class Events {
     this.#hideWhy();
   }
 
-  #flush(until = Infinity) {
-    const due = this.#waiting.filter(({ t }) => t <= until);
-    this.#waiting = this.#waiting.filter(({ t }) => t > until);
+  #next() {
+    if (!this.#paused && !this.#pointedAt) this.#show(() => true);
+    const held = this.#pointedAt && !this.#paused && this.#waiting.length;
+    this.tip.textContent = held ? `${count(this.#waiting.length)} more as soon as you point elsewhere.` : "Press a message to follow its journey.";
+  }
+
+  #show(isDue) {
+    const due = this.#waiting.filter(isDue);
     if (!due.length) return;
-    this.list.prepend(...due.slice(-MOST).map((event) => this.#item(event)).reverse());
+    this.#waiting = this.#waiting.filter((event) => !isDue(event));
+    this.list.prepend(...due.map((event) => this.#item(event)).reverse());
     while (this.list.childElementCount > MOST) this.list.lastChild.remove();
     byId("quiet").hidden = true;
-    const evictions = due.filter(({ kind }) => kind === "evicted");
-    if (evictions.length) this.#explain(evictions);
   }
 
   #item(event) {
@@ -65,7 +80,7 @@ export class Events {
     if (event.kind === "message") {
       return make("li", { "data-kind": "message", "data-t": event.t },
         make("button", { type: "button", onclick: () => this.onMessage(event) }, at,
-          make("span", { class: "from" }, `${event.client}`), make("span", { class: "text" }, event.text)));
+          make("span", { class: "from" }, make("span", { class: "unseen" }, "client "), `${event.client}`), make("span", { class: "text" }, event.text)));
     }
     const who = make("span", { class: "text" }, `client ${event.client}${event.name ? `, ${event.name},` : ""} `,
       make("b", {}, WORDS[event.kind] ?? event.kind), event.reason ? `: ${event.reason.replace(/^evicted: /, "")}` : "");
@@ -73,9 +88,8 @@ export class Events {
   }
 
   #filter(button) {
-    this.#show = button.dataset.show;
     for (const other of byId("filter").children) other.setAttribute("aria-pressed", String(other === button));
-    this.list.dataset.show = this.#show;
+    this.list.dataset.show = button.dataset.show;
   }
 
   #explain(evictions) {

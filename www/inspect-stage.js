@@ -5,8 +5,11 @@ import { LEGEND, byId, count, duration, family, hinted, icon, make, plural, rate
   from "./inspect-words.js";
 
 const ROWS = 24;
-const TALLEST = 64;    // px a row
-const LOWEST = 24;
+const GHOSTS = 6;      // of clients just evicted
+const TALLEST = 84;    // px a row
+const LOWEST = 22;
+const FLOWING = 36;
+const SHORT = 400;     // px of its height; below it the middle says less
 const NARROW = 760;    // px of the drawing's width; below it there are no wires
 const BINS = 16;
 
@@ -83,7 +86,7 @@ export class Stage {
       const ghost = client.evicted ? ghosts.find(({ number }) => number === client.number) : null;
       return { number: client.number, client, gone: client.evicted ? ghost ?? {} : null };
     });
-    const room = Math.max(3, Math.min(12, ROWS - shown.length));
+    const room = Math.max(3, Math.min(GHOSTS, ROWS - shown.length));
     for (const ghost of ghosts.filter(({ number, before }) => before && !alive.has(number)).slice(0, room)) {
       shown.push({ number: ghost.number, client: ghost.before, gone: ghost });
     }
@@ -190,7 +193,7 @@ export class Stage {
     const word = make("span", { class: "word" });
     const time = make("span", { class: "for" });
     const shape = icon("waits");
-    const button = make("button", { type: "button", class: `thread ${kind}`, onclick: () => this.#handlers.onThread(thread()) },
+    const button = make("button", { type: "button", class: `thread ${kind}`, "data-role": { read: "in", write: "out" }[kind], onclick: () => this.#handlers.onThread(thread()) },
       shape, of, word, time);
     hinted(button, () => `${tellThread(thread())} ${thread().file ? `At ${thread().file}, line ${thread().line}.` : ""}`);
     return { button, of, word, time, use: shape.firstChild };
@@ -213,11 +216,12 @@ export class Stage {
   #makeGauge(kind, channel) {
     const of = make("span", { class: "unseen" });
     const fill = make("span", { class: "fill" });
+    const track = make("span", { class: "track" }, fill);
     const pending = make("span", { class: "pending" });
     const button = make("button", { type: "button", class: `gauge ${kind}`, onclick: () => this.#handlers.onChannel(channel()) },
-      of, make("span", { class: "track" }, fill), pending);
+      of, track, pending);
     hinted(button, () => tellChannel(channel()));
-    return { button, of, fill, pending };
+    return { button, of, track, fill, pending };
   }
 
   #drawGauge({ button, fill, pending }, channel) {
@@ -386,9 +390,9 @@ export class Stage {
   #makeFigures() {
     this.figures = {};
     for (const [key, word, means] of [
-      ["messages", "messages a second", "Messages that the hub passes on, a second."],
-      ["deliveries", "deliveries a second", "Each message goes to every client: messages times clients."],
-      ["frames", "frames a second", "What the write pumps write: a frame carries all that was pending."],
+      ["messages", "messages/s", "Messages that the hub passes on, a second."],
+      ["deliveries", "deliveries/s", "Each message goes to every client: messages times clients."],
+      ["frames", "frames/s", "What the write pumps write: a frame carries all that was pending."],
       ["messages_a_frame", "messages a frame", "Where a write pump falls behind, messages share a frame. That is how it catches up."],
       ["cost", "ms for this picture", "What taking this picture cost the server, in milliseconds of processor time."],
     ]) {
@@ -411,8 +415,11 @@ export class Stage {
   #fit() {
     const narrow = this.board.clientWidth < NARROW;
     setData(this.board, "size", narrow ? "narrow" : "wide");
+    this.board.style.setProperty("--crowd", `${this.crowd.offsetHeight}px`);
     const rows = Math.max(1, this.#slots.length);
-    const room = this.board.clientHeight - byId("heads").offsetHeight - (this.crowd.hidden ? 0 : this.crowd.offsetHeight) - 20;
+    const flows = getComputedStyle(this.board).overflowY === "visible"; // the page scrolls, so there is room
+    const room = flows ? rows * FLOWING : this.board.clientHeight - byId("heads").offsetHeight - this.crowd.offsetHeight - 8;
+    setData(this.board, "height", !narrow && !flows && this.board.clientHeight < SHORT ? "short" : "");
     const height = Math.max(LOWEST, Math.min(TALLEST, Math.floor(room / rows)));
     this.rows.style.setProperty("--row", `${height}px`);
     setData(this.rows, "tight", height < 32 ? "yes" : "");
@@ -423,7 +430,7 @@ export class Stage {
   // Where the wires begin and end; null where there are none.
   #geometry() {
     if (this.board.dataset.size === "narrow") return null;
-    const ends = this.#slots.map(({ read, send, out }) => ({ read: read.button, send: send.button, out }));
+    const ends = this.#slots.map(({ read, send, out }) => ({ read: read.button, send: send.track, out }));
     if (!this.crowd.hidden) {
       const [read, send, out] = [".read", ".histogram", ".write"].map((part) => this.crowd.querySelector(part));
       ends.push({ read, send, out, crowd: true });

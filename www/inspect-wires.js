@@ -5,8 +5,9 @@ import { draw, still } from "./inspect-words.js";
 const IN = 650;          // ms a dot takes from a read pump to the channel
 const ACROSS = 250;      // ms from the channel into the hub
 const OUT = 650;         // ms from the hub to a send channel
-const WRITE = 450;       // ms through the channel and the write pump to the peer
-const MOST_DOTS = 160;   // on their way at once; what is beyond is not drawn
+const THROUGH = 300;     // ms through the send channel to the write pump
+const LEAVE = 200;       // ms from the write pump to the peer
+const MOST_DOTS = 240;   // on their way at once; what is beyond is not drawn
 const GLOW = 700;        // ms a wire is lit where nothing shall move
 const SAMPLES = 12;      // points of a curve that a dot passes
 
@@ -15,7 +16,7 @@ export class Wires {
   #svg;
   #dots;
   #geometry;
-  #rows = [];       // for each row: { in, out, path elements, points }
+  #rows = [];       // for each row: { in, out, through, leave }
   #across = {};     // for each channel into the hub
   #moving = new Set();
 
@@ -53,7 +54,8 @@ export class Wires {
       const wire = (ends) => draw("path", { class: "wire", d: curve(...ends) });
       const row = {
         crowd: end.crowd, trouble: "", gone: false, into, out, wireIn: wire(into), wireOut: wire(out),
-        write: [[sendBox.left, sendBox.y], [outBox.right, sendBox.y]],
+        through: [[sendBox.left, sendBox.y], [sendBox.right - 4, sendBox.y]],
+        leave: [[outBox.left - 6, sendBox.y], [outBox.right, sendBox.y]],
       };
       this.#svg.append(row.wireIn, row.wireOut);
       this.#rows.push(row);
@@ -90,7 +92,9 @@ export class Wires {
     for (const row of receivers) {
       this.#dot(points(...row.out), IN + ACROSS, OUT, "message");
       // Where nobody receives, it stays in the channel.
-      if (!row.trouble) this.#dot(row.write, IN + ACROSS + OUT, WRITE, "message");
+      if (row.trouble || row.crowd) continue;
+      this.#dot(row.through, IN + ACROSS + OUT, THROUGH, "message");
+      this.#dot(row.leave, IN + ACROSS + OUT + THROUGH, LEAVE, "message");
     }
   }
 

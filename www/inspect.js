@@ -38,7 +38,7 @@ const live = watchServer((text) => {
     events.clear();
     setLive();
   }
-  events.add(came.events, shownAt !== null);
+  events.add(came.events);
   fresh.push(...came.events);
   if (shownAt === null) picture = came;
   due ||= requestAnimationFrame(render);
@@ -68,12 +68,17 @@ function pin(number) {
 
 // ---- The connection ----
 
+const lost = () => document.body.dataset.connection === "lost";
+
 function setStatus(status) {
   if (document.body.dataset.connection === status) return;
   document.body.dataset.connection = status;
   byId("status").textContent = status === "connected" ? "Connected"
     : "The connection to the server is lost. What you see is the last picture. Trying again…";
-  if (status === "lost") stage.settle();
+  if (lost()) {
+    stage.settle();
+    due ||= requestAnimationFrame(render);
+  }
 }
 
 // ---- Time ----
@@ -113,7 +118,7 @@ function drawTransport() {
   pauseButton.setAttribute("aria-pressed", String(paused));
   document.body.toggleAttribute("data-paused", paused);
   const ago = history.newest - picture.t;
-  const when = paused ? (ago < 0.05 ? "paused" : `${ago.toFixed(1)} s ago`) : "live";
+  const when = paused ? (ago < 0.05 ? "paused" : `${ago.toFixed(1)} s ago`) : lost() ? "last picture" : "live";
   setText(byId("when"), when);
   if (scrubber.max !== String(history.length - 1)) scrubber.max = history.length - 1;
   if (scrubber.value !== String(shownIndex())) scrubber.value = shownIndex();
@@ -170,8 +175,9 @@ function drawHint() {
 function narrate({ clients, hub, channels }) {
   const stuck = clients.filter(({ write_pump: pump, away, evicted }) => !evicted && (pump.state === "stuck" || away));
   if (hub.paused) {
-    return `The hub is held still. Its channel broadcast has ${count(channels.broadcast.pending)} of ${count(channels.broadcast.capacity)}; once it is full, ` +
-      "no read pump reads, and TCP slows the senders down.";
+    const { pending, capacity } = channels.broadcast;
+    return `You hold the hub still. Its channel broadcast ${pending < capacity ? `has ${count(pending)} of ${count(capacity)}. Once it` : ""} is full: ` +
+      "no read pump reads any more, and TCP slows the senders down.";
   }
   if (stuck.length) {
     const [{ number, send }] = stuck.sort((a, b) => b.send.pending - a.send.pending);
