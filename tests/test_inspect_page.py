@@ -35,7 +35,12 @@ COUNT_ANIMATIONS = """
 SOURCE = {
     "file": "channel.py",
     "first_line": 134,
-    "lines": ["    def receive(self):", "        receiver = Receiver()", "        receiver.park()", "        return item"],
+    "lines": [
+        "    def receive(self):",
+        "        receiver = Receiver()",
+        "        receiver.park()",
+        "        return item",
+    ],
     "go": "message, ok := <-c.send",
     "go_from": "writePump",
 }
@@ -56,8 +61,24 @@ JOURNEY = {
         ]
     ],
     "deliveries": [
-        {"client": 1, "name": "a", "buffered": 10.002, "coalesced": 10.003, "with": 5, "written": 10.0045, "evicted": False},
-        {"client": 2, "name": "b", "buffered": 10.002, "coalesced": None, "with": None, "written": None, "evicted": True},
+        {
+            "client": 1,
+            "name": "a",
+            "buffered": 10.002,
+            "coalesced": 10.003,
+            "with": 5,
+            "written": 10.0045,
+            "evicted": False,
+        },
+        {
+            "client": 2,
+            "name": "b",
+            "buffered": 10.002,
+            "coalesced": None,
+            "with": None,
+            "written": None,
+            "evicted": True,
+        },
     ],
 }
 
@@ -71,7 +92,11 @@ LESSON = {
 LESSON_SEEN = {
     **LESSON,
     "answer": 1,
-    "broken": {**SIDE, "title": "Without", "chart": {"label": "waiting", "unit": "messages", "points": [[0, 0], [1, 9]]}},
+    "broken": {
+        **SIDE,
+        "title": "Without",
+        "chart": {"label": "waiting", "unit": "messages", "points": [[0, 0], [1, 9]]},
+    },
     "real": {**SIDE, "title": "With", "seen": [["messages waiting", "256"]]},
     "why": "Because.\n\nThat is why.",
 }
@@ -91,7 +116,9 @@ def channel(name: str, pending: int = 0, capacity: int = 256) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def client(number: int, pending: int = 0, state: str = "receiving", name: str = "bot", line: int = 136) -> dict[str, Any]:
+def client(
+    number: int, pending: int = 0, state: str = "receiving", name: str = "bot", line: int = 136
+) -> dict[str, Any]:
     return {
         "number": number,
         "name": name,
@@ -373,9 +400,7 @@ def test_a_message_is_followed_from_step_to_step(inspector: Inspector, look: Loo
     expect(detail.get_by_role("row", name="2 b")).to_contain_text("evicted")
 
 
-def test_a_message_too_old_is_said_to_be_unknown(
-    inspector: Inspector, look: Look, errors: list[str]
-) -> None:
+def test_a_message_too_old_is_said_to_be_unknown(inspector: Inspector, look: Look, errors: list[str]) -> None:
     page = look()
     inspector.show(client(1), events=[{"kind": "message", "id": 7, "client": 1, "text": "long ago"}])
     page.get_by_role("button", name="long ago").click()
@@ -390,7 +415,9 @@ def test_a_thread_shows_the_line_it_is_at_with_the_go_beside(inspector: Inspecto
     expect(detail.locator("[aria-current]")).to_have_text("receiver.park()")
     expect(detail.locator("[aria-current]")).to_have_attribute("data-line", "136")
     expect(detail.get_by_label("The same in Go")).to_have_text("message, ok := <-c.send")
-    expect(detail.locator(".frames > li")).to_have_text(["Client.write_pump client.py:80", "Channel.receive channel.py:136"])
+    expect(detail.locator(".frames > li")).to_have_text(
+        ["Client.write_pump client.py:80", "Channel.receive channel.py:136"]
+    )
     assert "/inspect/source?file=channel.py&function=Channel.receive" in inspector.asked
     inspector.show(client(1), client(2, state="running", line=137))
     expect(detail.locator("[aria-current]")).to_have_text("return item")
@@ -422,7 +449,8 @@ def test_while_paused_older_pictures_can_be_seen(inspector: Inspector, look: Loo
     page.keyboard.press("Space")
     expect(page.get_by_role("button", name="Go on")).to_be_visible()
     inspector.show(client(1, 40), events=[{"kind": "joined", "client": 40, "name": "bot"}])
-    expect(page.locator("#when")).to_have_text("paused")
+    expect(page.locator("#when")).to_have_text("0.1 s ago")
+    expect(gauge_of(page, 1)).to_contain_text("30/256")
     page.keyboard.press("ArrowLeft")
     expect(gauge_of(page, 1)).to_contain_text("20/256")
     expect(log_of(page)).to_have_count(2)
@@ -513,6 +541,7 @@ def test_what_the_server_refuses_is_shown_as_text(inspector: Inspector, look: Lo
 
 def test_without_the_demo_there_is_nothing_to_do_but_to_say_something(inspector: Inspector, look: Look) -> None:
     page = look()
+    expect(page.get_by_role("button", name="Burst")).to_be_visible()
     inspector.show(client(1), demo=False)
     expect(page.get_by_role("button", name="Burst")).to_be_hidden()
     expect(page.get_by_role("button").filter(has_text="Make client 1,")).to_be_hidden()

@@ -29,7 +29,10 @@ from threadchat import __version__
 ROOT = Path(__file__).parents[1]
 PATIENCE = 300.0  # seconds for pip, which may have to download setuptools
 REQUIREMENTS = {"simple-websocket", "werkzeug"}
-WWW = {"index.html", "chat.js", "chat.css", "icon.svg"}
+WWW = {"icon.svg", "index.html", "chat.js", "chat.css", "inspect.html", "inspect.js", "inspect.css"} | {
+    f"inspect-{part}.js"
+    for part in ["actions", "detail", "events", "history", "lessons", "live", "stage", "wires", "words"]
+}
 
 NOT_SOURCE = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "build", "dist", "venv", "env", "node_modules")
 

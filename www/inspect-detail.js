@@ -27,7 +27,7 @@ export class Detail {
   #shown = null;           // { kind: "thread" | "channel" | "message", ... }
   #opener = null;
   #sources = new Map();    // "file function" -> promise of the server's answer
-  #swapped = 0;
+  #swapped = -Infinity;
   #code = "";
   #timer = 0;
   #handlers;
@@ -183,7 +183,7 @@ export class Detail {
     this.body.classList.add("of-channel");
     this.endButtons = Object.fromEntries(["send", "receive"].map((end) => [end, make("button", { type: "button", onclick: () => {
       this.#shown.end = end;
-      this.#swapped = 0;
+      this.#swapped = -Infinity;
       this.#drawEnds();
     } }, end === "send" ? "who sends" : "who receives")]));
     this.waiters = make("ul", { class: "changes" });
@@ -308,7 +308,7 @@ export class Detail {
     if (!this.panel.contains(document.activeElement)) this.#opener = document.activeElement;
     this.#shown = shown;
     this.#code = "";
-    this.#swapped = 0;
+    this.#swapped = -Infinity;
     this.tools.replaceChildren();
     delete this.tools.dataset.key;
     this.title.textContent = title;

@@ -1,6 +1,6 @@
 // What happened: the list of events, and for an eviction the sentence that says why.
 
-import { byId, count, make, plural } from "./inspect-words.js";
+import { byId, count, make, plural, setText } from "./inspect-words.js";
 
 const MOST = 300;          // rows
 const EXPLAINED = 25_000;  // ms that an explanation stays
@@ -62,8 +62,9 @@ export class Events {
 
   #next() {
     if (!this.#paused && !this.#pointedAt) this.#show(() => true);
-    const held = this.#pointedAt && !this.#paused && this.#waiting.length;
-    this.tip.textContent = held ? `${count(this.#waiting.length)} more as soon as you point elsewhere.` : "Press a message to follow its journey.";
+    const held = this.#pointedAt && !this.#paused ? this.#waiting.length : 0;
+    setText(this.tip, held ? `${count(held)} more as soon as you point elsewhere.`
+      : this.list.childElementCount ? "Press a message to follow its journey." : "Nothing yet.");
   }
 
   #show(isDue) {
@@ -72,7 +73,6 @@ export class Events {
     this.#waiting = this.#waiting.filter((event) => !isDue(event));
     this.list.prepend(...due.map((event) => this.#item(event)).reverse());
     while (this.list.childElementCount > MOST) this.list.lastChild.remove();
-    byId("quiet").hidden = true;
   }
 
   #item(event) {

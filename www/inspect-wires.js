@@ -87,14 +87,17 @@ export class Wires {
       return;
     }
     if (this.#moving.size > MOST_DOTS) return;
-    if (start) this.#dot(points(...start.into), 0, IN, "message");
-    this.#dot([[box.left, box.y], ...points(...ends)], start ? IN : 0, ACROSS, "message");
+    let at = 0; // ms
+    if (start) this.#dot(points(...start.into), at, IN, "message");
+    if (start) at += IN;
+    this.#dot([[box.left, box.y], ...points(...ends)], at, ACROSS, "message");
+    at += ACROSS;
     for (const row of receivers) {
-      this.#dot(points(...row.out), IN + ACROSS, OUT, "message");
+      this.#dot(points(...row.out), at, OUT, "message");
       // Where nobody receives, it stays in the channel.
       if (row.trouble || row.crowd) continue;
-      this.#dot(row.through, IN + ACROSS + OUT, THROUGH, "message");
-      this.#dot(row.leave, IN + ACROSS + OUT + THROUGH, LEAVE, "message");
+      this.#dot(row.through, at + OUT, THROUGH, "message");
+      this.#dot(row.leave, at + OUT + THROUGH, LEAVE, "message");
     }
   }
 

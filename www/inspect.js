@@ -9,9 +9,9 @@ import { watchServer } from "./inspect-live.js";
 import { Stage } from "./inspect-stage.js";
 import { byId, count, draw, hintOf, plural, setText } from "./inspect-words.js";
 
-const SPAN = 60;        // seconds in the strip above the scrubber
 const STRIP_EVERY = 3;  // pictures to one drawing of the strip
-const READING = 8000;   // ms that what was pointed at stays explained
+const MOST_FLIGHTS = 20; // events shown on their way at once
+const READING = 8000;    // ms that what was pointed at stays explained
 
 let history = new History();
 let picture = null;     // the one that is drawn
@@ -39,7 +39,7 @@ const live = watchServer((text) => {
     setLive();
   }
   events.add(came.events);
-  fresh.push(...came.events);
+  fresh = [...fresh, ...came.events].slice(-MOST_FLIGHTS); // a hidden page draws nothing
   if (shownAt === null) picture = came;
   due ||= requestAnimationFrame(render);
 }, setStatus);
@@ -130,7 +130,7 @@ function drawStrip() {
   const strip = byId("minute");
   const pictures = history.summary();
   const from = pictures[0].t;
-  const span = Math.max(1, history.newest - from, Math.min(SPAN, history.newest - from));
+  const span = Math.max(1, history.newest - from);
   strip.setAttribute("viewBox", "0 0 600 30");
   const x = (t) => ((t - from) / span * 600).toFixed(1);
   const line = pictures.map(({ t, fullest }) => `${x(t)} ${(29 - 26 * fullest).toFixed(1)}`).join("L");
@@ -184,7 +184,8 @@ function narrate({ clients, hub, channels }) {
     return `The peer of client ${number} does not read: its write pump is stuck, and its send channel fills, ${count(send.pending)} of ${count(send.capacity)}. ` +
       "Nobody waits for it.";
   }
-  return `${plural(hub.clients, "client")}, two threads each. Messages go from left to right: read pump, hub, every send channel, write pump. ` +
+  const who = hub.clients ? `${plural(hub.clients, "client")}, two threads each.` : "A chat server at work, drawn as it runs.";
+  return `${who} Messages go from left to right: read pump, hub, every send channel, write pump. ` +
     "Point at anything to learn what it is; press it to see its code.";
 }
 
