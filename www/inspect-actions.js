@@ -21,7 +21,7 @@ export class Actions {
   }
 
   // What the picture says about the demo.
-  render({ demo, hub, clients }) {
+  render({ demo, hub, clients, pace }) {
     this.panel.hidden = !demo;
     document.body.toggleAttribute("data-demo", demo);
     if (this.#paused !== hub.paused) {
@@ -29,11 +29,8 @@ export class Actions {
       this.hold.textContent = hub.paused ? "Release the hub" : "Hold the hub";
       this.hold.setAttribute("aria-pressed", String(hub.paused));
     }
-    const capacity = clients.at(-1)?.send.capacity;
-    if (capacity !== undefined && this.buffer.dataset.real !== String(capacity)) {
-      this.buffer.dataset.real = capacity;
-      if (document.activeElement !== this.buffer) this.buffer.value = capacity;
-    }
+    this.#follow(this.buffer, clients.at(-1)?.send.capacity);
+    this.#follow(this.pace, pace);
   }
 
   // Have it done, and tell in words what came of it.
@@ -68,7 +65,7 @@ export class Actions {
     hinted(burst, () => "1,000 messages at once from one client. Nobody who reads is evicted: the hub gives way to the pumps.");
     this.buffer = this.#number("Send buffer", "messages", { min: 1, max: 100_000, value: 256 }, (messages) =>
       this.run("buffer", { messages }, `Every send channel holds ${count(messages)} from now on.`));
-    this.pace = this.#number("Talkers say", "a second", { min: 0, max: 1000, value: 2, step: "any" }, (pace) =>
+    this.pace = this.#number("Talkers say", "a second", { min: 0, max: 1000, step: "any" }, (pace) =>
       this.run("pace", { messages_a_second: pace }, `The talkers say ${count(pace)} messages a second in all.`));
     this.panel.append(
       make("p", { class: "lead" }, "Add a client that…"),
@@ -85,6 +82,13 @@ export class Actions {
     });
     make("label", {}, make("span", {}, before), input, make("span", {}, after));
     return input;
+  }
+
+  // A field has what is so in the server, whoever changed it last, unless somebody is typing there.
+  #follow(input, value) {
+    if (value === undefined || input.dataset.real === String(value)) return;
+    input.dataset.real = value;
+    if (document.activeElement !== input) input.value = value;
   }
 
   #say(event) {

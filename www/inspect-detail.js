@@ -26,7 +26,10 @@ const callAt = (end, name) => (end === "send" ? (toClient(name) ? "Channel.send_
 export class Detail {
   #shown = null;           // { kind: "thread" | "channel" | "message", ... }
   #opener = null;
-  #sources = new Map();    // "file function" -> promise of the server's answer
+  #sources = new Map();    // "file function" -> the server's answer
+  #loading = new Map();    // "file function" -> the promise of it
+  #picked = "";            // a frame of the stack, by its key
+  #stack = null;           // the one whose sources are being asked for
   #swapped = -Infinity;
   #code = "";
   #timer = 0;
@@ -96,40 +99,81 @@ export class Detail {
       return;
     }
     setText(this.lead, tellThread(thread).slice(thread.name.length + 1));
-    this.#followSource(thread);
-    const key = JSON.stringify(thread.stack);
-    if (this.stack.dataset.key !== key) {
-      this.stack.dataset.key = key;
-      this.stack.replaceChildren(...thread.stack.map(([file, line, name]) => make("li", {}, make("b", {}, name), ` ${file}:${line}`)));
-    }
+    this.#followStack(thread.stack);
+    this.#drawStack(thread.stack);
     this.#drawStrip(picture.t, thread.name);
   }
 
-  #followSource(thread) {
-    const key = `${thread.file} ${thread.function}`;
+  #drawStack(stack) {
+    const key = JSON.stringify([stack, this.#code]);
+    if (this.stack.dataset.key === key) return;
+    this.stack.dataset.key = key;
+    const at = [...this.stack.querySelectorAll("button")].indexOf(document.activeElement);
+    this.stack.replaceChildren(...stack.map(([file, line, name]) => make("li", {}, make("button", {
+      type: "button", "aria-pressed": String(keyOf(file, name) === this.#code),
+      onclick: () => {
+        this.#picked = keyOf(file, name);
+        this.#swapped = -Infinity;
+        this.#followStack(stack);
+        this.#drawStack(stack);
+      },
+    }, make("b", {}, name), ` ${file}:${line}`))));
+    if (at >= 0) this.stack.querySelectorAll("button")[at]?.focus();
+  }
+
+  // Show the frame that was picked; otherwise the innermost one that Go's chat has too, or else the innermost.
+  #followStack(stack) {
+    if (!stack.length) return;
+    let shown = stack.find(([file, , name]) => keyOf(file, name) === this.#picked);
+    for (const frame of shown ? [] : [...stack].reverse()) {
+      const source = this.#sources.get(keyOf(frame[0], frame[2]));
+      if (!source) {
+        // It is known with the next picture; or at once, should there be none.
+        this.#load(frame[0], frame[2]).then(() => { if (this.#stack === stack) this.#followStack(stack); });
+        this.#stack = stack;
+        return;
+      }
+      if (source.go) {
+        shown = frame;
+        break;
+      }
+    }
+    this.#follow(...(shown ?? stack.at(-1)));
+  }
+
+  #follow(file, line, name) {
+    const key = keyOf(file, name);
     if (key !== this.#code && performance.now() - this.#swapped < DWELL) return; // a blink nobody could read
+    this.line = line;
     if (key !== this.#code) {
       this.#code = key;
       this.#swapped = performance.now();
-      this.#loadSource(thread.file, thread.function);
+      this.#showSource(file, name);
     }
-    this.line = thread.line;
     this.#markLine();
   }
 
-  async #loadSource(file, name) {
-    const key = `${file} ${name}`;
-    if (!this.#sources.has(key)) {
-      this.#sources.set(key, ask(`inspect/source?${new URLSearchParams({ file, function: name })}`));
-    }
+  #load(file, name) {
+    const key = keyOf(file, name);
+    if (!this.#loading.has(key)) this.#loading.set(key, this.#fetch(file, name).finally(() => this.#loading.delete(key)));
+    return this.#loading.get(key);
+  }
+
+  async #fetch(file, name) {
     let source;
     try {
-      source = await this.#sources.get(key);
+      source = await ask(`inspect/source?${new URLSearchParams({ file, function: name })}`, `There is no source of ${name}.`);
     } catch (error) {
-      this.#sources.delete(key); // it may be there the next time
       source = { file, first_line: 1, lines: [], go: "", go_from: "", problem: error.message };
     }
+    this.#sources.set(keyOf(file, name), source);
+  }
+
+  async #showSource(file, name) {
+    const key = keyOf(file, name);
+    if (!this.#sources.has(key)) await this.#load(file, name);
     if (this.#code !== key) return;
+    const source = this.#sources.get(key);
     this.pythonTitle.textContent = source.problem ?? `${name} in ${source.file}`;
     this.python.setAttribute("aria-label", `Source of ${name}`);
     const indent = Math.min(...source.lines.filter((line) => line.trim()).map((line) => line.search(/\S/)), 40);
@@ -219,7 +263,8 @@ export class Detail {
     }
     const sends = (thread) => thread.state === "sending";
     const thread = at.find((thread) => sends(thread) === (this.#shown.end === "send"));
-    this.#followSource(thread?.file ? thread : { file: "channel.py", function: callAt(this.#shown.end, channel.name), line: 0 });
+    if (thread?.stack.length) this.#followStack(thread.stack);
+    else this.#follow("channel.py", 0, callAt(this.#shown.end, channel.name));
     this.#drawFills(picture.t, channel);
   }
 
@@ -261,7 +306,7 @@ export class Detail {
   async #followJourney(id, times) {
     let journey;
     try {
-      journey = await ask(`inspect/message/${id}`);
+      journey = await ask(`inspect/message/${id}`, "This message is too old: the server has forgotten its journey.");
     } catch (error) {
       if (this.#shown?.id === id && !times) this.body.replaceChildren(make("p", { class: "note" }, error.message));
       return;
@@ -308,6 +353,10 @@ export class Detail {
     if (!this.panel.contains(document.activeElement)) this.#opener = document.activeElement;
     this.#shown = shown;
     this.#code = "";
+    this.#picked = "";
+    this.#stack = null;
+    // What the server could not tell it may tell now.
+    for (const [key, { problem }] of this.#sources) if (problem) this.#sources.delete(key);
     this.#swapped = -Infinity;
     this.tools.replaceChildren();
     delete this.tools.dataset.key;
@@ -318,6 +367,8 @@ export class Detail {
     this.panel.focus({ preventScroll: true });
   }
 }
+
+const keyOf = (file, name) => `${file} ${name}`;
 
 function threadsOf({ hub, clients }) {
   return [hub.thread, ...clients.flatMap(({ read_pump: read, write_pump: write }) => [read, write])];

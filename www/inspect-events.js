@@ -1,14 +1,14 @@
 // What happened: the list of events, and for an eviction the sentence that says why.
 
-import { byId, count, make, plural, setText } from "./inspect-words.js";
+import { briefly, byId, count, make, plural, reasonOf, setText } from "./inspect-words.js";
 
 const MOST = 300;          // rows
 const EXPLAINED = 25_000;  // ms that an explanation stays
 
 const WORDS = { joined: "joined", left: "left", evicted: "evicted", stopped: "stopped" };
 const CHAIN = [
-  "its peer stopped reading", "the kernel’s buffers for it filled", "its write pump was stuck inside send",
-  "its send channel filled", "the hub’s send would have blocked",
+  "its peer stopped reading", "the kernel’s buffers filled", "its write pump got stuck in send",
+  "its send channel filled", "the hub would have blocked",
 ];
 
 export class Events {
@@ -83,7 +83,7 @@ export class Events {
           make("span", { class: "from" }, make("span", { class: "unseen" }, "client "), `${event.client}`), make("span", { class: "text" }, event.text)));
     }
     const who = make("span", { class: "text" }, `client ${event.client}${event.name ? `, ${event.name},` : ""} `,
-      make("b", {}, WORDS[event.kind] ?? event.kind), event.reason ? `: ${event.reason.replace(/^evicted: /, "")}` : "");
+      make("b", {}, WORDS[event.kind] ?? event.kind), event.reason ? `: ${event.kind === "evicted" ? briefly(event.reason) : event.reason}` : "");
     return make("li", { "data-kind": event.kind, "data-t": event.t }, make("div", {}, at, who));
   }
 
@@ -98,13 +98,14 @@ export class Events {
     const last = all.at(-1);
     const some = all.slice(-3).map(({ client, name }) => `client ${client}${name ? ` (${name})` : ""}`);
     const who = all.length <= 3 ? some.join(", ") : plural(all.length, "client");
-    const title = `${who[0].toUpperCase()}${who.slice(1)} ${all.length === 1 ? "was" : "were"} evicted.`;
+    const title = `${who[0].toUpperCase()}${who.slice(1)} ${all.length === 1 ? "was" : "were"} evicted`;
+    const reason = reasonOf(last.reason);
     this.why.querySelector("h2").textContent = title;
     this.why.querySelector("ol").replaceChildren(...CHAIN.map((step) => make("li", {}, step)), make("li", {}, "evicted"));
-    this.why.querySelector("p").textContent = `Told why: “${last.reason || "evicted"}”. Nobody else waited.`;
+    this.why.querySelector("p").textContent = `${reason && `: ${reason}`}. Nobody else waited.`;
     this.explaining = true;
     this.onExplain();
-    byId("aloud").textContent = `${title} ${last.reason || ""}`;
+    byId("aloud").textContent = `${title}${reason && `: ${reason}`}.`;
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => this.#hideWhy(), EXPLAINED);
   }

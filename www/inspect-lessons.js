@@ -3,6 +3,8 @@
 import { act, ask } from "./inspect-live.js";
 import { byId, draw, make, rate } from "./inspect-words.js";
 
+const NONE = "This server has no lessons.";
+
 export class Lessons {
   #list = null;
 
@@ -17,12 +19,12 @@ export class Lessons {
     if (this.#list) return;
     this.article.replaceChildren(make("p", { class: "note" }, "Asking the server…"));
     try {
-      const list = await ask("inspect/lessons");
+      const list = await ask("inspect/lessons", NONE);
       this.#list = list;
       this.names.replaceChildren(...list.map((lesson) => make("li", {},
         make("button", { type: "button", "data-name": lesson.name, onclick: () => this.#show(lesson) }, lesson.title))));
       if (list.length) this.#show(list[0]);
-      else this.article.replaceChildren(make("p", { class: "note" }, "This server has no lessons."));
+      else this.article.replaceChildren(make("p", { class: "note" }, NONE));
     } catch (error) {
       this.article.replaceChildren(make("p", { class: "note" }, error.message));
     }

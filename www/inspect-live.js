@@ -73,15 +73,15 @@ export async function act(action, details = {}) {
   return answer;
 }
 
-// What the server tells about one thing, as JSON. Raises Error with a sentence.
-export async function ask(address) {
+// What the server tells about one thing, as JSON. Raises Error with a sentence: `missing` where there is no such thing.
+export async function ask(address, missing) {
   let response;
   try {
     response = await fetch(address);
   } catch {
     throw new Error("The server cannot be reached.");
   }
-  if (response.status === 404) throw new Error("The server knows nothing about it (any more).");
+  if (response.status === 404) throw new Error(missing);
   if (!response.ok) throw new Error(`The server could not tell (${response.status}).`);
   return response.json();
 }

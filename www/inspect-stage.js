@@ -1,7 +1,7 @@
 // The drawing: a row for each client singled out, the channels and the hub between their halves, the crowd below.
 
 import { Wires } from "./inspect-wires.js";
-import { LEGEND, byId, count, duration, family, hinted, icon, make, plural, rate, setData, setText, short, tellChannel, tellThread }
+import { LEGEND, briefly, byId, count, duration, family, hinted, icon, make, plural, rate, reasonOf, setData, setText, short, tellChannel, tellThread }
   from "./inspect-words.js";
 
 const ROWS = 24;
@@ -159,7 +159,7 @@ export class Stage {
       return `Its peer was written ${plural(client.messages_out, "message")} in ${plural(client.frames_out, "frame")}: ` +
         `${each.toFixed(1)} messages a frame.`;
     });
-    hinted(verdict, () => `Client ${slot.number} was ${verdict.textContent}.`);
+    hinted(verdict, () => `Client ${slot.number} was evicted: ${reasonOf(slot.entry.gone?.reason)}.`);
     return Object.assign(slot, { row, name, numberMark: number, read, write, send, out, tools: [pin, vanish, remove], pin, verdict });
   }
 
@@ -440,7 +440,4 @@ export class Stage {
   }
 }
 
-function verdictOf(reason) {
-  if (!reason) return "evicted";
-  return reason.startsWith("evicted") ? reason : `evicted: ${reason}`;
-}
+const verdictOf = (reason) => ["evicted", briefly(reason)].filter(Boolean).join(": ");

@@ -54,6 +54,7 @@ export const short = (number) => (number < 10_000 ? whole.format(number) : compa
 export const rate = (number) => (number < 10 ? number.toFixed(1) : short(Math.round(number)));
 
 export function duration(seconds) {
+  if (seconds < 0.001) return "less than 1 ms";
   if (seconds < 0.1) return `${Math.round(seconds * 1000)} ms`;
   if (seconds < 10) return `${seconds.toFixed(1)} s`;
   if (seconds < 100) return `${Math.round(seconds)} s`;
@@ -64,6 +65,10 @@ export function milliseconds(seconds) {
   const ms = seconds * 1000;
   return ms < 10 ? ms.toFixed(2) : ms < 100 ? ms.toFixed(1) : count(Math.round(ms));
 }
+
+// The reason of an eviction in few words, and all that the server tells of it: "1008 evicted: too slow; 256 waited".
+export const reasonOf = (reason) => (reason || "").replace(/^\d+ /, "").replace(/^evicted(: )?/, "");
+export const briefly = (reason) => reasonOf(reason).split(";")[0];
 
 export const plural = (number, word) => `${count(number)} ${word}${number === 1 ? "" : "s"}`;
 
