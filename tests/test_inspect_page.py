@@ -444,6 +444,18 @@ def test_a_channel_shows_its_fill_and_a_pinned_client_is_watched(inspector: Insp
     expect(detail).to_contain_text("201 of 256")
 
 
+def test_in_a_crowd_a_client_that_is_looked_into_is_watched(inspector: Inspector, look: Look) -> None:
+    page = look()
+    inspector.show(
+        client(1, pending=1), client(2), crowd={"count": 7, "fill": [9] + 15 * [0], "reading": {}, "writing": {}}
+    )
+    expect(page.get_by_role("group", name="All clients")).to_contain_text("7 not drawn")
+    write_pump_of(page, 2).click()
+    until(lambda: "/inspect/live?watch=2" in inspector.asked, "a connection that watches client 2")
+    page.keyboard.press("Escape")
+    until(lambda: inspector.asked[-1] == "/inspect/live", "a connection that watches nobody")
+
+
 # Time
 
 

@@ -62,7 +62,7 @@ export class Actions {
       onclick: () => (this.#paused ? this.run("resume", {}, "The hub goes on.") : this.run("pause", {}, "The hub is held still.")) }, "Hold the hub");
     hinted(this.hold, () => "While the hub is held still, its channel fills; then no read pump reads, and TCP slows the senders down.");
     const burst = make("button", { type: "button", onclick: () => this.run("burst", { messages: 1000 }, "1,000 messages at once.") }, "Burst of 1,000");
-    hinted(burst, () => "1,000 messages at once from one client. Nobody who reads is evicted: the hub gives way to the pumps.");
+    hinted(burst, () => "1,000 messages at once from one client. The hub gives way to the pumps of all who read; who reads too slowly is evicted.");
     this.buffer = this.#number("Send buffer", "messages", { min: 1, max: 100_000, value: 256 }, (messages) =>
       this.run("buffer", { messages }, `Every send channel holds ${count(messages)} from now on.`));
     this.pace = this.#number("Talkers say", "a second", { min: 0, max: 1000, step: "any" }, (pace) =>

@@ -196,7 +196,7 @@ export class Detail {
     if (!line) return;
     // Scroll the listing alone, not the page.
     const top = line.offsetTop - this.python.offsetTop;
-    if (top < this.python.scrollTop || top + line.offsetHeight > this.python.scrollTop + this.python.clientHeight) {
+    if (anew || top < this.python.scrollTop || top + line.offsetHeight > this.python.scrollTop + this.python.clientHeight) {
       this.python.scrollTop = top - this.python.clientHeight / 2;
     }
   }

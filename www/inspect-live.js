@@ -45,8 +45,9 @@ export function watchServer(onPicture, onStatus) {
   return {
     // Have these clients drawn for sure, whatever the others do.
     watch(numbers) {
+      const before = watched;
       watched = [...numbers].join(",");
-      connect();
+      if (watched !== before) connect();
     },
   };
 }

@@ -26,7 +26,7 @@ const stage = new Stage({
   onPin: pin,
   onAction: (name, { client }) => actions.run(name, { client }, name === "vanish" ? `Client ${client} has vanished.` : `Client ${client} leaves.`),
 });
-const detail = new Detail(history, { onPin: pin, onSelect: (name) => stage.select(name) });
+const detail = new Detail(history, { onPin: pin, onSelect: select });
 const events = new Events((event) => detail.showMessage(event), explain);
 const actions = new Actions();
 const lessons = new Lessons();
@@ -62,9 +62,19 @@ function render() {
 function pin(number) {
   pinned = new Set(pinned);
   if (!pinned.delete(number)) pinned.add(number);
-  live.watch(pinned);
+  watch();
   render();
 }
+
+// Mark the thread or channel that is looked into. In a crowd its client has to be kept in the drawing.
+let lookedInto = 0;
+function select(name) {
+  stage.select(name);
+  lookedInto = picture?.crowd.count ? Number(/-(\d+)$/.exec(name)?.[1] ?? 0) : 0;
+  watch();
+}
+
+const watch = () => live.watch(new Set([...pinned, lookedInto].filter(Boolean)));
 
 // ---- The connection ----
 
