@@ -50,28 +50,62 @@ export class Actions {
 
   #makePanel() {
     const rows = KINDS.map(([kind, word, means]) => {
-      const add = (number) => make("button", {
-        type: "button", "aria-label": `Add ${number === 1 ? "a client that" : "100, each of which"} ${word}`,
-        onclick: () => this.run("add", { kind, count: number }, number === 1 ? `Added a client that ${word}.` : `Added 100 clients. Each ${word}.`),
-      }, `+${number}`);
+      const add = (number) =>
+        make(
+          "button",
+          {
+            type: "button",
+            "aria-label": `Add ${number === 1 ? "a client that" : "100, each of which"} ${word}`,
+            onclick: () =>
+              this.run(
+                "add",
+                { kind, count: number },
+                number === 1 ? `Added a client that ${word}.` : `Added 100 clients. Each ${word}.`,
+              ),
+          },
+          `+${number}`,
+        );
       const row = make("li", { "data-kind": kind }, make("span", {}, word), add(1), add(100));
       hinted(row, () => means);
       return row;
     });
-    this.hold = make("button", { type: "button", "aria-pressed": "false",
-      onclick: () => (this.#paused ? this.run("resume", {}, "The hub goes on.") : this.run("pause", {}, "The hub is held still.")) }, "Hold the hub");
-    hinted(this.hold, () => "While the hub is held still, its channel fills; then no read pump reads, and TCP slows the senders down.");
-    const burst = make("button", { type: "button", onclick: () => this.run("burst", { messages: 1000 }, "1,000 messages at once.") }, "Burst of 1,000");
-    hinted(burst, () => "1,000 messages at once from one client. The hub gives way to the pumps of all who read; who reads too slowly is evicted.");
+    this.hold = make(
+      "button",
+      {
+        type: "button",
+        "aria-pressed": "false",
+        onclick: () =>
+          this.#paused ? this.run("resume", {}, "The hub goes on.") : this.run("pause", {}, "The hub is held still."),
+      },
+      "Hold the hub",
+    );
+    hinted(
+      this.hold,
+      () => "While the hub is held still, its channel fills; then no read pump reads, and TCP slows the senders down.",
+    );
+    const burst = make(
+      "button",
+      { type: "button", onclick: () => this.run("burst", { messages: 1000 }, "1,000 messages at once.") },
+      "Burst of 1,000",
+    );
+    hinted(
+      burst,
+      () =>
+        "1,000 messages at once from one client. The hub gives way to the pumps of all who read; " +
+        "who reads too slowly is evicted.",
+    );
     this.buffer = this.#number("Send buffer", "messages", { min: 1, max: 100_000, value: 256 }, (messages) =>
-      this.run("buffer", { messages }, `Every send channel holds ${count(messages)} from now on.`));
+      this.run("buffer", { messages }, `Every send channel holds ${count(messages)} from now on.`),
+    );
     this.pace = this.#number("Talkers say", "a second", { min: 0, max: 1000, step: "any" }, (pace) =>
-      this.run("pace", { messages_a_second: pace }, `The talkers say ${count(pace)} messages a second in all.`));
+      this.run("pace", { messages_a_second: pace }, `The talkers say ${count(pace)} messages a second in all.`),
+    );
     this.panel.append(
       make("p", { class: "lead" }, "Add a client that…"),
       make("ul", { class: "kinds" }, ...rows),
       make("div", { class: "pair" }, burst, this.hold),
-      make("div", { class: "numbers" }, this.pace.parentElement, this.buffer.parentElement));
+      make("div", { class: "numbers" }, this.pace.parentElement, this.buffer.parentElement),
+    );
   }
 
   #number(before, after, attributes, set) {

@@ -2,17 +2,19 @@
 
 import { briefly, byId, count, make, plural, reasonOf, setText } from "./inspect-words.js";
 
-const MOST = 300;          // rows
-const EXPLAINED = 25_000;  // ms that an explanation stays
+const MOST = 300; // rows
+const EXPLAINED = 25_000; // ms that an explanation stays
 
-const WORDS = { joined: "joined", left: "left", evicted: "evicted", stopped: "stopped" };
 const CHAIN = [
-  "its peer stopped reading", "the kernel’s buffers filled", "its write pump got stuck in send",
-  "its send channel filled", "the hub would have blocked",
+  "its peer stopped reading",
+  "the kernel’s buffers filled",
+  "its write pump got stuck in send",
+  "its send channel filled",
+  "the hub would have blocked",
 ];
 
 export class Events {
-  #waiting = [];      // events not in the list yet: the picture is paused, or somebody points at the list
+  #waiting = []; // events not in the list yet: the picture is paused, or somebody points at the list
   #paused = false;
   #pointedAt = false;
   #evicted = new Map();
@@ -30,7 +32,9 @@ export class Events {
     this.why.querySelector("button").addEventListener("click", () => this.#hideWhy());
     for (const button of byId("filter").children) button.addEventListener("click", () => this.#filter(button));
     // What moves away under the pointer cannot be pressed.
-    this.list.addEventListener("pointerenter", () => { this.#pointedAt = true; });
+    this.list.addEventListener("pointerenter", () => {
+      this.#pointedAt = true;
+    });
     this.list.addEventListener("pointerleave", () => {
       this.#pointedAt = false;
       this.#next();
@@ -63,8 +67,14 @@ export class Events {
   #next() {
     if (!this.#paused && !this.#pointedAt) this.#show(() => true);
     const held = this.#pointedAt && !this.#paused ? this.#waiting.length : 0;
-    setText(this.tip, held ? `${count(held)} more as soon as you point elsewhere.`
-      : this.list.childElementCount ? "Press a message to follow its journey." : "Nothing yet.");
+    setText(
+      this.tip,
+      held
+        ? `${count(held)} more as soon as you point elsewhere.`
+        : this.list.childElementCount
+          ? "Press a message to follow its journey."
+          : "Nothing yet.",
+    );
   }
 
   #show(isDue) {
@@ -78,12 +88,25 @@ export class Events {
   #item(event) {
     const at = make("time", {}, `${event.t.toFixed(1)} s`);
     if (event.kind === "message") {
-      return make("li", { "data-kind": "message", "data-t": event.t },
-        make("button", { type: "button", onclick: () => this.onMessage(event) }, at,
-          make("span", { class: "from" }, make("span", { class: "unseen" }, "client "), `${event.client}`), make("span", { class: "text" }, event.text)));
+      return make(
+        "li",
+        { "data-kind": "message", "data-t": event.t },
+        make(
+          "button",
+          { type: "button", onclick: () => this.onMessage(event) },
+          at,
+          make("span", { class: "from" }, make("span", { class: "unseen" }, "client "), `${event.client}`),
+          make("span", { class: "text" }, event.text),
+        ),
+      );
     }
-    const who = make("span", { class: "text" }, `client ${event.client}${event.name ? `, ${event.name},` : ""} `,
-      make("b", {}, WORDS[event.kind] ?? event.kind), event.reason ? `: ${event.kind === "evicted" ? briefly(event.reason) : event.reason}` : "");
+    const who = make(
+      "span",
+      { class: "text" },
+      `client ${event.client}${event.name ? `, ${event.name},` : ""} `,
+      make("b", {}, event.kind),
+      event.reason ? `: ${event.kind === "evicted" ? briefly(event.reason) : event.reason}` : "",
+    );
     return make("li", { "data-kind": event.kind, "data-t": event.t }, make("div", {}, at, who));
   }
 
@@ -101,7 +124,9 @@ export class Events {
     const title = `${who[0].toUpperCase()}${who.slice(1)} ${all.length === 1 ? "was" : "were"} evicted`;
     const reason = reasonOf(last.reason);
     this.why.querySelector("h2").textContent = title;
-    this.why.querySelector("ol").replaceChildren(...CHAIN.map((step) => make("li", {}, step)), make("li", {}, "evicted"));
+    this.why
+      .querySelector("ol")
+      .replaceChildren(...CHAIN.map((step) => make("li", {}, step)), make("li", {}, "evicted"));
     this.why.querySelector("p").textContent = `${reason && `: ${reason}`}. Nobody else waited.`;
     this.explaining = true;
     this.onExplain();

@@ -1,19 +1,17 @@
-// The last minute: the pictures, what each thread and channel did in it, and what happened.
+// The last minute: the pictures, and what each thread and channel did in it.
 
-const KEPT = 60;          // seconds
-const GHOSTS = 12;        // seconds for which an evicted client stays in the picture
-const MOST_EVENTS = 500;
+const KEPT = 60; // seconds
+const GHOSTS = 12; // seconds for which an evicted client stays in the picture
 
 export class History {
   // Pictures are kept as text, a tenth of the size of the objects; one is read again when somebody steps back to it.
   #pictures = [];
-  #threads = new Map();    // name -> [[t, state, on], ...], the changes alone
-  #channels = new Map();   // name -> [[t, pending, capacity], ...]
-  #lastSeen = new Map();   // client's number -> the client as it was drawn last
-  evictions = [];          // { t, client, reason }
-  events = [];
+  #threads = new Map(); // name -> [[t, state, on], ...], the changes alone
+  #channels = new Map(); // name -> [[t, pending, capacity], ...]
+  #lastSeen = new Map(); // client's number -> the client as it was drawn last
+  evictions = []; // { t, client, reason }
 
-  // Returns the picture, read.
+  // Take a picture's JSON text; returns the picture.
   add(text) {
     const picture = JSON.parse(text);
     const { t } = picture;
@@ -30,18 +28,25 @@ export class History {
     this.#noteThread(t, picture.hub.thread);
     for (const channel of Object.values(picture.channels)) this.#noteChannel(t, channel);
     for (const event of picture.events) {
-      this.events.push(event);
       if (event.kind === "evicted") this.#noteEviction(t, event);
     }
-    this.#pictures.push({ t, text, fullest, messages: picture.rates.messages });
+    this.#pictures.push({ t, text, fullest });
     this.#trim(t - KEPT);
     return picture;
   }
 
-  get length() { return this.#pictures.length; }
-  get newest() { return this.#pictures.at(-1)?.t ?? 0; }
-  timeOf(index) { return this.#pictures[index].t; }
-  picture(index) { return JSON.parse(this.#pictures[index].text); }
+  get length() {
+    return this.#pictures.length;
+  }
+  get newest() {
+    return this.#pictures.at(-1)?.t ?? 0;
+  }
+  timeOf(index) {
+    return this.#pictures[index].t;
+  }
+  picture(index) {
+    return JSON.parse(this.#pictures[index].text);
+  }
 
   // The index of the last picture that is not after `t`.
   indexAt(t) {
@@ -51,15 +56,21 @@ export class History {
   }
 
   // For the strip above the scrubber.
-  summary() { return this.#pictures; }
+  summary() {
+    return this.#pictures;
+  }
 
   // The clients evicted a moment before `t`, each once, the latest first.
   ghosts(t) {
     return this.evictions.filter((eviction) => eviction.t <= t && t - eviction.t < GHOSTS).reverse();
   }
 
-  threadChanges(name) { return this.#threads.get(name) ?? []; }
-  channelFills(name) { return this.#channels.get(name) ?? []; }
+  threadChanges(name) {
+    return this.#threads.get(name) ?? [];
+  }
+  channelFills(name) {
+    return this.#channels.get(name) ?? [];
+  }
 
   #noteThread(t, { name, state, on, for: since }) {
     const changes = this.#threads.get(name);
@@ -86,7 +97,6 @@ export class History {
     };
     drop(this.#pictures, (picture) => picture.t);
     drop(this.evictions, (eviction) => eviction.t);
-    if (this.events.length > MOST_EVENTS) this.events.splice(0, this.events.length - MOST_EVENTS);
     for (const [name, fills] of this.#channels) if (!drop(fills, ([t]) => t)) this.#channels.delete(name);
     for (const changes of this.#threads.values()) {
       while (changes.length > 1 && changes[1][0] < oldest) changes.shift(); // the state at `oldest` began before it
@@ -108,6 +118,5 @@ export class History {
     this.#channels.clear();
     this.#lastSeen.clear();
     this.evictions = [];
-    this.events = [];
   }
 }

@@ -1,8 +1,8 @@
 // The server's pictures as they come, and what is said when they do not.
 
-const FIRST_DELAY = 500;      // ms to the first new attempt...
-const LONGEST_DELAY = 5000;   // ...doubled for each failure, but never more than this
-const SILENCE = 10_000;       // ms without a picture after which the connection counts as lost
+const FIRST_DELAY = 500; // ms to the first new attempt...
+const LONGEST_DELAY = 5000; // ...doubled for each failure, but never more than this
+const SILENCE = 10_000; // ms without a picture after which the connection counts as lost
 
 // Calls `onPicture` with each picture's JSON text, `onStatus` with "connecting", "connected" or "lost".
 export function watchServer(onPicture, onStatus) {
@@ -39,8 +39,12 @@ export function watchServer(onPicture, onStatus) {
   }
 
   connect();
-  window.addEventListener("online", () => { if (retryTimer) connect(); });
-  document.addEventListener("visibilitychange", () => { if (!document.hidden && retryTimer) connect(); });
+  window.addEventListener("online", () => {
+    if (retryTimer) connect();
+  });
+  document.addEventListener("visibilitychange", () => {
+    if (!document.hidden && retryTimer) connect();
+  });
 
   return {
     // Have these clients drawn for sure, whatever the others do.

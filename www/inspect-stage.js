@@ -1,16 +1,33 @@
 // The drawing: a row for each client singled out, the channels and the hub between their halves, the crowd below.
 
 import { Wires } from "./inspect-wires.js";
-import { LEGEND, briefly, byId, count, duration, family, hinted, icon, make, plural, rate, reasonOf, setData, setText, short, tellChannel, tellThread }
-  from "./inspect-words.js";
+import {
+  LEGEND,
+  briefly,
+  byId,
+  count,
+  duration,
+  family,
+  hinted,
+  icon,
+  make,
+  plural,
+  rate,
+  reasonOf,
+  setData,
+  setText,
+  short,
+  tellChannel,
+  tellThread,
+} from "./inspect-words.js";
 
 const ROWS = 24;
-const GHOSTS = 6;      // of clients just evicted
-const TALLEST = 84;    // px a row
+const GHOSTS = 6; // of clients just evicted
+const TALLEST = 84; // px a row
 const LOWEST = 22;
 const FLOWING = 36;
-const SHORT = 400;     // px of its height; below it the middle says less
-const NARROW = 760;    // px of the drawing's width; below it there are no wires
+const SHORT = 400; // px of its height; below it the middle says less
+const NARROW = 760; // px of the drawing's width; below it there are no wires
 const BINS = 16;
 
 // Where a client's row stands in the drawing stays the same while the client is drawn: only then can eyes follow it.
@@ -67,7 +84,9 @@ export class Stage {
     }
   }
 
-  settle() { this.#wires.settle(); }
+  settle() {
+    this.#wires.settle();
+  }
 
   // Mark the thread or channel that is looked into.
   select(name) {
@@ -84,7 +103,7 @@ export class Stage {
     const shown = picture.clients.slice(0, ROWS).map((client) => {
       alive.add(client.number);
       const ghost = client.evicted ? ghosts.find(({ number }) => number === client.number) : null;
-      return { number: client.number, client, gone: client.evicted ? ghost ?? {} : null };
+      return { number: client.number, client, gone: client.evicted ? (ghost ?? {}) : null };
     });
     const room = Math.max(3, Math.min(GHOSTS, ROWS - shown.length));
     for (const ghost of ghosts.filter(({ number, before }) => before && !alive.has(number)).slice(0, room)) {
@@ -135,20 +154,44 @@ export class Stage {
     const out = make("span", { class: "out" });
     const tool = (label, shape, act) => {
       const words = make("span", { class: "unseen" });
-      const button = make("button", { type: "button", class: "tool", onclick: act }, shape === "×" ? "×" : icon(shape), words);
+      const button = make(
+        "button",
+        { type: "button", class: "tool", onclick: act },
+        shape === "×" ? "×" : icon(shape),
+        words,
+      );
       hinted(button, () => label(slot.entry.client));
       return { button, words, label };
     };
     const called = (client) => `client ${client.number}, ${client.name}`;
-    const pin = tool((client) => `Pin ${called(client)}: keep it in the drawing, however many there are.`, "pin",
-      () => this.#handlers.onPin(slot.number));
-    const vanish = tool((client) => `Make ${called(client)}, vanish: its packets stop, without a goodbye.`, "vanish",
-      () => this.#handlers.onAction("vanish", { client: slot.number }));
-    const remove = tool((client) => `Have ${called(client)}, leave, with a proper goodbye.`, "×",
-      () => this.#handlers.onAction("remove", { client: slot.number }));
+    const pin = tool(
+      (client) => `Pin ${called(client)}: keep it in the drawing, however many there are.`,
+      "pin",
+      () => this.#handlers.onPin(slot.number),
+    );
+    const vanish = tool(
+      (client) => `Make ${called(client)}, vanish: its packets stop, without a goodbye.`,
+      "vanish",
+      () => this.#handlers.onAction("vanish", { client: slot.number }),
+    );
+    const remove = tool(
+      (client) => `Have ${called(client)}, leave, with a proper goodbye.`,
+      "×",
+      () => this.#handlers.onAction("remove", { client: slot.number }),
+    );
     const tools = make("span", { class: "tools" }, pin.button, vanish.button, remove.button);
     const verdict = make("span", { class: "verdict" });
-    const row = make("div", { class: "row", role: "group" }, who, read.button, send.button, write.button, out, verdict, tools);
+    const row = make(
+      "div",
+      { class: "row", role: "group" },
+      who,
+      read.button,
+      send.button,
+      write.button,
+      out,
+      verdict,
+      tools,
+    );
     hinted(who, () => {
       const { client } = slot.entry;
       return `Client ${client.number}, ${client.name}, has said ${plural(client.messages_in, "message")}.`;
@@ -156,11 +199,24 @@ export class Stage {
     hinted(out, () => {
       const { client } = slot.entry;
       const each = client.frames_out ? client.messages_out / client.frames_out : 0;
-      return `Its peer was written ${plural(client.messages_out, "message")} in ${plural(client.frames_out, "frame")}: ` +
-        `${each.toFixed(1)} messages a frame.`;
+      return (
+        `Its peer was written ${plural(client.messages_out, "message")} in ${plural(client.frames_out, "frame")}: ` +
+        `${each.toFixed(1)} messages a frame.`
+      );
     });
     hinted(verdict, () => `Client ${slot.number} was evicted: ${reasonOf(slot.entry.gone?.reason)}.`);
-    return Object.assign(slot, { row, name, numberMark: number, read, write, send, out, tools: [pin, vanish, remove], pin, verdict });
+    return Object.assign(slot, {
+      row,
+      name,
+      numberMark: number,
+      read,
+      write,
+      send,
+      out,
+      tools: [pin, vanish, remove],
+      pin,
+      verdict,
+    });
   }
 
   #drawRow(slot, pinned) {
@@ -193,9 +249,23 @@ export class Stage {
     const word = make("span", { class: "word" });
     const time = make("span", { class: "for" });
     const shape = icon("waits");
-    const button = make("button", { type: "button", class: `thread ${kind}`, "data-role": { read: "in", write: "out" }[kind], onclick: () => this.#handlers.onThread(thread()) },
-      shape, of, word, time);
-    hinted(button, () => `${tellThread(thread())} ${thread().file ? `At ${thread().file}, line ${thread().line}.` : ""}`);
+    const button = make(
+      "button",
+      {
+        type: "button",
+        class: `thread ${kind}`,
+        "data-role": { read: "in", write: "out" }[kind],
+        onclick: () => this.#handlers.onThread(thread()),
+      },
+      shape,
+      of,
+      word,
+      time,
+    );
+    hinted(
+      button,
+      () => `${tellThread(thread())} ${thread().file ? `At ${thread().file}, line ${thread().line}.` : ""}`,
+    );
     return { button, of, word, time, use: shape.firstChild };
   }
 
@@ -218,8 +288,13 @@ export class Stage {
     const fill = make("span", { class: "fill" });
     const track = make("span", { class: "track" }, fill);
     const pending = make("span", { class: "pending" });
-    const button = make("button", { type: "button", class: `gauge ${kind}`, onclick: () => this.#handlers.onChannel(channel()) },
-      of, track, pending);
+    const button = make(
+      "button",
+      { type: "button", class: `gauge ${kind}`, onclick: () => this.#handlers.onChannel(channel()) },
+      of,
+      track,
+      pending,
+    );
     hinted(button, () => tellChannel(channel()));
     return { button, of, track, fill, pending };
   }
@@ -274,18 +349,32 @@ export class Stage {
     this.hub.button.prepend(make("span", { class: "title" }, "hub"));
     this.hubFigures = {};
     const figures = make("span", { class: "hub-figures" });
-    for (const [key, word] of [["clients", "clients"], ["messages", "messages"], ["batches", "batches"], ["evicted", "evicted"]]) {
+    for (const [key, word] of [
+      ["clients", "clients"],
+      ["messages", "messages"],
+      ["batches", "batches"],
+      ["evicted", "evicted"],
+    ]) {
       this.hubFigures[key] = make("b");
       figures.append(make("span", {}, this.hubFigures[key], ` ${word}`));
     }
     this.hub.button.append(figures);
     this.queueDots = make("span", { class: "queue-dots", "aria-hidden": "true" });
     this.queueText = make("span");
-    const queue = make("div", { id: "queue" }, make("span", { class: "title" }, "run queue"), this.queueDots, this.queueText);
+    const queue = make(
+      "div",
+      { id: "queue" },
+      make("span", { class: "title" }, "run queue"),
+      this.queueDots,
+      this.queueText,
+    );
     hinted(queue, () => {
       const { turns, free, waiting } = this.#picture.run_queue;
-      return `Run queue: ${plural(waiting, "write pump")} ready, each waiting for ${turns === 1 ? "the one turn" : `one of ${turns} turns`} ` +
-        `to run; ${free ? `${free} free` : "none free"}. Woken all at once they would fight over Python's one lock.`;
+      const wanted = turns === 1 ? "the one turn" : `one of ${turns} turns`;
+      return (
+        `Run queue: ${plural(waiting, "write pump")} ready, each waiting for ${wanted} to run; ` +
+        `${free ? `${free} free` : "none free"}. Woken all at once they would fight over Python's one lock.`
+      );
     });
     byId("middle").append(make("div", {}, inbox, make("div", { class: "core" }, this.hub.button, queue)));
   }
@@ -301,7 +390,10 @@ export class Stage {
     this.#drawThread(this.hub, paused ? { ...thread, state: "paused" } : thread);
     for (const [key, element] of Object.entries(this.hubFigures)) setText(element, short(picture.hub[key]));
     const { waiting, turns, free } = picture.run_queue;
-    setText(this.queueText, waiting ? `${plural(waiting, "pump")} in line` : free === turns ? "empty" : "a pump has the turn");
+    setText(
+      this.queueText,
+      waiting ? `${plural(waiting, "pump")} in line` : free === turns ? "empty" : "a pump has the turn",
+    );
     const dots = Math.min(waiting, 24);
     while (this.queueDots.childElementCount < dots) this.queueDots.append(make("i"));
     while (this.queueDots.childElementCount > dots) this.queueDots.lastChild.remove();
@@ -322,23 +414,37 @@ export class Stage {
       this.bins.push(fill);
       const bin = make("span", {}, fill);
       hinted(bin, () => {
-        const [from, to] = [Math.ceil(i / BINS * 100), Math.floor((i + 1) / BINS * 100)];
+        const [from, to] = [Math.ceil((i / BINS) * 100), Math.floor(((i + 1) / BINS) * 100)];
         return `${plural(this.#picture.crowd.fill[i], "client")} with a send channel filled ${from} to ${to} per cent.`;
       });
       bins.prepend(bin); // as in a gauge, the full ones stand at the left
     }
     this.fills = make("span", { class: "unseen" });
-    const histogram = make("div", { class: "histogram" }, bins, make("span", { class: "axis" }, make("span", {}, "full"), make("span", {}, "empty")), this.fills);
-    this.crowd = make("div", { id: "crowd", role: "group", "aria-label": "All clients", hidden: true },
+    const histogram = make(
+      "div",
+      { class: "histogram" },
+      bins,
+      make("span", { class: "axis" }, make("span", {}, "full"), make("span", {}, "empty")),
+      this.fills,
+    );
+    this.crowd = make(
+      "div",
+      { id: "crowd", role: "group", "aria-label": "All clients", hidden: true },
       make("div", { class: "who" }, this.crowdTitle, this.crowdNote),
       make("div", { class: "pumps read" }, this.reading.bar, this.reading.list),
       histogram,
-      make("div", { class: "pumps write" }, this.writing.bar, this.writing.list));
-    hinted(this.crowd, () => `All ${plural(this.#everyone(), "client")}: what their pumps do, and how many send channels are how full.`);
+      make("div", { class: "pumps write" }, this.writing.bar, this.writing.list),
+    );
+    hinted(
+      this.crowd,
+      () => `All ${plural(this.#everyone(), "client")}: what their pumps do, and how many send channels are how full.`,
+    );
     this.rows.append(this.crowd);
   }
 
-  #everyone() { return this.#picture.crowd.fill.reduce((sum, clients) => sum + clients, 0); }
+  #everyone() {
+    return this.#picture.crowd.fill.reduce((sum, clients) => sum + clients, 0);
+  }
 
   // Returns whether the crowd has come or gone.
   #drawCrowd({ crowd }) {
@@ -361,7 +467,9 @@ export class Stage {
   }
 
   #drawStack({ bar, list }, states) {
-    const entries = Object.entries(states).filter(([, number]) => number).sort((a, b) => b[1] - a[1]);
+    const entries = Object.entries(states)
+      .filter(([, number]) => number)
+      .sort((a, b) => b[1] - a[1]);
     while (bar.childElementCount < entries.length) {
       bar.append(make("i"));
       const shape = icon("waits");
@@ -393,7 +501,11 @@ export class Stage {
       ["messages", "messages/s", "Messages that the hub passes on, a second."],
       ["deliveries", "deliveries/s", "Each message goes to every client: messages times clients."],
       ["frames", "frames/s", "What the write pumps write: a frame carries all that was pending."],
-      ["messages_a_frame", "messages a frame", "Where a write pump falls behind, messages share a frame. That is how it catches up."],
+      [
+        "messages_a_frame",
+        "messages a frame",
+        "Where a write pump falls behind, messages share a frame. That is how it catches up.",
+      ],
       ["cost", "ms for this picture", "What taking this picture cost the server, in milliseconds of processor time."],
     ]) {
       const value = make("dd");
@@ -418,7 +530,9 @@ export class Stage {
     this.board.style.setProperty("--crowd", `${this.crowd.offsetHeight}px`);
     const rows = Math.max(1, this.#slots.length);
     const flows = getComputedStyle(this.board).overflowY === "visible"; // the page scrolls, so there is room
-    const room = flows ? rows * FLOWING : this.board.clientHeight - byId("heads").offsetHeight - this.crowd.offsetHeight - 8;
+    const room = flows
+      ? rows * FLOWING
+      : this.board.clientHeight - byId("heads").offsetHeight - this.crowd.offsetHeight - 8;
     setData(this.board, "height", !narrow && !flows && this.board.clientHeight < SHORT ? "short" : "");
     const height = Math.max(LOWEST, Math.min(TALLEST, Math.floor(room / rows)));
     this.rows.style.setProperty("--row", `${height}px`);

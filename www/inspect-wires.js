@@ -2,22 +2,22 @@
 
 import { draw, still } from "./inspect-words.js";
 
-const IN = 650;          // ms a dot takes from a read pump to the channel
-const ACROSS = 250;      // ms from the channel into the hub
-const OUT = 650;         // ms from the hub to a send channel
-const THROUGH = 300;     // ms through the send channel to the write pump
-const LEAVE = 200;       // ms from the write pump to the peer
-const MOST_DOTS = 240;   // on their way at once; what is beyond is not drawn
-const GLOW = 700;        // ms a wire is lit where nothing shall move
-const SAMPLES = 12;      // points of a curve that a dot passes
+const IN = 650; // ms a dot takes from a read pump to the channel
+const ACROSS = 250; // ms from the channel into the hub
+const OUT = 650; // ms from the hub to a send channel
+const THROUGH = 300; // ms through the send channel to the write pump
+const LEAVE = 200; // ms from the write pump to the peer
+const MOST_DOTS = 240; // on their way at once; what is beyond is not drawn
+const GLOW = 700; // ms a wire is lit where nothing shall move
+const SAMPLES = 12; // points of a curve that a dot passes
 
 export class Wires {
   #canvas;
   #svg;
   #dots;
   #geometry;
-  #rows = [];       // for each row: { in, out, through, leave }
-  #across = {};     // for each channel into the hub
+  #rows = []; // for each row: { in, out, through, leave }
+  #across = {}; // for each channel into the hub
   #moving = new Set();
 
   // `geometry()` gives the elements to connect, or null where nothing shall be connected.
@@ -40,28 +40,60 @@ export class Wires {
     const origin = this.#canvas.getBoundingClientRect();
     const boxOf = (element) => {
       const box = element.getBoundingClientRect();
-      return { left: box.left - origin.left, right: box.right - origin.left, y: (box.top + box.bottom) / 2 - origin.top, height: box.height };
+      return {
+        left: box.left - origin.left,
+        right: box.right - origin.left,
+        y: (box.top + box.bottom) / 2 - origin.top,
+        height: box.height,
+      };
     };
     const inbox = Object.fromEntries(Object.entries(geometry.inbox).map(([name, element]) => [name, boxOf(element)]));
     const hub = boxOf(geometry.hub);
-    const ends = geometry.ends.map((end) => ({ ...end, readBox: boxOf(end.read), sendBox: boxOf(end.send), outBox: boxOf(end.out) }));
+    const ends = geometry.ends.map((end) => ({
+      ...end,
+      readBox: boxOf(end.read),
+      sendBox: boxOf(end.send),
+      outBox: boxOf(end.out),
+    }));
 
-    const fan = (index, box) => box.y + (ends.length > 1 ? (index / (ends.length - 1) - 0.5) : 0) * Math.min(box.height * 0.6, ends.length * 9);
+    const fan = (index, box) =>
+      box.y + (ends.length > 1 ? index / (ends.length - 1) - 0.5 : 0) * Math.min(box.height * 0.6, ends.length * 9);
     ends.forEach((end, index) => {
       const { readBox, sendBox, outBox } = end;
-      const into = [[readBox.right + 3, readBox.y], [inbox.broadcast.left - 3, fan(index, inbox.broadcast)]];
-      const out = [[hub.right + 3, fan(index, hub)], [sendBox.left - 3, sendBox.y]];
+      const into = [
+        [readBox.right + 3, readBox.y],
+        [inbox.broadcast.left - 3, fan(index, inbox.broadcast)],
+      ];
+      const out = [
+        [hub.right + 3, fan(index, hub)],
+        [sendBox.left - 3, sendBox.y],
+      ];
       const wire = (ends) => draw("path", { class: "wire", d: curve(...ends) });
       const row = {
-        crowd: end.crowd, trouble: "", gone: false, into, out, wireIn: wire(into), wireOut: wire(out),
-        through: [[sendBox.left, sendBox.y], [sendBox.right - 4, sendBox.y]],
-        leave: [[outBox.left - 6, sendBox.y], [outBox.right, sendBox.y]],
+        crowd: end.crowd,
+        trouble: "",
+        gone: false,
+        into,
+        out,
+        wireIn: wire(into),
+        wireOut: wire(out),
+        through: [
+          [sendBox.left, sendBox.y],
+          [sendBox.right - 4, sendBox.y],
+        ],
+        leave: [
+          [outBox.left - 6, sendBox.y],
+          [outBox.right, sendBox.y],
+        ],
       };
       this.#svg.append(row.wireIn, row.wireOut);
       this.#rows.push(row);
     });
     for (const [name, box] of Object.entries(inbox)) {
-      const ends = [[box.right + 2, box.y], [hub.left - 3, hub.y + (box.y - inbox.broadcast.y) * 0.5]];
+      const ends = [
+        [box.right + 2, box.y],
+        [hub.left - 3, hub.y + (box.y - inbox.broadcast.y) * 0.5],
+      ];
       const wire = draw("path", { class: "wire strong", d: curve(...ends) });
       this.#svg.append(wire, draw("path", { class: "head", d: `M${ends[1][0] - 6} ${ends[1][1] - 4}l6 4-6 4z` }));
       this.#across[name] = { ends, wire, box };
@@ -145,7 +177,12 @@ export class Wires {
 
 function control([x0, y0], [x1, y1]) {
   const bend = (x1 - x0) * 0.55;
-  return [[x0, y0], [x0 + bend, y0], [x1 - bend, y1], [x1, y1]];
+  return [
+    [x0, y0],
+    [x0 + bend, y0],
+    [x1 - bend, y1],
+    [x1, y1],
+  ];
 }
 
 function curve(from, to) {
@@ -158,6 +195,8 @@ function points(from, to) {
   return Array.from({ length: SAMPLES + 1 }, (_, i) => {
     const t = i / SAMPLES;
     const u = 1 - t;
-    return [0, 1].map((axis) => u ** 3 * a[axis] + 3 * u * u * t * b[axis] + 3 * u * t * t * c[axis] + t ** 3 * d[axis]);
+    return [0, 1].map(
+      (axis) => u ** 3 * a[axis] + 3 * u * u * t * b[axis] + 3 * u * t * t * c[axis] + t ** 3 * d[axis],
+    );
   });
 }

@@ -1,7 +1,7 @@
 // What the inspector's other files share: the words for what is shown, numbers as people write them, and elements.
 
 // The states of a thread. `family` gives the colour and the shape; the word is always there too.
-export const STATES = {
+const STATES = {
   receiving: { family: "waits", means: "waits to receive from" },
   selecting: { family: "waits", means: "waits for a message on any of its channels" },
   reading: { family: "waits", means: "waits for bytes from its socket" },
@@ -37,7 +37,8 @@ export function tellThread(thread) {
 
 // A sentence about a channel.
 export function tellChannel(channel) {
-  const room = channel.capacity ? `${count(channel.pending)} of ${count(channel.capacity)} messages are waiting in it`
+  const room = channel.capacity
+    ? `${count(channel.pending)} of ${count(channel.capacity)} messages are waiting in it`
     : "it is unbuffered: a send waits for its receiver";
   const waiting = [];
   if (channel.senders) waiting.push(`${count(channel.senders)} waiting to send`);
@@ -94,7 +95,11 @@ export function draw(tag, attributes = {}, ...children) {
 }
 
 export function icon(name) {
-  return draw("svg", { class: "icon", viewBox: "0 0 12 12", "aria-hidden": "true" }, draw("use", { href: `#i-${name}` }));
+  return draw(
+    "svg",
+    { class: "icon", viewBox: "0 0 12 12", "aria-hidden": "true" },
+    draw("use", { href: `#i-${name}` }),
+  );
 }
 
 // Ten pictures a second, most of them like the one before: touch only what has changed.

@@ -9,14 +9,14 @@ import { watchServer } from "./inspect-live.js";
 import { Stage } from "./inspect-stage.js";
 import { byId, count, draw, hintOf, plural, setText } from "./inspect-words.js";
 
-const STRIP_EVERY = 3;  // pictures to one drawing of the strip
+const STRIP_EVERY = 3; // pictures to one drawing of the strip
 const MOST_FLIGHTS = 20; // events shown on their way at once
-const READING = 8000;    // ms that what was pointed at stays explained
+const READING = 8000; // ms that what was pointed at stays explained
 
-let history = new History();
-let picture = null;     // the one that is drawn
-let shownAt = null;     // its time while the picture is paused; null: live
-let fresh = [];         // events of pictures that came since the last drawing
+const history = new History();
+let picture = null; // the one that is drawn
+let shownAt = null; // its time while the picture is paused; null: live
+let fresh = []; // events of pictures that came since the last drawing
 let due = 0;
 let pinned = new Set();
 
@@ -24,7 +24,8 @@ const stage = new Stage({
   onThread: (thread) => detail.showThread(thread, picture, pinned),
   onChannel: (channel) => detail.showChannel(channel, picture, pinned),
   onPin: pin,
-  onAction: (name, { client }) => actions.run(name, { client }, name === "vanish" ? `Client ${client} has vanished.` : `Client ${client} leaves.`),
+  onAction: (name, { client }) =>
+    actions.run(name, { client }, name === "vanish" ? `Client ${client} has vanished.` : `Client ${client} leaves.`),
 });
 const detail = new Detail(history, { onPin: pin, onSelect: select });
 const events = new Events((event) => detail.showMessage(event), explain);
@@ -34,7 +35,8 @@ const lessons = new Lessons();
 const live = watchServer((text) => {
   const newest = history.newest;
   const came = history.add(text);
-  if (came.t < newest) { // the server was started anew
+  if (came.t < newest) {
+    // the server was started anew
     events.clear();
     setLive();
   }
@@ -48,7 +50,6 @@ let drawn = 0;
 function render() {
   due = 0;
   if (!picture) return;
-  document.body.dataset.drawn = "yes";
   stage.render(picture, history.ghosts(picture.t), pinned);
   detail.render(picture, pinned);
   actions.render(picture);
@@ -83,8 +84,10 @@ const lost = () => document.body.dataset.connection === "lost";
 function setStatus(status) {
   if (document.body.dataset.connection === status) return;
   document.body.dataset.connection = status;
-  byId("status").textContent = status === "connected" ? "Connected"
-    : "The connection to the server is lost. What you see is the last picture. Trying again…";
+  byId("status").textContent =
+    status === "connected"
+      ? "Connected"
+      : "The connection to the server is lost. What you see is the last picture. Trying again…";
   if (lost()) {
     stage.settle();
     due ||= requestAnimationFrame(render);
@@ -142,12 +145,14 @@ function drawStrip() {
   const from = pictures[0].t;
   const span = Math.max(1, history.newest - from);
   strip.setAttribute("viewBox", "0 0 600 30");
-  const x = (t) => ((t - from) / span * 600).toFixed(1);
+  const x = (t) => (((t - from) / span) * 600).toFixed(1);
   const line = pictures.map(({ t, fullest }) => `${x(t)} ${(29 - 26 * fullest).toFixed(1)}`).join("L");
   strip.replaceChildren(
-    draw("path", { class: "area", d: `M0 30L${line}L600 30z` }), draw("path", { class: "line", d: `M${line}` }),
+    draw("path", { class: "area", d: `M0 30L${line}L600 30z` }),
+    draw("path", { class: "line", d: `M${line}` }),
     ...history.evictions.map(({ t }) => draw("path", { class: "mark", d: `M${x(t)} 0V30` })),
-    draw("path", { class: "now", d: `M${x(picture.t)} 0V30` }));
+    draw("path", { class: "now", d: `M${x(picture.t)} 0V30` }),
+  );
 }
 
 // ---- The line that explains ----
@@ -163,11 +168,17 @@ function point(element) {
   drawHint();
 }
 
-document.addEventListener("pointermove", ({ target }) => {
-  const told = target.closest("[data-hinted]");
-  if (told !== pointed || told) point(told);
-}, { passive: true });
-document.addEventListener("focusin", ({ target }) => { if (target.matches(":focus-visible")) point(target.closest("[data-hinted]")); });
+document.addEventListener(
+  "pointermove",
+  ({ target }) => {
+    const told = target.closest("[data-hinted]");
+    if (told !== pointed || told) point(told);
+  },
+  { passive: true },
+);
+document.addEventListener("focusin", ({ target }) => {
+  if (target.matches(":focus-visible")) point(target.closest("[data-hinted]"));
+});
 
 function explain() {
   pointed = null;
@@ -186,17 +197,26 @@ function narrate({ clients, hub, channels }) {
   const stuck = clients.filter(({ write_pump: pump, away, evicted }) => !evicted && (pump.state === "stuck" || away));
   if (hub.paused) {
     const { pending, capacity } = channels.broadcast;
-    return `You hold the hub still. Its channel broadcast ${pending < capacity ? `has ${count(pending)} of ${count(capacity)}. Once it` : ""} is full: ` +
-      "no read pump reads any more, and TCP slows the senders down.";
+    const fills = pending < capacity ? `has ${count(pending)} of ${count(capacity)}. Once it is full,` : "is full:";
+    return (
+      `You hold the hub still. Its channel broadcast ${fills} ` +
+      "no read pump reads any more, and TCP slows the senders down."
+    );
   }
   if (stuck.length) {
     const [{ number, send }] = stuck.sort((a, b) => b.send.pending - a.send.pending);
-    return `The peer of client ${number} does not read: its write pump is stuck, and its send channel fills, ${count(send.pending)} of ${count(send.capacity)}. ` +
-      "Nobody waits for it.";
+    return (
+      `The peer of client ${number} does not read: its write pump is stuck, and its send channel fills, ` +
+      `${count(send.pending)} of ${count(send.capacity)}. Nobody waits for it.`
+    );
   }
-  const who = hub.clients ? `${plural(hub.clients, "client")}, two threads each.` : "A chat server at work, drawn as it runs.";
-  return `${who} Messages go from left to right: read pump, hub, every send channel, write pump. ` +
-    "Point at anything to learn what it is; press it to see its code.";
+  const who = hub.clients
+    ? `${plural(hub.clients, "client")}, two threads each.`
+    : "A chat server at work, drawn as it runs.";
+  return (
+    `${who} Messages go from left to right: read pump, hub, every send channel, write pump. ` +
+    "Point at anything to learn what it is; press it to see its code."
+  );
 }
 
 // ---- Keys and dialogs ----
@@ -225,7 +245,9 @@ byId("open-help").addEventListener("click", () => byId("help").showModal());
 byId("open-lessons").addEventListener("click", () => lessons.open());
 for (const dialog of document.querySelectorAll("dialog")) {
   dialog.querySelector(".close").addEventListener("click", () => dialog.close());
-  dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });
+  dialog.addEventListener("click", (event) => {
+    if (event.target === dialog) dialog.close();
+  });
 }
 
 drawHint();
