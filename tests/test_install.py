@@ -30,6 +30,10 @@ ROOT = Path(__file__).parents[1]
 PATIENCE = 300.0  # seconds for pip, which may have to download setuptools
 REQUIREMENTS = {"simple-websocket", "werkzeug"}
 WWW = {"index.html", "chat.js", "chat.css", "cloth.css", "icon.svg", "guide.html", "guide.css", "chat.go"}
+WWW |= {"inspect.html", "inspect.css", "inspect.js"} | {
+    f"inspect-{part}.js"
+    for part in ["actions", "detail", "events", "history", "lessons", "live", "stage", "wires", "words"]
+}
 
 NOT_SOURCE = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "build", "dist", "venv", "env", "node_modules")
 
