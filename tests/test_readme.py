@@ -58,3 +58,16 @@ def test_the_defaults_in_the_table_are_the_programs() -> None:
     ):
         assert row in README
     assert options.ping_every == options.pong_wait * 9 / 10
+
+
+def test_the_configuration_for_nginx_is_the_one_that_is_tested() -> None:
+    (shown,) = re.findall(r"```nginx\n(.*?)```", README, re.DOTALL)
+    assert shown and (ROOT / "tests/examples/nginx.conf").read_text().endswith(shown)
+
+
+def test_every_option_of_the_command_is_in_the_table() -> None:
+    table = set(re.findall(r"^\| `(--[a-z-]+)` \|", README, re.MULTILINE))
+    command = set(re.findall(r"--[a-z-]+", (ROOT / "src/threadchat/cli.py").read_text()))
+    assert command >= table, f"no options of the command: {sorted(table - command)}"
+    missing = {f"--{name.replace('_', '-')}" for name in Options.__dataclass_fields__} - table
+    assert missing <= {"--allow-origins", "--allow-hosts"}, f"not in the table: {sorted(missing)}"
