@@ -2,7 +2,8 @@
 
     runqueue < channel < hub < client < app < server < cli
 
-Each may import those to its left. `options` is everybody's; `connection` is the client's and the app's.
+Each may import those to its left. `options` is everybody's; `connection` is the client's and the app's. The inspector is
+a room of its own, whose modules know the core; of the core only `cli` knows it, and imports it when it is asked for.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ PACKAGE = Path(threadchat.__file__).parent
 
 # What a module may import of ours ("threadchat" is the package's own namespace: its version) and of others besides
 # the standard library. A new module belongs here, with what it may know.
+# fmt: off
 OURS: dict[str, set[str]] = {
     "runqueue": set(),
     "channel": {"runqueue"},
@@ -30,14 +32,31 @@ OURS: dict[str, set[str]] = {
     "client": {"runqueue", "channel", "hub", "connection", "options"},
     "app": {"channel", "hub", "client", "connection", "options"},
     "server": {"channel", "hub", "client", "app", "options"},
-    "cli": {"runqueue", "channel", "hub", "client", "app", "server", "options", "threadchat"},
+    "cli": {
+        "runqueue", "channel", "hub", "client", "app", "server", "options", "threadchat", "inspector.site",
+    },
+    "inspector.__init__": set(),
+    "inspector.journey": set(),
+    "inspector.watch": {"runqueue", "channel", "hub", "connection", "client", "options", "inspector.journey"},
+    "inspector.sample": {"channel", "hub", "connection", "client", "inspector.watch", "threadchat"},
+    "inspector.picture": {"channel", "inspector.journey", "inspector.sample", "inspector.watch"},
+    "inspector.perfetto": {"inspector.journey", "inspector.picture"},
+    "inspector.source": {"runqueue", "channel", "hub", "connection", "client", "app", "server"},
+    "inspector.bots": {"inspector.watch"},
+    "inspector.site": {
+        "channel", "app", "options", "inspector.bots", "inspector.perfetto", "inspector.picture", "inspector.source",
+        "inspector.watch",
+    },
     "__main__": {"cli"},
     "__init__": set(),
 }
+# fmt: on
 OTHERS: dict[str, set[str]] = {
     "connection": {"simple_websocket", "wsproto"},
     "app": {"werkzeug", "_typeshed"},
     "server": {"werkzeug", "_typeshed"},
+    "inspector.bots": {"wsproto"},
+    "inspector.site": {"werkzeug"},
 }
 LONGEST_RUN = 40  # lines: one screen
 
@@ -63,7 +82,7 @@ def trespasses(module: str, source: str) -> list[str]:
     for name in sorted(imported(source)):
         top, _, rest = name.partition(".")
         if top == "threadchat":
-            room = rest.partition(".")[0] or "threadchat"
+            room = rest if rest in OURS else rest.partition(".")[0] or "threadchat"
             if room not in OURS[module]:
                 allowed = ", ".join(sorted(OURS[module])) or "nothing of threadchat"
                 found.append(f"{module} imports {room}, but may import only: {allowed}")
@@ -116,9 +135,12 @@ def test_nobody_imports_in_a_circle() -> None:
          "channel imports options, but may import only: runqueue"),
         ("runqueue", "from threadchat.channel import Channel",
          "runqueue imports channel, but may import only: nothing of threadchat"),
+        ("hub", "def f():\n    from threadchat.inspector.watch import Watch",
+         "hub imports inspector.watch, but may import only: channel, runqueue"),
         ("client", "import simple_websocket", "client imports simple_websocket, which is for connection"),
-        ("client", "from wsproto.events import Ping", "client imports wsproto, which is for connection"),
-        ("cli", "import werkzeug.serving", "cli imports werkzeug, which is for app, server"),
+        ("client", "from wsproto.events import Ping",
+         "client imports wsproto, which is for connection, inspector.bots"),
+        ("cli", "import werkzeug.serving", "cli imports werkzeug, which is for app, inspector.site, server"),
         ("channel", "import numpy", "channel imports numpy, which is for no module"),
         ("channel", "import queue, threading\nfrom collections import deque", None),
         ("hub", "from threadchat.channel import Channel", None),

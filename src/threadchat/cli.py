@@ -1,4 +1,4 @@
-"""The command line: `threadchat serve`."""
+"""The command line: `threadchat serve` and `threadchat demo`."""
 
 from __future__ import annotations
 
@@ -8,17 +8,19 @@ import logging
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+import webbrowser
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from typing import NoReturn
 
 from threadchat import __version__
-from threadchat.app import create_app
+from threadchat.app import App, create_app
 from threadchat.options import Options
 from threadchat.runqueue import stay_on_one_processor
 from threadchat.server import Server
 
 DEFAULTS = Options()
+DEMO_WRITE_WAIT = 60.0  # seconds: long enough to see a stuck client's buffer fill, which then ends it
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 STACK = 512 * 1024  # bytes a thread; where stacks lie 8 MB apart, as is usual, a change of thread costs a quarter more
 
@@ -38,7 +40,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "serve", help="serve the page and the chat", description="Serve the page and the chat."
     )
     _add_serve_options(command)
+    command.set_defaults(demo=False, parser=command)
+    command.add_argument(
+        "--inspect",
+        action="store_true",
+        help="serve a live picture of the threads and channels at /inspect, to this machine alone",
+    )
+    demo = commands.add_parser(
+        "demo",
+        help="watch a chat of bots in the browser, and do things to it",
+        description="Serve the chat with the inspector, a few bots, and ways to disturb them; open it in the browser.",
+    )
+    _add_serve_options(demo)
+    demo.set_defaults(demo=True, parser=demo, inspect=True, port=0, write_wait=DEMO_WRITE_WAIT, log_level="warning")
+    demo.add_argument("--no-browser", action="store_true", help="only print the address")
+    for inspecting in (command, demo):
+        inspecting.add_argument(
+            "--inspect-from-anywhere",
+            action="store_true",
+            help="let other machines use the inspector too; whoever can reach the port then sees every message and "
+            "client, and in the demo can do all that it offers",
+        )
     given = parser.parse_args(arguments)
+    chosen: _Parser = given.parser
     logging.basicConfig(
         level=given.log_level.upper(), format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr
     )
@@ -56,17 +80,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         gc.set_threshold(50_000, 20, 100)  # a client's objects last: looking through them for garbage is vain
         if given.processors == "one":
             stay_on_one_processor()
+        if given.inspect:
+            return _serve_inspected(options, given)
         return serve(options, given.host, given.port)
     except (ValueError, OSError) as error:
-        command.error(str(error))
+        chosen.error(str(error))
 
 
-def serve(options: Options, host: str, port: int) -> int:
+def serve(
+    options: Options,
+    host: str,
+    port: int,
+    make_app: Callable[[Options], App] = create_app,
+    started: Callable[[Server], None] | None = None,
+) -> int:
     """Run a chat until SIGINT or SIGTERM; a second signal ends the process at once. Returns the exit status.
 
-    Raises OSError, with a sentence, if it cannot listen there.
+    `started` is called once it listens. Raises OSError, with a sentence, if it cannot listen there.
     """
-    with _blocked_signals(), closing(create_app(options)) as app:
+    with _blocked_signals(), closing(make_app(options)) as app:
         try:
             server = Server(app, host, port)
         except (OSError, UnicodeError) as error:  # UnicodeError: no name at all, such as ".example"
@@ -75,11 +107,43 @@ def serve(options: Options, host: str, port: int) -> int:
         server.start()
         try:
             print(f"threadchat listens: open {server.url} (Ctrl-C stops it)", flush=True)
+            if started is not None:
+                started(server)
             signal.sigwait(STOP_SIGNALS)
         finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
             server.stop()
     return 0
+
+
+def _serve_inspected(options: Options, given: argparse.Namespace) -> int:
+    """`serve`, with the inspector, which is imported only here: nobody else pays for it."""
+    from threadchat.inspector.site import InspectedApp
+
+    def make_app(options: Options) -> App:
+        return InspectedApp(options, demo=given.demo, anywhere=given.inspect_from_anywhere)
+
+    def started(server: Server) -> None:
+        assert isinstance(server.app, InspectedApp)
+        address = f"{server.url}inspect"
+        print(f"the inspector: {address}", flush=True)
+        server.app.served_at((given.host, server.port))
+        if given.demo and not given.no_browser:
+            _open_browser(address)
+
+    return serve(options, given.host, given.port, make_app, started)
+
+
+def _open_browser(address: str) -> None:
+    """Open it, if there is a browser that does not take the terminal for itself."""
+    with suppress(webbrowser.Error):
+        browser = webbrowser.get()
+        if type(browser) is not webbrowser.GenericBrowser:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)  # or the browser would inherit that they wait
+            try:
+                browser.open(address)
+            finally:
+                signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
 
 
 @contextmanager

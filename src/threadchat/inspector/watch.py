@@ -1,0 +1,333 @@
+"""The watched parts of a server: a hub, channels and connections that note what passes, and do nothing else.
+
+They are handed to the App in place of the plain ones. What they count are plain integers, each written by one thread.
+What is noted of single messages is noted for followed messages (see `journey`) and for the clients that are drawn.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from threadchat.channel import Channel
+from threadchat.client import Client
+from threadchat.connection import Connection
+from threadchat.hub import BROADCAST_BUFFER, Hub, Member
+from threadchat.inspector.journey import Followed, Journeys, place
+from threadchat.options import Options
+from threadchat.runqueue import RunQueue
+
+T = TypeVar("T")
+
+EVENTS = 2_000  # what happened is kept for viewers that have not seen it yet, up to so many
+TEXT = 80  # characters of a message in its event
+
+
+class Watch:
+    """What the watched parts of one server share: a clock, the clients, what happened, and the followed messages.
+
+    `kernel_buffer`, in bytes, is what the kernel may hold for a client; None leaves it as `connection` has set it.
+    """
+
+    def __init__(self, kernel_buffer: int | None = None) -> None:
+        self.kernel_buffer = kernel_buffer
+        self.clients: dict[int, WatchedClient] = {}  # from its registration until the sampler finds it departed
+        self.names: dict[str, str] = {}  # of clients to come that have one, by their address
+        self.stopping = False
+        self.journeys = Journeys(self.now)
+        self._started = time.monotonic()
+        self._mutex = threading.Lock()  # guards the next two
+        self._happened = 0
+        self._events: deque[tuple[int, str]] = deque(maxlen=EVENTS)
+
+    def now(self) -> float:
+        """Seconds since the inspector started."""
+        return time.monotonic() - self._started
+
+    def note(self, kind: str, **facts: Any) -> None:
+        """Something happened."""
+        text = json.dumps({"t": round(self.now(), 6), "kind": kind, **facts})
+        with self._mutex:
+            self._happened += 1
+            self._events.append((self._happened, text))
+
+    def events(self, after: int) -> tuple[int, list[str]]:
+        """What happened after the event of that number, each as JSON, and the number of the last."""
+        with self._mutex:
+            new = min(self._happened - after, len(self._events))
+            return self._happened, [self._events[index][1] for index in range(-new, 0)]
+
+
+class Gate:
+    """What the hub's thread passes before each batch, and what holds it up while it is shut."""
+
+    def __init__(self) -> None:
+        self._open = threading.Event()
+        self._open.set()
+
+    @property
+    def shut(self) -> bool:
+        return not self._open.is_set()
+
+    def close(self) -> None:
+        self._open.clear()
+
+    def open(self) -> None:
+        self._open.set()
+
+    def wait(self) -> None:
+        self._open.wait()
+
+
+class WatchedChannel(Channel[T]):
+    """A channel with a name that can be looked at without its mutex, and whose capacity can be changed."""
+
+    def __init__(self, name: str, capacity: int = 0, run_queue: RunQueue | None = None) -> None:
+        super().__init__(capacity, run_queue)
+        self.name = name
+
+    @property
+    def fill(self) -> int:
+        """The items in the buffer."""
+        return len(self._buffer)
+
+    @property
+    def has_parked_receiver(self) -> bool:
+        """Whether somebody stands in line to receive, and has been handed nothing yet."""
+        return bool(self._receivers)
+
+    @property
+    def has_parked_sender(self) -> bool:
+        """Whether somebody stands in line to send."""
+        return bool(self._senders)
+
+    def resize(self, capacity: int) -> None:
+        """From now on the buffer has room for `capacity` items; what is in it stays."""
+        with self._mutex:
+            self.capacity = capacity
+
+
+class RegisterChannel(WatchedChannel[Any]):
+    """The hub's channel for new clients: who sends to it is the client's read pump, as soon as it is one."""
+
+    def __init__(self, watch: Watch) -> None:
+        super().__init__("register")
+        self._watch = watch
+
+    def send(self, client: Any) -> None:
+        watched = WatchedClient(client.number, client.connection, client.send, threading.get_ident())
+        watched.connection.client = watched
+        watched.send.client = watched
+        watched.send.name = f"send-{watched.number}"
+        self._watch.clients[watched.number] = watched
+        super().send(client)
+
+
+class UnregisterChannel(WatchedChannel[Any]):
+    """The hub's channel for clients that leave. A client that was never answered is gone with this."""
+
+    def send(self, client: Any) -> None:
+        try:
+            super().send(client)
+        finally:
+            client.connection.departed |= not client.connection.accepted
+
+
+class BroadcastChannel(WatchedChannel[str]):
+    """The hub's channel of messages, with the gate at which the hub can be paused, holding no mutex."""
+
+    def __init__(self, watch: Watch, gate: Gate) -> None:
+        super().__init__("broadcast", BROADCAST_BUFFER)
+        self.messages = 0  # that the hub has taken
+        self.batches = 0
+        self._watch = watch
+        self._gate = gate
+
+    def send(self, message: str) -> None:
+        super().send(message)
+        if type(message) is Followed:
+            message.journey.broadcast = self._watch.now()
+            message.journey.places["broadcast"] = place(f"readPump-{message.journey.client}", 0)
+
+    def take_pending(self) -> list[str]:
+        self._gate.wait()
+        messages = super().take_pending()
+        self.messages += 1 + len(messages)
+        self.batches += 1
+        return messages
+
+
+class SendChannel(WatchedChannel[str]):
+    """A client's channel `send`. `away` is how many times its receiver has stepped away and not come back."""
+
+    def __init__(self, watch: Watch, capacity: int, run_queue: RunQueue) -> None:
+        super().__init__("send", capacity, run_queue)
+        self.drawn = True
+        self.away = 0
+        self.client: WatchedClient | None = None  # until it is registered
+        self._watch = watch
+
+    def send(self, message: str) -> None:
+        super().send(message)
+        if self.drawn:
+            self._note_buffered((message,))
+
+    def send_all_nowait(self, messages: Sequence[str]) -> None:
+        super().send_all_nowait(messages)
+        if self.drawn:
+            self._note_buffered(messages)
+
+    def step_away(self) -> None:
+        self.away += 1  # the read pump and the write pump may both; the sampler only asks whether it is 0
+        super().step_away()
+
+    def come_back(self) -> None:
+        super().come_back()
+        self.away -= 1
+
+    def _note_buffered(self, messages: Sequence[str]) -> None:
+        for message in messages:
+            if type(message) is Followed and self.client is not None:
+                part = message.journey.delivery(self.client.number, self.client.connection.name)
+                part.buffered = self._watch.now()
+                part.places["buffered"] = place("hub", 1)
+
+
+class WatchedHub(Hub):
+    """A hub whose channels are watched, and which can be paused at its gate."""
+
+    def __init__(self, watch: Watch) -> None:
+        super().__init__()
+        self.watch = watch
+        self.gate = Gate()
+        self.register: RegisterChannel = RegisterChannel(watch)
+        self.unregister: UnregisterChannel = UnregisterChannel("unregister")
+        self.broadcast: BroadcastChannel = BroadcastChannel(watch, self.gate)
+        self.turns = self.run_queue._free
+        self.evictions = 0
+        self.thread: int | None = None
+        self._send_buffer: int | None = None
+
+    def run(self) -> None:
+        self.thread = threading.get_ident()
+        super().run()
+
+    def send_channel(self, capacity: int) -> SendChannel:
+        return SendChannel(self.watch, self._send_buffer or capacity, self.run_queue)
+
+    def resize_send_channels(self, capacity: int) -> None:
+        """Change the capacity of every client's channel `send`, those to come included."""
+        self._send_buffer = capacity
+        for client in list(self.watch.clients.values()):
+            client.send.resize(capacity)
+
+    def stop(self) -> None:
+        self.watch.stopping = True
+        self.gate.open()
+        super().stop()
+
+    def _give_way_or_evict(self, client: Member, messages: list[str]) -> None:
+        waiting = len(client.send)
+        super()._give_way_or_evict(client, messages)
+        if client not in self.clients:
+            assert isinstance(client, Client)
+            watched = self.watch.clients[client.number]
+            self.evictions += 1
+            watched.connection.evicted = True
+            self.watch.journeys.evicted(watched.number)
+            reason = f"{watched.connection.ending}; {waiting} of {watched.send.capacity} messages were waiting"
+            self.watch.note("evicted", client=watched.number, name=watched.connection.name, reason=reason)
+
+
+class WatchedConnection(Connection):
+    """A connection that counts, and that notes what becomes of followed messages while its client is drawn."""
+
+    client: WatchedClient
+
+    def __init__(self, watch: Watch, environ: dict[str, Any], options: Options) -> None:
+        super().__init__(environ, options)
+        self.name = watch.names.pop(self.peer, self.peer)
+        self.accepted = False
+        self.evicted = False
+        self.ended = False  # it is decided how the connection ends
+        self.departed = False  # its threads are done with it
+        self.messages_in = 0
+        self.messages_out = 0
+        self.frames_out = 0
+        self.drawn = True
+        self._watch = watch
+        self._carried: list[Followed] = []  # in the frame that the write pump sends next
+
+    def accept(self) -> None:
+        super().accept()
+        if self._watch.kernel_buffer is not None:
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self._watch.kernel_buffer)
+        self.accepted = True
+        self._watch.note("joined", client=self.client.number, name=self.name, reason="")
+
+    def __iter__(self) -> Iterator[str]:
+        journeys, number = self._watch.journeys, self.client.number
+        for message in super().__iter__():
+            self.messages_in += 1
+            journey = journeys.begin(self.peer, number, message)
+            if journey is not None:
+                journey.places["read"] = place(f"readPump-{number}", 0)
+                self._watch.note("message", id=journey.number, client=number, text=message[:TEXT])
+                message = Followed.on(journey, message)
+            yield message
+
+    def encode(self, lines: Sequence[str]) -> bytes:
+        self.messages_out += len(lines)
+        self.frames_out += 1
+        frame = super().encode(lines)
+        if self.drawn:
+            self._note_coalesced(lines)
+        return frame
+
+    def send(self, frame: bytes) -> None:
+        super().send(frame)
+        if self._carried:
+            self._note_written()
+
+    def end(self, code: int, reason: str | None = None) -> None:
+        super().end(code, reason)
+        self.ended = True
+
+    def close(self) -> None:
+        super().close()
+        if self.client.number in self._watch.clients and not self.evicted:
+            kind = "stopped" if self._watch.stopping else "left"
+            self._watch.note(kind, client=self.client.number, name=self.name, reason=self.ending)
+        self.departed = True
+
+    def _note_coalesced(self, lines: Sequence[str]) -> None:
+        self._carried = [line for line in lines if type(line) is Followed]
+        for message in self._carried:
+            part = message.journey.delivery(self.client.number, self.name)
+            part.coalesced = self._watch.now()
+            part.messages = len(lines)
+            part.places["coalesced"] = place(f"writePump-{self.client.number}", 1)
+
+    def _note_written(self) -> None:
+        for message in self._carried:
+            part = message.journey.delivery(self.client.number, self.name)
+            part.written = self._watch.now()
+            part.places["written"] = place(f"writePump-{self.client.number}", 1)
+        self._carried = []
+
+
+@dataclass(eq=False)
+class WatchedClient:
+    """The watched parts of one client, and the idents of its threads (the write pump's is found out later)."""
+
+    number: int
+    connection: WatchedConnection
+    send: SendChannel
+    reader: int
+    writer: int | None = None
