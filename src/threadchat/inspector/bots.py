@@ -37,8 +37,8 @@ KINDS = ("chatty", "quiet", "slow", "stuck")
 STARTERS = {"chatty": 3, "quiet": 2, "slow": 1}
 STARTING_PACE = 4.0  # messages a second from each chatty bot that the demo starts with
 ADDED_PACE = 20.0  # from each that is added
-SLOW_BYTES = 400  # a second
-SMALL_BUFFER = 4_096  # bytes that the kernel holds for a bot that is slow or stuck
+SLOW_BYTES = 800  # a second: enough for the starting pace, and for little more
+SMALL_BUFFER = 2_048  # bytes that the kernel is asked to hold for a bot that is slow or stuck
 MOST_BOTS = 2_000
 MOST_BURST = 100_000  # messages
 PATIENCE = 10.0  # seconds for the bots' thread to do what it is asked
@@ -48,16 +48,16 @@ SO_ATTACH_FILTER = 26  # Linux, asm-generic/socket.h
 DROP_ALL = struct.pack("HBBI", 0x06, 0, 0, 0)  # struct sock_filter: BPF_RET with 0 bytes
 
 LINES = (
-    "good morning",
-    "has anybody seen the hub?",
-    "I am waiting for my turn",
-    "one channel, many readers",
-    "share memory by communicating",
-    "who closes the channel?",
-    "the buffer is half full",
-    "no, half empty",
-    "my write pump is asleep",
-    "select, and chance decides",
+    "good morning; is anybody else awake in here?",
+    "has anybody seen the hub? I have a message for it",
+    "I am only waiting for my turn, do not mind me",
+    "one channel, one receiver, and nobody needs a lock",
+    "do not share memory; send each other messages",
+    "who closes the channel? whoever sends to it",
+    "my buffer is half full. No, wait: half empty",
+    "my write pump sleeps until there is something to say",
+    "both channels are ready, so chance decides",
+    "a thread that waits costs nothing but its stack",
 )
 
 

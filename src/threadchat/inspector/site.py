@@ -54,7 +54,7 @@ MOST_BYTES = 65_536  # of an action
 LARGEST_BUFFER = 1_000_000  # messages
 FASTEST_PACE = 10_000.0  # messages a second
 LATEST_TYPING = 60.0  # seconds: who says that it typed longer ago has another clock
-DEMO_KERNEL_BUFFER = 4_096  # bytes for a client that does not read, so that it is seen soon: see Watch
+DEMO_KERNEL_BUFFER = 2_048  # bytes for a client that does not read, so that it is seen soon: see Watch
 
 Action = dict[str, Any]
 

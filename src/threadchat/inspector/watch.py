@@ -241,7 +241,8 @@ class WatchedHub(Hub):
             self.evictions += 1
             watched.connection.evicted = True
             self.watch.journeys.evicted(watched.number)
-            reason = f"{watched.connection.ending}; {waiting} of {watched.send.capacity} messages were waiting"
+            had = f"{waiting} of {watched.send.capacity} messages were waiting when {len(messages)} more came"
+            reason = f"{watched.connection.ending}; {had}"
             self.watch.note("evicted", client=watched.number, name=watched.connection.name, reason=reason)
 
 
