@@ -2,8 +2,8 @@
 
     runqueue < channel < hub < client < app < server < cli
 
-Each may import those to its left. `options` is everybody's; `connection` is the client's and the app's. The inspector is
-a room of its own, whose modules know the core; of the core only `cli` knows it, and imports it when it is asked for.
+Each may import those to its left. `options` is everybody's; `connection` is the client's and the app's. The inspector
+is a room of its own, whose modules know the core; of the core only `cli` knows it, and imports it when asked for it.
 """
 
 from __future__ import annotations

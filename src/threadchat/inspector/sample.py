@@ -81,7 +81,7 @@ def state_of_pump(frame: FrameType | None, client: WatchedClient) -> State:
         return state, SOCKET
     if state == "writing":
         return ("stuck" if connection.blocked and send.away else state), SOCKET
-    if state == "running" and connection.ended and row.function is not Client.read_pump:
+    if row.function in (Client.write_pump, serve_ws) and (connection.ended or send.statistics().closed):
         return "leaving", SOCKET
     return _with_channel(row, frame)
 
