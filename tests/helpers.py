@@ -19,7 +19,7 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 import pytest
 from websockets.exceptions import ConnectionClosed as PeerConnectionClosed
@@ -352,7 +352,7 @@ class Running:
         """For a stop that waits for what the test does meanwhile."""
         return run(self.stop)
 
-    def __enter__(self) -> Running:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc: object) -> None:

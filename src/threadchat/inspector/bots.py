@@ -27,7 +27,9 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from wsproto import ConnectionType, WSConnection
-from wsproto.events import AcceptConnection, CloseConnection, Event, Ping, Request, TextMessage
+from wsproto.connection import ConnectionState
+from wsproto.events import AcceptConnection, CloseConnection, Event, Ping, RejectConnection, Request, TextMessage
+from wsproto.utilities import ProtocolError
 
 from threadchat.inspector.watch import Watch
 
@@ -280,17 +282,27 @@ class Bots:
         if not data:
             self._end(bot)
             return
-        bot.protocol.receive_data(data)
-        for event in bot.protocol.events():
-            if isinstance(event, AcceptConnection):
-                bot.joined = True
-                bot.reads = bot.kind != "stuck"
-                bot.next_due = time.monotonic()
-                for text in bot.waiting:
-                    self._say(bot, text)
-                self._watch_socket(bot)
-            elif isinstance(event, (Ping, CloseConnection)):
+        try:
+            bot.protocol.receive_data(data)
+            for event in bot.protocol.events():
+                self._take(bot, event)
+        except ProtocolError:
+            self._end(bot)
+
+    def _take(self, bot: Bot, event: Event) -> None:
+        if isinstance(event, AcceptConnection):
+            bot.joined = True
+            bot.reads = bot.kind != "stuck"
+            bot.next_due = time.monotonic()
+            for text in bot.waiting:
+                self._say(bot, text)
+            self._watch_socket(bot)
+        elif isinstance(event, Ping):
+            self._send(bot, event.response())
+        elif isinstance(event, (CloseConnection, RejectConnection)):
+            if isinstance(event, CloseConnection) and bot.protocol.state is ConnectionState.REMOTE_CLOSING:
                 self._send(bot, event.response())
+            self._end(bot)
 
     def _say(self, bot: Bot, text: str) -> None:
         if bot.joined:

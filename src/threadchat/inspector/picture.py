@@ -91,7 +91,7 @@ class Sampler:
         self._thread.start()
 
     def stop(self) -> None:
-        """Take no more pictures; who looks is told that there are no more (Closed)."""
+        """Take a last picture, and no more; who looks is told that there are no more (Closed)."""
         with self._viewers_mutex:
             self._stopped.set()
         if self._thread.ident is not None:
@@ -110,8 +110,9 @@ class Sampler:
             if len(self._viewers) >= VIEWERS:
                 raise TooManyViewers
             self._viewers.append(viewer)
+        seen, _ = self.watch.events(after=sys.maxsize)
         try:
-            yield self._with_events(viewer)
+            yield self._with_events(viewer, seen)
         finally:
             with self._viewers_mutex:
                 self._viewers.remove(viewer)
@@ -120,15 +121,16 @@ class Sampler:
         """The last minute, oldest first."""
         return list(self._moments)
 
-    def _with_events(self, viewer: Viewer) -> Iterator[str]:
-        """The viewer's pictures, each with what has happened since the one before."""
-        seen, _ = self.watch.events(after=sys.maxsize)
+    def _with_events(self, viewer: Viewer, seen: int) -> Iterator[str]:
+        """The viewer's pictures, each with what has happened since the one before; `seen` is the last event before."""
         for picture in viewer.pictures:
             seen, events = self.watch.events(after=seen)
             yield f'{picture[:-1]}, "events": [{", ".join(events)}]}}'
 
     def _run(self) -> None:
-        while True:
+        last = False
+        while not last:
+            last = self._stopped.is_set()  # one more picture shows how it ended
             before = time.thread_time()
             picture = json.dumps(self.take())
             with self._viewers_mutex:
@@ -137,8 +139,7 @@ class Sampler:
                 with suppress(WouldBlock):
                     viewer.pictures.send_nowait(picture)
             self._cost = time.thread_time() - before
-            if self._stopped.wait(max(INTERVAL, self._cost / SHARE - self._cost)):
-                return
+            self._stopped.wait(max(INTERVAL, self._cost / SHARE - self._cost))
 
     def take(self) -> dict[str, Any]:
         """A picture, without the events. For the sampler's thread alone."""

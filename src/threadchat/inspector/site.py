@@ -256,7 +256,7 @@ def _whole(action: Action, name: str, most: int, default: int | None = None) -> 
 
 def _number(action: Action, name: str, most: float) -> float:
     value = action.get(name)
-    if not isinstance(value, (int, float)) or not 0 <= value <= most:
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value <= most:
         raise BadRequest(f"{name} is a number from 0 to {most:g}")
     return float(value)
 
