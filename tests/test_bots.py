@@ -95,7 +95,9 @@ def test_a_stuck_bot_fills_its_channel_and_is_evicted_and_the_events_say_why(dem
 
         def filling(picture: dict[str, Any]) -> bool:
             client = of(picture, stuck["number"])
-            return client["send"]["pending"] > 20 and client["write_pump"]["state"] == "stuck" and client["away"]
+            return (client["write_pump"]["state"], client["away"], client["send"]["pending"] > 20) == (
+                "stuck", True, True
+            )  # fmt: skip
 
         say_until(filling)
         say_until(lambda picture: picture["hub"]["evicted"] == 1)
@@ -138,7 +140,7 @@ def test_a_bot_that_vanishes_answers_nothing_any_more_and_sends_no_fin(demo: Cal
         until(lambda: retransmits(client) >= 2, "the kernel sending it again, for want of an answer")
         assert not client.connection.ended
 
-        def left(_: dict[str, Any]) -> bool:
+        def left(picture: dict[str, Any]) -> bool:
             for _ in range(10):
                 server.hub.broadcast.send(LINE)
             return any(event["kind"] == "left" for event in look.events)

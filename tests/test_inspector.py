@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -10,19 +11,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import CLOSE, TEXT, Inspected, Peer, until
+from helpers import CLOSE, TEXT, Inspected, Peer, go, until
 from werkzeug.test import Client as Caller
 
 from threadchat.app import App
 from threadchat.channel import Closed
 from threadchat.inspector import journey as journey_module
+from threadchat.inspector import lessons as lessons_module
 from threadchat.inspector import picture as picture_module
 from threadchat.inspector.journey import MOST_ANNOUNCED, MOST_KEPT, Followed, Journey, Journeys
 from threadchat.inspector.perfetto import trace
 from threadchat.inspector.picture import DRAWN, PICTURES, VIEWERS
 from threadchat.inspector.site import InspectedApp
 from threadchat.inspector.source import GO, source
-from threadchat.inspector.watch import EVENTS, Watch
+from threadchat.inspector.watch import EVENTS, DrawnConnection, Watch
 from threadchat.options import Options
 
 Inspect = Callable[..., Inspected]
@@ -123,7 +125,8 @@ def test_of_many_clients_the_interesting_are_drawn_and_all_are_counted(inspect: 
             talkative = server.client(DRAWN + 3)
             next(peer for peer in peers if name_of(peer) == talkative.connection.peer).send(TEXT, "here I am")
             look.until(lambda picture: talkative.number in numbers(picture), "the one who talks")
-            assert not server.client(DRAWN + 4).connection.drawn
+            assert not isinstance(server.client(DRAWN + 4).connection, DrawnConnection)
+            assert isinstance(talkative.connection, DrawnConnection)
     finally:
         for peer in peers:
             peer.close()
@@ -567,6 +570,54 @@ def test_without_the_demo_nothing_can_be_done_to_the_server(inspect: Inspect) ->
     for action in ("add", "burst", "pause", "resume", "buffer", "vanish", "remove", "pace"):
         assert server.do(action, kind="quiet", messages=1, client=1, messages_a_second=1)[0] == 400
     assert not server.hub.gate.shut
+
+
+# Lessons
+
+
+@pytest.fixture
+def lesson(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Lets this code stand where the command `threadchat lesson --json` is."""
+
+    def stand_in(code: str) -> None:
+        monkeypatch.setattr(lessons_module, "COMMAND", (sys.executable, "-c", f"import json, sys\n{code}"))
+
+    return stand_in
+
+
+def test_lessons_are_listed_and_run_by_the_command(inspect: Inspect, lesson: Callable[[str], None]) -> None:
+    server = inspect()
+    lesson("print(json.dumps({'name': sys.argv[1]} if sys.argv[1:] else [{'name': 'no-limit'}]))")
+    assert server.get("/lessons") == [{"name": "no-limit"}]
+    assert server.do("lesson", name="no-limit") == (200, {"ok": True, "lesson": {"name": "no-limit"}})
+    for name in ("--yes", "", None, "../x"):
+        assert server.do("lesson", name=name)[0] == 409
+
+
+def test_a_lesson_that_fails_or_takes_too_long_is_told_so(
+    inspect: Inspect, lesson: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = inspect()
+    lesson("sys.exit('there is no such lesson')")
+    assert server.do("lesson", name="x") == (409, {"error": "there is no such lesson"})
+    lesson("sys.exit(3)")
+    assert server.do("lesson", name="x") == (409, {"error": "it ended with status 3"})
+    assert server.request("GET", "/lessons")[0] == 503
+    lesson("sys.stdin = open('/dev/zero'); sys.stdin.read()")
+    monkeypatch.setattr(lessons_module, "LONGEST", 0.1)
+    assert server.do("lesson", name="x") == (409, {"error": "it took longer than 0.1 seconds"})
+
+
+def test_one_lesson_runs_at_a_time_and_the_stop_ends_it(
+    inspect: Inspect, lesson: Callable[[str], None], tmp_path: Path
+) -> None:
+    server = inspect()
+    lesson(f"open({str(tmp_path / 'runs')!r}, 'w').close(); import signal; signal.pause()")
+    running = go(server.do, "lesson", name="x")
+    until((tmp_path / "runs").exists, "the lesson")
+    assert server.do("lesson", name="y") == (409, {"error": "a lesson is being run; one at a time"})
+    server.stop()
+    assert running.result()[0] == 409
 
 
 def test_a_paused_server_stops(inspect: Inspect) -> None:

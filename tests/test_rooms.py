@@ -43,8 +43,10 @@ OURS: dict[str, set[str]] = {
     "inspector.perfetto": {"inspector.journey", "inspector.picture"},
     "inspector.source": {"runqueue", "channel", "hub", "connection", "client", "app", "server"},
     "inspector.bots": {"inspector.watch"},
+    "inspector.lessons": set(),
     "inspector.site": {
-        "channel", "app", "options", "inspector.bots", "inspector.perfetto", "inspector.picture", "inspector.source",
+        "channel", "app", "options", "inspector.bots", "inspector.lessons", "inspector.perfetto", "inspector.picture",
+        "inspector.source",
         "inspector.watch",
     },
     "__main__": {"cli"},

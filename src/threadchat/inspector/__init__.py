@@ -3,5 +3,5 @@
 The core does not know of it. Read it in this order: `watch` (the watched parts: a hub, channels and connections that
 note what passes), `journey` (messages followed from step to step), `sample` (what each thread does at this moment),
 `picture` (the thread that takes the pictures), `perfetto` (the last minute as a trace), `source` (the lines behind what
-is seen, and Go's), `bots` (the demo's clients) and `site` (the addresses below /inspect).
+is seen, and Go's), `bots` (the demo's clients), `lessons` (runs them) and `site` (the addresses below /inspect).
 """

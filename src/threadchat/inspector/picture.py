@@ -240,8 +240,7 @@ class Sampler:
         served = list(self.hub.clients)
         ends = [member.send for member in (served[:1] + served[-1:])]  # they tell how long the hub took to serve all
         for client in clients:
-            client.connection.drawn = client.number in chosen
-            client.send.drawn = client.connection.drawn or client.send in ends
+            client.draw(client.number in chosen, client.send in ends)
         drawn_clients = [client for client in clients if client.number in chosen]
         self._drawn = chosen
         crowd = {

@@ -32,10 +32,11 @@ from werkzeug.wrappers import Request, Response
 from threadchat.app import App
 from threadchat.channel import Closed
 from threadchat.inspector.bots import KINDS, MOST_BOTS, MOST_BURST, Bots, Refused
+from threadchat.inspector.lessons import Lessons, NoLesson
 from threadchat.inspector.perfetto import trace
 from threadchat.inspector.picture import Sampler, TooManyViewers
 from threadchat.inspector.source import source
-from threadchat.inspector.watch import Watch, WatchedConnection, WatchedHub
+from threadchat.inspector.watch import DrawnConnection, Watch, WatchedHub
 from threadchat.options import Options
 
 URLS = Map(
@@ -45,6 +46,7 @@ URLS = Map(
         Rule("/inspect/message/<int:number>", endpoint="message", methods=["GET"]),
         Rule("/inspect/source", endpoint="source", methods=["GET"]),
         Rule("/inspect/trace", endpoint="trace", methods=["GET"]),
+        Rule("/inspect/lessons", endpoint="lessons", methods=["GET"]),
         Rule("/inspect/do", endpoint="do", methods=["POST"]),
     ],
     merge_slashes=False,
@@ -70,10 +72,11 @@ class InspectedApp(App):
         watch = Watch(DEMO_KERNEL_BUFFER if demo else None)
         self._watch = watch
         self._watched_hub = WatchedHub(watch)
-        super().__init__(options, self._watched_hub, partial(WatchedConnection, watch))
+        super().__init__(options, self._watched_hub, partial(DrawnConnection, watch))
         self._demo = demo
         self._anywhere = anywhere
         self._bots: Bots | None = None
+        self._lessons = Lessons()
         self.sampler = Sampler(self._watched_hub, demo)
         self.sampler.start()
 
@@ -84,6 +87,7 @@ class InspectedApp(App):
             self._bots.start()
 
     def close(self) -> None:
+        self._lessons.stop()
         self._watched_hub.gate.open()
         if self._bots is not None:
             self._bots.stop()
@@ -108,6 +112,8 @@ class InspectedApp(App):
                 return _source(request)
             case "trace":
                 return self._trace()
+            case "lessons":
+                return self._all_lessons()
             case _:
                 return self._do(request)
 
@@ -139,25 +145,41 @@ class InspectedApp(App):
         response.headers["Content-Disposition"] = 'attachment; filename="threadchat-trace.json"'
         return response
 
+    def _all_lessons(self) -> Response:
+        try:
+            return _json(self._lessons.all())
+        except NoLesson as error:
+            raise ServiceUnavailable(str(error)) from error
+
     def _do(self, request: Request) -> Response:
         """Answers with JSON, whatever happens."""
         try:
-            self._act(_action(request))
-        except (Refused, OSError) as error:
+            answer = self._act(_action(request))
+        except (Refused, NoLesson, OSError) as error:
             return _json({"error": str(error)}, 409)
         except HTTPException as error:
             return _json({"error": error.description}, error.code)
-        return _json({"ok": True})
+        return _json({"ok": True, **answer})
 
-    def _act(self, action: Action) -> None:
-        """Do it. Raises HTTPException if it is no action, Refused or OSError if it cannot be done now."""
-        name = action.get("action")
-        if name == "say":
-            text = _text(action, self.options.message_size)
-            self._need_bots().say(text, self._typed(action))
-            return
-        if not self._demo:
-            raise BadRequest("The only action is say; threadchat demo has more.")
+    def _act(self, action: Action) -> dict[str, Any]:
+        """Do it; returns what the answer says besides. Raises HTTPException if it is no action.
+
+        Raises Refused, NoLesson or OSError if it cannot be done now.
+        """
+        match action.get("action"):
+            case "say":
+                text = _text(action, self.options.message_size)
+                self._need_bots().say(text, self._typed(action))
+            case "lesson":
+                return {"lesson": self._lessons.run(str(action.get("name")))}
+            case name if self._demo:
+                self._disturb(name, action)
+            case _:
+                raise BadRequest("The only actions are say and lesson; threadchat demo has more.")
+        return {}
+
+    def _disturb(self, name: Any, action: Action) -> None:
+        """The demo's actions."""
         match name:
             case "add":
                 if action.get("kind") not in KINDS:

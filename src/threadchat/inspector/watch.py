@@ -40,6 +40,7 @@ class Watch:
         self.clients: dict[int, WatchedClient] = {}  # from its registration until the sampler finds it departed
         self.names: dict[str, str] = {}  # of clients to come that have one, by their address
         self.stopping = False
+        self.batch: tuple[Sequence[str], Sequence[Followed]] = ((), ())  # the hub's latest, and who is followed in it
         self.journeys = Journeys(self.now)
         self._started = time.monotonic()
         self._mutex = threading.Lock()  # guards the next two
@@ -168,20 +169,9 @@ class SendChannel(WatchedChannel[str]):
 
     def __init__(self, watch: Watch, capacity: int, run_queue: RunQueue) -> None:
         super().__init__("send", capacity, run_queue)
-        self.drawn = True
         self.away = 0
+        self.watch = watch
         self.client: WatchedClient | None = None  # until it is registered
-        self._watch = watch
-
-    def send(self, message: str) -> None:
-        super().send(message)
-        if self.drawn:
-            self._note_buffered((message,))
-
-    def send_all_nowait(self, messages: Sequence[str]) -> None:
-        super().send_all_nowait(messages)
-        if self.drawn:
-            self._note_buffered(messages)
 
     def step_away(self) -> None:
         self.away += 1  # the read pump and the write pump may both; the sampler only asks whether it is 0
@@ -191,11 +181,29 @@ class SendChannel(WatchedChannel[str]):
         super().come_back()
         self.away -= 1
 
-    def _note_buffered(self, messages: Sequence[str]) -> None:
-        for message in messages:
-            if type(message) is Followed and self.client is not None:
+
+class DrawnSendChannel(SendChannel):
+    """The same while its client is drawn: it notes the followed messages that the hub puts into it."""
+
+    def send(self, message: str) -> None:
+        super().send(message)
+        if type(message) is Followed:
+            self._note_buffered((message,))
+
+    def send_all_nowait(self, messages: Sequence[str]) -> None:
+        super().send_all_nowait(messages)
+        batch, followed = self.watch.batch
+        if batch is not messages:  # the hub sends the same batch to all: who is followed in it is found out once
+            followed = _followed(messages)
+            self.watch.batch = messages, followed
+        if followed:
+            self._note_buffered(followed)
+
+    def _note_buffered(self, messages: Sequence[Followed]) -> None:
+        if self.client is not None:
+            for message in messages:
                 part = message.journey.delivery(self.client.number, self.client.connection.name)
-                part.buffered = self._watch.now()
+                part.buffered = self.watch.now()
                 part.places["buffered"] = place("hub", 1)
 
 
@@ -219,7 +227,7 @@ class WatchedHub(Hub):
         super().run()
 
     def send_channel(self, capacity: int) -> SendChannel:
-        return SendChannel(self.watch, self._send_buffer or capacity, self.run_queue)
+        return DrawnSendChannel(self.watch, self._send_buffer or capacity, self.run_queue)
 
     def resize_send_channels(self, capacity: int) -> None:
         """Change the capacity of every client's channel `send`, those to come included."""
@@ -247,7 +255,7 @@ class WatchedHub(Hub):
 
 
 class WatchedConnection(Connection):
-    """A connection that counts, and that notes what becomes of followed messages while its client is drawn."""
+    """A connection that counts, and chooses which of its messages are followed."""
 
     client: WatchedClient
 
@@ -261,9 +269,8 @@ class WatchedConnection(Connection):
         self.messages_in = 0
         self.messages_out = 0
         self.frames_out = 0
-        self.drawn = True
         self._watch = watch
-        self._carried: list[Followed] = []  # in the frame that the write pump sends next
+        self._carried: Sequence[Followed] = ()  # in the frame that the write pump sends next
 
     def accept(self) -> None:
         super().accept()
@@ -286,15 +293,7 @@ class WatchedConnection(Connection):
     def encode(self, lines: Sequence[str]) -> bytes:
         self.messages_out += len(lines)
         self.frames_out += 1
-        frame = super().encode(lines)
-        if self.drawn:
-            self._note_coalesced(lines)
-        return frame
-
-    def send(self, frame: bytes) -> None:
-        super().send(frame)
-        if self._carried:
-            self._note_written()
+        return super().encode(lines)
 
     def end(self, code: int, reason: str | None = None) -> None:
         super().end(code, reason)
@@ -307,20 +306,26 @@ class WatchedConnection(Connection):
             self._watch.note(kind, client=self.client.number, name=self.name, reason=self.ending)
         self.departed = True
 
-    def _note_coalesced(self, lines: Sequence[str]) -> None:
-        self._carried = [line for line in lines if type(line) is Followed]
+
+class DrawnConnection(WatchedConnection):
+    """The same while its client is drawn: it notes which followed messages go into a frame, and when it is written."""
+
+    def encode(self, lines: Sequence[str]) -> bytes:
+        frame = super().encode(lines)
+        self._carried = _followed(lines) if Followed in map(type, lines) else ()
         for message in self._carried:
             part = message.journey.delivery(self.client.number, self.name)
             part.coalesced = self._watch.now()
             part.messages = len(lines)
-            part.places["coalesced"] = place(f"writePump-{self.client.number}", 1)
+            part.places["coalesced"] = place(f"writePump-{self.client.number}", 0)
+        return frame
 
-    def _note_written(self) -> None:
+    def send(self, frame: bytes) -> None:
+        super().send(frame)
         for message in self._carried:
             part = message.journey.delivery(self.client.number, self.name)
             part.written = self._watch.now()
-            part.places["written"] = place(f"writePump-{self.client.number}", 1)
-        self._carried = []
+            part.places["written"] = place(f"writePump-{self.client.number}", 0)
 
 
 @dataclass(eq=False)
@@ -332,3 +337,15 @@ class WatchedClient:
     send: SendChannel
     reader: int
     writer: int | None = None
+
+    def draw(self, drawn: bool, ends: bool) -> None:
+        """Whether it is drawn, or is the first or last whom the hub serves. Who is neither runs the core's own code.
+
+        An object's class may be changed while threads are inside of its methods: they finish the one that they are in.
+        """
+        self.connection.__class__ = DrawnConnection if drawn else WatchedConnection
+        self.send.__class__ = DrawnSendChannel if drawn or ends else SendChannel
+
+
+def _followed(messages: Sequence[str]) -> Sequence[Followed]:
+    return [message for message in messages if type(message) is Followed]
