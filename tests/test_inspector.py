@@ -24,7 +24,7 @@ from threadchat.inspector.perfetto import trace
 from threadchat.inspector.picture import DRAWN, PICTURES, VIEWERS
 from threadchat.inspector.site import InspectedApp
 from threadchat.inspector.source import GO, source
-from threadchat.inspector.watch import EVENTS, DrawnConnection, Watch
+from threadchat.inspector.watch import EVENTS, Watch
 from threadchat.options import Options
 
 Inspect = Callable[..., Inspected]
@@ -125,8 +125,9 @@ def test_of_many_clients_the_interesting_are_drawn_and_all_are_counted(inspect: 
             talkative = server.client(DRAWN + 3)
             next(peer for peer in peers if name_of(peer) == talkative.connection.peer).send(TEXT, "here I am")
             look.until(lambda picture: talkative.number in numbers(picture), "the one who talks")
-            assert not isinstance(server.client(DRAWN + 4).connection, DrawnConnection)
-            assert isinstance(talkative.connection, DrawnConnection)
+            for number, drawn in ((talkative.number, True), (DRAWN + 4, False)):
+                client = server.client(number)
+                assert (client.connection.drawn, client.send.drawn) == (drawn, drawn)
     finally:
         for peer in peers:
             peer.close()

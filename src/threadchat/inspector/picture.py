@@ -25,7 +25,7 @@ from threadchat.inspector.sample import State, stack_of, state_of_hub, state_of_
 from threadchat.inspector.watch import WatchedChannel, WatchedClient, WatchedHub
 
 INTERVAL = 0.1  # seconds from picture to picture, where they cost little
-SHARE = 0.02  # of one processor: what the pictures may cost
+SHARE = 0.015  # of one processor: what the pictures may cost
 DRAWN = 24  # clients, besides those that a viewer has pinned
 MOST_PINNED = 16  # clients, a viewer
 BINS = 16  # of the histogram of the send channels
@@ -191,6 +191,7 @@ class Sampler:
             if connection.departed:
                 messages, frames = self._departed
                 self._departed = (messages + connection.messages_out, frames + connection.frames_out)
+                client.send.draw(False)
                 del self.watch.clients[number]
                 self._figures.pop(number, None)
             else:
@@ -240,7 +241,8 @@ class Sampler:
         served = list(self.hub.clients)
         ends = [member.send for member in (served[:1] + served[-1:])]  # they tell how long the hub took to serve all
         for client in clients:
-            client.draw(client.number in chosen, client.send in ends)
+            client.connection.drawn = client.number in chosen
+            client.send.draw(client.connection.drawn or client.send in ends)
         drawn_clients = [client for client in clients if client.number in chosen]
         self._drawn = chosen
         crowd = {

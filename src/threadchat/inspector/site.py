@@ -36,7 +36,7 @@ from threadchat.inspector.lessons import Lessons, NoLesson
 from threadchat.inspector.perfetto import trace
 from threadchat.inspector.picture import Sampler, TooManyViewers
 from threadchat.inspector.source import source
-from threadchat.inspector.watch import DrawnConnection, Watch, WatchedHub
+from threadchat.inspector.watch import Watch, WatchedConnection, WatchedHub
 from threadchat.options import Options
 
 URLS = Map(
@@ -72,7 +72,7 @@ class InspectedApp(App):
         watch = Watch(DEMO_KERNEL_BUFFER if demo else None)
         self._watch = watch
         self._watched_hub = WatchedHub(watch)
-        super().__init__(options, self._watched_hub, partial(DrawnConnection, watch))
+        super().__init__(options, self._watched_hub, partial(WatchedConnection, watch))
         self._demo = demo
         self._anywhere = anywhere
         self._bots: Bots | None = None

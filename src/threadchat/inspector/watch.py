@@ -123,9 +123,9 @@ class RegisterChannel(WatchedChannel[Any]):
 
     def send(self, client: Any) -> None:
         watched = WatchedClient(client.number, client.connection, client.send, threading.get_ident())
-        watched.connection.client = watched
-        watched.send.client = watched
-        watched.send.name = f"send-{watched.number}"
+        watched.connection.number = watched.number
+        watched.send.belongs_to(watched.number, watched.connection.name)
+        watched.send.draw(True)  # until the sampler decides
         self._watch.clients[watched.number] = watched
         super().send(client)
 
@@ -170,8 +170,14 @@ class SendChannel(WatchedChannel[str]):
     def __init__(self, watch: Watch, capacity: int, run_queue: RunQueue) -> None:
         super().__init__("send", capacity, run_queue)
         self.away = 0
-        self.watch = watch
-        self.client: WatchedClient | None = None  # until it is registered
+        self.drawn = False
+        self._watch = watch
+        self._client = 0, ""  # number and name, once it is registered
+
+    def belongs_to(self, number: int, name: str) -> None:
+        """Told once, before anything is sent."""
+        self.name = f"send-{number}"
+        self._client = number, name
 
     def step_away(self) -> None:
         self.away += 1  # the read pump and the write pump may both; the sampler only asks whether it is 0
@@ -181,30 +187,37 @@ class SendChannel(WatchedChannel[str]):
         super().come_back()
         self.away -= 1
 
+    def draw(self, drawn: bool) -> None:
+        """Note which followed messages the hub puts into it, or do so no longer.
 
-class DrawnSendChannel(SendChannel):
-    """The same while its client is drawn: it notes the followed messages that the hub puts into it."""
+        Per object, since that costs the channels of all others nothing: they have the core's own methods.
+        """
+        if drawn and not self.drawn:
+            self.send = self._send_and_note  # type: ignore[method-assign]
+            self.send_all_nowait = self._send_all_and_note  # type: ignore[method-assign]
+        elif self.drawn and not drawn:
+            del self.send, self.send_all_nowait
+        self.drawn = drawn
 
-    def send(self, message: str) -> None:
-        super().send(message)
-        if type(message) is Followed:
-            self._note_buffered((message,))
+    def _send_and_note(self, item: str) -> None:
+        Channel.send(self, item)
+        if type(item) is Followed:
+            self._note_buffered((item,))
 
-    def send_all_nowait(self, messages: Sequence[str]) -> None:
-        super().send_all_nowait(messages)
-        batch, followed = self.watch.batch
-        if batch is not messages:  # the hub sends the same batch to all: who is followed in it is found out once
-            followed = _followed(messages)
-            self.watch.batch = messages, followed
+    def _send_all_and_note(self, items: Sequence[str]) -> None:
+        Channel.send_all_nowait(self, items)
+        batch, followed = self._watch.batch
+        if batch is not items:  # the hub sends the same batch to all: who is followed in it is found out once
+            followed = _followed(items)
+            self._watch.batch = items, followed
         if followed:
             self._note_buffered(followed)
 
     def _note_buffered(self, messages: Sequence[Followed]) -> None:
-        if self.client is not None:
-            for message in messages:
-                part = message.journey.delivery(self.client.number, self.client.connection.name)
-                part.buffered = self.watch.now()
-                part.places["buffered"] = place("hub", 1)
+        for message in messages:
+            part = message.journey.delivery(*self._client)
+            part.buffered = self._watch.now()
+            part.places["buffered"] = place("hub", 1)
 
 
 class WatchedHub(Hub):
@@ -227,7 +240,7 @@ class WatchedHub(Hub):
         super().run()
 
     def send_channel(self, capacity: int) -> SendChannel:
-        return DrawnSendChannel(self.watch, self._send_buffer or capacity, self.run_queue)
+        return SendChannel(self.watch, self._send_buffer or capacity, self.run_queue)
 
     def resize_send_channels(self, capacity: int) -> None:
         """Change the capacity of every client's channel `send`, those to come included."""
@@ -255,9 +268,9 @@ class WatchedHub(Hub):
 
 
 class WatchedConnection(Connection):
-    """A connection that counts, and chooses which of its messages are followed."""
+    """A connection that counts, and that notes what becomes of followed messages while its client is drawn."""
 
-    client: WatchedClient
+    number: int  # its client's
 
     def __init__(self, watch: Watch, environ: dict[str, Any], options: Options) -> None:
         super().__init__(environ, options)
@@ -269,6 +282,7 @@ class WatchedConnection(Connection):
         self.messages_in = 0
         self.messages_out = 0
         self.frames_out = 0
+        self.drawn = True
         self._watch = watch
         self._carried: Sequence[Followed] = ()  # in the frame that the write pump sends next
 
@@ -277,10 +291,10 @@ class WatchedConnection(Connection):
         if self._watch.kernel_buffer is not None:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self._watch.kernel_buffer)
         self.accepted = True
-        self._watch.note("joined", client=self.client.number, name=self.name, reason="")
+        self._watch.note("joined", client=self.number, name=self.name, reason="")
 
     def __iter__(self) -> Iterator[str]:
-        journeys, number = self._watch.journeys, self.client.number
+        journeys, number = self._watch.journeys, self.number
         for message in super().__iter__():
             self.messages_in += 1
             journey = journeys.begin(self.peer, number, message)
@@ -293,7 +307,9 @@ class WatchedConnection(Connection):
     def encode(self, lines: Sequence[str]) -> bytes:
         self.messages_out += len(lines)
         self.frames_out += 1
-        return super().encode(lines)
+        if self.drawn and Followed in map(type, lines):
+            self._note_coalesced(lines)
+        return Connection.encode(self, lines)
 
     def end(self, code: int, reason: str | None = None) -> None:
         super().end(code, reason)
@@ -301,31 +317,27 @@ class WatchedConnection(Connection):
 
     def close(self) -> None:
         super().close()
-        if self.client.number in self._watch.clients and not self.evicted:
+        if self.number in self._watch.clients and not self.evicted:
             kind = "stopped" if self._watch.stopping else "left"
-            self._watch.note(kind, client=self.client.number, name=self.name, reason=self.ending)
+            self._watch.note(kind, client=self.number, name=self.name, reason=self.ending)
         self.departed = True
 
-
-class DrawnConnection(WatchedConnection):
-    """The same while its client is drawn: it notes which followed messages go into a frame, and when it is written."""
-
-    def encode(self, lines: Sequence[str]) -> bytes:
-        frame = super().encode(lines)
-        self._carried = _followed(lines) if Followed in map(type, lines) else ()
+    def _note_coalesced(self, lines: Sequence[str]) -> None:
+        self._carried = _followed(lines)
         for message in self._carried:
-            part = message.journey.delivery(self.client.number, self.name)
+            part = message.journey.delivery(self.number, self.name)
             part.coalesced = self._watch.now()
             part.messages = len(lines)
-            part.places["coalesced"] = place(f"writePump-{self.client.number}", 0)
-        return frame
+            part.places["coalesced"] = place(f"writePump-{self.number}", 1)
+        self.send = self._send_and_note  # type: ignore[method-assign]  # this frame alone
 
-    def send(self, frame: bytes) -> None:
-        super().send(frame)
+    def _send_and_note(self, frame: bytes) -> None:
+        del self.send
+        self.send(frame)
         for message in self._carried:
-            part = message.journey.delivery(self.client.number, self.name)
+            part = message.journey.delivery(self.number, self.name)
             part.written = self._watch.now()
-            part.places["written"] = place(f"writePump-{self.client.number}", 0)
+            part.places["written"] = place(f"writePump-{self.number}", 0)
 
 
 @dataclass(eq=False)
@@ -337,14 +349,6 @@ class WatchedClient:
     send: SendChannel
     reader: int
     writer: int | None = None
-
-    def draw(self, drawn: bool, ends: bool) -> None:
-        """Whether it is drawn, or is the first or last whom the hub serves. Who is neither runs the core's own code.
-
-        An object's class may be changed while threads are inside of its methods: they finish the one that they are in.
-        """
-        self.connection.__class__ = DrawnConnection if drawn else WatchedConnection
-        self.send.__class__ = DrawnSendChannel if drawn or ends else SendChannel
 
 
 def _followed(messages: Sequence[str]) -> Sequence[Followed]:
