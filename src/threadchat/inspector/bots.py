@@ -115,8 +115,16 @@ class Bots:
 
     def stop(self) -> None:
         """All bots leave at once, without a word; returns when their thread has ended."""
-        self._order(self._stop)
+        self._stopping = True
+        self._waker.send(b"!")
         self._thread.join()
+        for bot in list(self._bots):
+            self._end(bot)
+        while not self._orders.empty():
+            self._orders.get()()  # they are refused
+        self._selector.close()
+        self._woken.close()
+        self._waker.close()
 
     def add(self, kind: str, count: int, pace: float = ADDED_PACE) -> None:
         """So many more; `pace` is how many messages a second each of them says, if it is chatty."""
@@ -206,6 +214,8 @@ class Bots:
 
         def obey() -> None:
             try:
+                if self._stopping:
+                    raise Refused("the server is stopping")
                 future.set_result(function())
             except (Refused, OSError) as error:
                 future.set_exception(error)
@@ -213,14 +223,6 @@ class Bots:
         self._orders.put(obey)
         self._waker.send(b"!")
         return future.result(PATIENCE)
-
-    def _stop(self) -> None:
-        self._stopping = True
-        for bot in list(self._bots):
-            self._end(bot)
-        self._selector.close()
-        self._woken.close()
-        self._waker.close()
 
     def _join(self, kind: str, name: str, pace: float) -> Bot:
         connecting = socket.socket(self._family)

@@ -96,7 +96,7 @@ class Sampler:
             self._stopped.set()
         if self._thread.ident is not None:
             self._thread.join()
-        for viewer in self._viewers:
+        for viewer in list(self._viewers):
             with suppress(Closed):
                 viewer.pictures.close()
 
