@@ -309,7 +309,7 @@ def test_what_is_kept_is_bounded(inspect: Inspect, monkeypatch: pytest.MonkeyPat
     assert 1 < len(server.inspected.sampler.moments()) <= 4
 
 
-def test_clients_that_have_gone_are_forgotten_and_their_figures_are_not(inspect: Inspect) -> None:
+def test_clients_that_have_gone_are_forgotten_and_what_they_got_is_not(inspect: Inspect) -> None:
     server = inspect()
     with server.look() as look:
         for number in range(3):
@@ -318,7 +318,7 @@ def test_clients_that_have_gone_are_forgotten_and_their_figures_are_not(inspect:
                 peer.lines(1)
         look.until(lambda picture: not server.watch.clients, "their going")
         assert server.inspected.sampler._figures == {}
-        assert server.inspected.sampler._departed == (3, 3)
+        assert (server.hub.broadcast.deliveries, server.hub.run_queue.frames) == (3, 3)
 
 
 def test_a_client_that_is_never_answered_is_forgotten_too(inspect: Inspect, monkeypatch: pytest.MonkeyPatch) -> None:

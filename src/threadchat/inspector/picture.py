@@ -81,7 +81,6 @@ class Sampler:
         self._figures: dict[int, Figures] = {}
         self._hub_figures = Figures()
         self._drawn: set[int] = set()
-        self._departed = (0, 0)  # messages and frames that went out to clients that have gone
         self._marks: deque[tuple[float, int, int, int]] = deque()
         self._refilled = 0.0
         self._cost = 0.0
@@ -149,7 +148,7 @@ class Sampler:
         clients = self._present_clients()
         self._find_write_pumps(clients)
         pinned = {number for viewer in list(self._viewers) for number in viewer.pinned}
-        drawn, crowd, messages_out, frames_out = self._survey(t, clients, frames, pinned)
+        drawn, crowd = self._survey(t, clients, frames, pinned)
         moment = Moment(t, {}, {})
         hub = self.hub
         channels = [_channel(channel) for channel in (hub.register, hub.unregister, hub.broadcast)]
@@ -157,7 +156,7 @@ class Sampler:
             "t": round(t, 4),
             "cost_ms": round(self._cost * 1000, 3),
             "demo": self._demo,
-            "turns": hub.turns,
+            "turns": hub.run_queue.turns,
             "hub": {
                 "thread": self._hub_thread(t, frames, moment),
                 "paused": hub.gate.shut,
@@ -167,10 +166,14 @@ class Sampler:
                 "evicted": hub.evictions,
             },
             "channels": {channel["name"]: channel for channel in channels},
-            "run_queue": {"turns": hub.turns, "free": hub.run_queue._free, "waiting": len(hub.run_queue._line)},
+            "run_queue": {
+                "turns": hub.run_queue.turns,
+                "free": hub.run_queue._free,
+                "waiting": len(hub.run_queue._line),
+            },
             "clients": [self._client(t, client, frames, client.number in pinned, moment) for client in drawn],
             "crowd": crowd,
-            "rates": self._rates(t, hub.broadcast.messages, messages_out, frames_out),
+            "rates": self._rates(t, hub.broadcast.messages, hub.broadcast.deliveries, hub.run_queue.frames),
         }
         for channel in channels:
             moment.fills[channel["name"]] = channel["pending"]
@@ -184,14 +187,12 @@ class Sampler:
             self.watch.journeys.refill()
 
     def _present_clients(self) -> list[WatchedClient]:
-        """All clients whose threads are not done yet. What the others have counted is added up."""
+        """All clients whose threads are not done yet."""
         clients = []
         for number, client in list(self.watch.clients.items()):
             connection = client.connection
             if connection.departed:
-                messages, frames = self._departed
-                self._departed = (messages + connection.messages_out, frames + connection.frames_out)
-                client.send.draw(False)
+                client.draw(False, False)
                 del self.watch.clients[number]
                 self._figures.pop(number, None)
             else:
@@ -208,12 +209,11 @@ class Sampler:
 
     def _survey(
         self, t: float, clients: list[WatchedClient], frames: dict[int, FrameType], pinned: set[int]
-    ) -> tuple[list[WatchedClient], dict[str, Any], int, int]:
-        """A quick look at every client: who is to be drawn, what all of them do, what went out to all of them."""
+    ) -> tuple[list[WatchedClient], dict[str, Any]]:
+        """A quick look at every client: who is to be drawn, and what all of them do."""
         fill = [0] * BINS
         reading: Counter[str] = Counter()
         writing: Counter[str] = Counter()
-        messages_out, frames_out = self._departed
         interesting = []
         for client in clients:
             connection, send = client.connection, client.send
@@ -221,8 +221,6 @@ class Sampler:
             writing[state_of_pump(frames.get(client.writer or 0), client)[0]] += 1
             waiting, capacity = send.fill, send.capacity
             fill[min(BINS - 1, waiting * BINS // capacity)] += 1
-            messages_out += connection.messages_out
-            frames_out += connection.frames_out
             figures = self._figures.get(client.number)
             if figures is None:
                 figures = self._figures[client.number] = Figures()
@@ -241,8 +239,7 @@ class Sampler:
         served = list(self.hub.clients)
         ends = [member.send for member in (served[:1] + served[-1:])]  # they tell how long the hub took to serve all
         for client in clients:
-            client.connection.drawn = client.number in chosen
-            client.send.draw(client.connection.drawn or client.send in ends)
+            client.draw(client.number in chosen, client.send in ends)
         drawn_clients = [client for client in clients if client.number in chosen]
         self._drawn = chosen
         crowd = {
@@ -251,7 +248,7 @@ class Sampler:
             "reading": dict(reading),
             "writing": dict(writing),
         }
-        return drawn_clients, crowd, messages_out, frames_out
+        return drawn_clients, crowd
 
     def _client(
         self, t: float, client: WatchedClient, frames: dict[int, FrameType], pinned: bool, moment: Moment

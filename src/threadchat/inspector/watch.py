@@ -11,7 +11,7 @@ import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -114,6 +114,23 @@ class WatchedChannel(Channel[T]):
             self.capacity = capacity
 
 
+class CountingRunQueue(RunQueue):
+    """A run queue that counts the turns given back: a write pump gives its turn back once for each frame."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.turns = self._free
+        self.frames = 0
+
+    def look(self) -> dict[str, int]:
+        """How many turns there are, how many of them are free, and how many pumps wait for one."""
+        return {"turns": self.turns, "free": self._free, "waiting": len(self._line)}
+
+    def next(self) -> None:
+        self.frames += 1  # by whoever has the turn: where there is one, by one thread at a time
+        super().next()
+
+
 class RegisterChannel(WatchedChannel[Any]):
     """The hub's channel for new clients: who sends to it is the client's read pump, as soon as it is one."""
 
@@ -125,7 +142,7 @@ class RegisterChannel(WatchedChannel[Any]):
         watched = WatchedClient(client.number, client.connection, client.send, threading.get_ident())
         watched.connection.number = watched.number
         watched.send.belongs_to(watched.number, watched.connection.name)
-        watched.send.draw(True)  # until the sampler decides
+        watched.draw(True, True)  # until the sampler decides
         self._watch.clients[watched.number] = watched
         super().send(client)
 
@@ -143,10 +160,12 @@ class UnregisterChannel(WatchedChannel[Any]):
 class BroadcastChannel(WatchedChannel[str]):
     """The hub's channel of messages, with the gate at which the hub can be paused, holding no mutex."""
 
-    def __init__(self, watch: Watch, gate: Gate) -> None:
+    def __init__(self, watch: Watch, gate: Gate, clients: Collection[object]) -> None:
         super().__init__("broadcast", BROADCAST_BUFFER)
         self.messages = 0  # that the hub has taken
         self.batches = 0
+        self.deliveries = 0  # one for each message and client
+        self._clients = clients
         self._watch = watch
         self._gate = gate
 
@@ -160,6 +179,7 @@ class BroadcastChannel(WatchedChannel[str]):
         self._gate.wait()
         messages = super().take_pending()
         self.messages += 1 + len(messages)
+        self.deliveries += (1 + len(messages)) * len(self._clients)
         self.batches += 1
         return messages
 
@@ -229,8 +249,8 @@ class WatchedHub(Hub):
         self.gate = Gate()
         self.register: RegisterChannel = RegisterChannel(watch)
         self.unregister: UnregisterChannel = UnregisterChannel("unregister")
-        self.broadcast: BroadcastChannel = BroadcastChannel(watch, self.gate)
-        self.turns = self.run_queue._free
+        self.broadcast: BroadcastChannel = BroadcastChannel(watch, self.gate, self.clients)
+        self.run_queue: CountingRunQueue = CountingRunQueue()
         self.evictions = 0
         self.thread: int | None = None
         self._send_buffer: int | None = None
@@ -268,7 +288,10 @@ class WatchedHub(Hub):
 
 
 class WatchedConnection(Connection):
-    """A connection that counts, and that notes what becomes of followed messages while its client is drawn."""
+    """A connection that counts what comes in, and chooses which of it is followed.
+
+    While its client is drawn, it counts what goes out as well, and notes what becomes of followed messages.
+    """
 
     number: int  # its client's
 
@@ -282,7 +305,7 @@ class WatchedConnection(Connection):
         self.messages_in = 0
         self.messages_out = 0
         self.frames_out = 0
-        self.drawn = True
+        self.drawn = False
         self._watch = watch
         self._carried: Sequence[Followed] = ()  # in the frame that the write pump sends next
 
@@ -304,13 +327,6 @@ class WatchedConnection(Connection):
                 message = Followed.on(journey, message)
             yield message
 
-    def encode(self, lines: Sequence[str]) -> bytes:
-        self.messages_out += len(lines)
-        self.frames_out += 1
-        if self.drawn and Followed in map(type, lines):
-            self._note_coalesced(lines)
-        return Connection.encode(self, lines)
-
     def end(self, code: int, reason: str | None = None) -> None:
         super().end(code, reason)
         self.ended = True
@@ -321,6 +337,21 @@ class WatchedConnection(Connection):
             kind = "stopped" if self._watch.stopping else "left"
             self._watch.note(kind, client=self.number, name=self.name, reason=self.ending)
         self.departed = True
+
+    def draw(self, drawn: bool) -> None:
+        """Note what goes out, or do so no longer: per object, as in SendChannel."""
+        if drawn and not self.drawn:
+            self.encode = self._encode_and_note  # type: ignore[method-assign]
+        elif self.drawn and not drawn:
+            del self.encode
+        self.drawn = drawn
+
+    def _encode_and_note(self, lines: Sequence[str]) -> bytes:
+        self.messages_out += len(lines)
+        self.frames_out += 1
+        if Followed in map(type, lines):
+            self._note_coalesced(lines)
+        return Connection.encode(self, lines)
 
     def _note_coalesced(self, lines: Sequence[str]) -> None:
         self._carried = _followed(lines)
@@ -349,6 +380,11 @@ class WatchedClient:
     send: SendChannel
     reader: int
     writer: int | None = None
+
+    def draw(self, drawn: bool, buffered: bool) -> None:
+        """Whether it is drawn, and whether it is at least noted what the hub puts into its channel."""
+        self.connection.draw(drawn)
+        self.send.draw(drawn or buffered)
 
 
 def _followed(messages: Sequence[str]) -> Sequence[Followed]:
