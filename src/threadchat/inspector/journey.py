@@ -128,6 +128,7 @@ class Journeys:
         self._numbers = itertools.count(1)
         self._journeys: dict[int, Journey] = {}
         self._tokens: deque[None] = deque([None] * A_SECOND, A_SECOND)  # who takes one may follow a message
+        self.choosing = True  # False while no message would be followed: then nobody need ask
         self._announced: dict[tuple[str, str], tuple[float | None, bool]] = {}
 
     def announce(self, peer: str, text: str, typed: float | None, follow: bool) -> None:
@@ -135,26 +136,34 @@ class Journeys:
         while len(self._announced) >= MOST_ANNOUNCED:
             self._announced.pop(next(iter(self._announced)), None)
         self._announced[peer, text] = (typed, follow)
+        self.choosing = True
 
     def begin(self, peer: str, client: int, text: str) -> Journey | None:
         """For a read pump that has a message: its journey, if it is to be followed."""
-        if not self._tokens and not self._announced:
-            return None
         typed, follow = self._announced.pop((peer, text), (None, False))
         if not follow:
             try:
                 self._tokens.pop()
             except IndexError:
+                self._decide()
                 return None
         journey = Journey(next(self._numbers), text, client)
         journey.typed = typed
         journey.read = self._now()
+        self._decide()
         self._journeys[journey.number] = journey
         return journey
 
     def refill(self) -> None:
         """Let one more message be followed; called A_SECOND times a second."""
         self._tokens.append(None)
+        self.choosing = True
+
+    def _decide(self) -> None:
+        """In this order, so that what is announced or refilled meanwhile is not overlooked."""
+        self.choosing = False
+        if self._tokens or self._announced:
+            self.choosing = True
 
     def forget_old(self) -> None:
         """Drop the journeys of more than a minute ago, and those above the limit."""

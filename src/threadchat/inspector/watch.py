@@ -1,6 +1,7 @@
 """The watched parts of a server: a hub, channels and connections that note what passes, and do nothing else.
 
 They are handed to the App in place of the plain ones. What they count are plain integers, each written by one thread.
+On the way of every message they call what they override by its class, not by `super()`, which takes twice as long.
 What is noted of single messages is noted for followed messages (see `journey`) and for the clients that are drawn.
 """
 
@@ -128,7 +129,7 @@ class CountingRunQueue(RunQueue):
 
     def next(self) -> None:
         self.frames += 1  # by whoever has the turn: where there is one, by one thread at a time
-        super().next()
+        RunQueue.next(self)
 
 
 class RegisterChannel(WatchedChannel[Any]):
@@ -170,7 +171,7 @@ class BroadcastChannel(WatchedChannel[str]):
         self._gate = gate
 
     def send(self, message: str) -> None:
-        super().send(message)
+        Channel.send(self, message)
         if type(message) is Followed:
             message.journey.broadcast = self._watch.now()
             message.journey.places["broadcast"] = place(f"readPump-{message.journey.client}", 0)
@@ -320,8 +321,7 @@ class WatchedConnection(Connection):
         journeys, number = self._watch.journeys, self.number
         for message in super().__iter__():
             self.messages_in += 1
-            journey = journeys.begin(self.peer, number, message)
-            if journey is not None:
+            if journeys.choosing and (journey := journeys.begin(self.peer, number, message)):
                 journey.places["read"] = place(f"readPump-{number}", 0)
                 self._watch.note("message", id=journey.number, client=number, text=message[:TEXT])
                 message = Followed.on(journey, message)
