@@ -16,7 +16,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from threadchat.channel import Channel
+from threadchat.channel import Channel, WouldBlock
 from threadchat.client import Client
 from threadchat.connection import Connection
 from threadchat.hub import BROADCAST_BUFFER, Hub, Member
@@ -142,6 +142,7 @@ class RegisterChannel(WatchedChannel[Any]):
     def send(self, client: Any) -> None:
         watched = WatchedClient(client.number, client.connection, client.send, threading.get_ident())
         watched.connection.number = watched.number
+        watched.connection.outbound = watched.send
         watched.send.belongs_to(watched.number, watched.connection.name)
         watched.draw(True, True)  # until the sampler decides
         self._watch.clients[watched.number] = watched
@@ -192,6 +193,7 @@ class SendChannel(WatchedChannel[str]):
         super().__init__("send", capacity, run_queue)
         self.away = 0
         self.drawn = False
+        self.followed = 0  # messages that the hub had for it while it was drawn
         self._watch = watch
         self._client = 0, ""  # number and name, once it is registered
 
@@ -221,18 +223,23 @@ class SendChannel(WatchedChannel[str]):
         self.drawn = drawn
 
     def _send_and_note(self, item: str) -> None:
+        followed = _followed((item,))
+        self.followed += len(followed)
         Channel.send(self, item)
-        if type(item) is Followed:
-            self._note_buffered((item,))
+        self._note_buffered(followed)
 
     def _send_all_and_note(self, items: Sequence[str]) -> None:
-        Channel.send_all_nowait(self, items)
         batch, followed = self._watch.batch
         if batch is not items:  # the hub sends the same batch to all: who is followed in it is found out once
             followed = _followed(items)
             self._watch.batch = items, followed
-        if followed:
-            self._note_buffered(followed)
+        self.followed += len(followed)
+        try:
+            Channel.send_all_nowait(self, items)
+        except WouldBlock:
+            self.followed -= len(followed)
+            raise
+        self._note_buffered(followed)
 
     def _note_buffered(self, messages: Sequence[Followed]) -> None:
         for message in messages:
@@ -295,6 +302,7 @@ class WatchedConnection(Connection):
     """
 
     number: int  # its client's
+    outbound: SendChannel  # its client's
 
     def __init__(self, watch: Watch, environ: dict[str, Any], options: Options) -> None:
         super().__init__(environ, options)
@@ -308,6 +316,7 @@ class WatchedConnection(Connection):
         self.frames_out = 0
         self.drawn = False
         self._watch = watch
+        self._found = 0  # followed messages, of those that the hub has put into its channel
         self._carried: Sequence[Followed] = ()  # in the frame that the write pump sends next
 
     def accept(self) -> None:
@@ -349,12 +358,15 @@ class WatchedConnection(Connection):
     def _encode_and_note(self, lines: Sequence[str]) -> bytes:
         self.messages_out += len(lines)
         self.frames_out += 1
-        if Followed in map(type, lines):
+        if self._found != self.outbound.followed:  # the hub has put in more of them than were found
             self._note_coalesced(lines)
         return Connection.encode(self, lines)
 
     def _note_coalesced(self, lines: Sequence[str]) -> None:
         self._carried = _followed(lines)
+        if not self._carried:
+            return
+        self._found += len(self._carried)
         for message in self._carried:
             part = message.journey.delivery(self.number, self.name)
             part.coalesced = self._watch.now()
