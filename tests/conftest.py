@@ -6,12 +6,12 @@ import gc
 import os
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
 
 import pytest
-from helpers import Running, Serve, until
+from helpers import Inspected, Running, Serve, until
 from hypothesis import HealthCheck, settings
 from playwright.sync_api import Browser, sync_playwright
 
@@ -59,6 +59,17 @@ def serve() -> Iterator[Serve]:
 
         def start(port: int = 0, **options: Any) -> Running:
             return stack.enter_context(Running(port, **options))
+
+        yield start
+
+
+@pytest.fixture
+def inspect() -> Iterator[Callable[..., Inspected]]:
+    """Starts a server with the inspector: `inspect(demo=False, anywhere=False, **options)`."""
+    with ExitStack() as stack:
+
+        def start(**how: Any) -> Inspected:
+            return stack.enter_context(Inspected(**how))
 
         yield start
 

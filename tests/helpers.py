@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import http.client
+import json
 import os
 import re
 import signal
@@ -16,11 +17,11 @@ import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
-from http.client import HTTPMessage
+from http.client import HTTPConnection, HTTPMessage, HTTPResponse
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 import pytest
 from playwright.sync_api import Page
@@ -32,6 +33,8 @@ from threadchat import hub
 from threadchat.app import App, create_app
 from threadchat.channel import Channel, select
 from threadchat.connection import ConnectionClosed
+from threadchat.inspector.site import InspectedApp
+from threadchat.inspector.watch import Watch, WatchedClient, WatchedHub
 from threadchat.options import Options
 from threadchat.server import Server
 
@@ -425,8 +428,15 @@ class CountingPoller:
 class Running:
     """A threadchat server in this process, on 127.0.0.1."""
 
-    def __init__(self, port: int = 0, *, trusted_proxies: int = 0, **options: Any) -> None:
-        self.app: App = create_app(Options(**options))
+    def __init__(
+        self,
+        port: int = 0,
+        make_app: Callable[[Options], App] = create_app,
+        *,
+        trusted_proxies: int = 0,
+        **options: Any,
+    ) -> None:
+        self.app = make_app(Options(**options))
         self.server = Server(self.app, "127.0.0.1", port, trusted_proxies)
         self.server.start()
         self.port = self.server.port
@@ -453,11 +463,100 @@ class Running:
         """For a stop that waits for what the test does meanwhile."""
         return run(self.stop)
 
-    def __enter__(self) -> Running:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc: object) -> None:
         self.stop()
+
+
+class Inspected(Running):
+    """A threadchat server with the inspector."""
+
+    def __init__(self, *, demo: bool = False, anywhere: bool = False, **options: Any) -> None:
+        self.inspected: InspectedApp
+
+        def make_app(options: Options) -> App:
+            self.inspected = InspectedApp(options, demo=demo, anywhere=anywhere)
+            return self.inspected
+
+        super().__init__(make_app=make_app, **options)
+        self.inspected.served_at(("127.0.0.1", self.port))
+
+    @property
+    def hub(self) -> WatchedHub:
+        hub = self.app.hub
+        assert isinstance(hub, WatchedHub)
+        return hub
+
+    @property
+    def watch(self) -> Watch:
+        return self.hub.watch
+
+    def client(self, number: int = 1) -> WatchedClient:
+        return self.watch.clients[number]
+
+    def request(self, method: str, path: str, body: bytes | None = None, **headers: str) -> tuple[int, Any]:
+        """The status and the JSON of the answer (None if it is none)."""
+        with closing(HTTPConnection("127.0.0.1", self.port, timeout=LIMIT)) as connection:
+            named = {name.replace("_", "-"): value for name, value in headers.items()}
+            connection.request(method, f"/inspect{path}", body, named)
+            answer = connection.getresponse()
+            text = answer.read()
+        return answer.status, json.loads(text) if answer.headers.get_content_type() == "application/json" else None
+
+    def get(self, path: str) -> Any:
+        status, answer = self.request("GET", path)
+        assert status == 200, answer
+        return answer
+
+    def do(self, action: str, **arguments: Any) -> tuple[int, Any]:
+        body = json.dumps({"action": action, **arguments}).encode()
+        return self.request("POST", "/do", body, X_Threadchat="inspect", Content_Type="application/json")
+
+    @contextmanager
+    def look(self, *pinned: int) -> Iterator[Look]:
+        """Somebody who looks."""
+        with closing(HTTPConnection("127.0.0.1", self.port, timeout=LIMIT)) as connection:
+            connection.request("GET", f"/inspect/live?watch={','.join(map(str, pinned))}")
+            with closing(connection.getresponse()) as answer:
+                assert answer.status == 200
+                assert answer.headers["Content-Type"].startswith("text/event-stream")
+                yield Look(answer)
+
+
+class Look:
+    """The pictures that come, and all events that came with them."""
+
+    def __init__(self, answer: HTTPResponse) -> None:
+        self._answer = answer
+        self.events: list[dict[str, Any]] = []
+
+    def picture(self) -> dict[str, Any]:
+        """The next one. Raises EOFError where there are no more."""
+        event, data, end = (self._answer.readline() for _ in range(3))
+        if not event:
+            raise EOFError
+        assert event == b"event: picture\n"
+        assert data.startswith(b"data: ")
+        assert end == b"\n"
+        picture: dict[str, Any] = json.loads(data.removeprefix(b"data: "))
+        self.events += picture["events"]
+        return picture
+
+    def until(self, condition: Callable[[dict[str, Any]], object], what: str = "the condition") -> dict[str, Any]:
+        """The first picture of which the condition holds."""
+        deadline = time.monotonic() + LIMIT
+        while True:
+            picture = self.picture()
+            if condition(picture):
+                return picture
+            assert time.monotonic() < deadline, f"{what} was not to be seen within {LIMIT:g} s; at last: {picture}"
+
+    def until_event(self, kind: str) -> dict[str, Any]:
+        """The first event of the kind."""
+        self.until(lambda _: any(event["kind"] == kind for event in self.events), kind)
+        return next(event for event in self.events if event["kind"] == kind)
 
 
 class Serve(Protocol):

@@ -11,13 +11,14 @@ import socket
 import subprocess
 import sys
 import urllib.request
+import webbrowser
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from urllib.error import HTTPError
 
 import pytest
-from helpers import LIMIT, TEXT, THREADCHAT, Peer, Process, Serve, close_frame
+from helpers import LIMIT, TEXT, THREADCHAT, Peer, Process, Serve, close_frame, until
 from websockets.sync.client import connect
 
 from threadchat import __version__, cli
@@ -68,6 +69,43 @@ def test_it_prints_one_line_with_the_address_and_serves_there(start: Start) -> N
     assert process.end() == 0
 
 
+def test_with_inspect_it_prints_where_to_look_as_well(start: Start) -> None:
+    process = start("--inspect")
+    assert b"def run(self)" in get(process.port, "/inspect/source?file=hub.py&function=Hub.run")
+    assert process.out.splitlines()[1] == f"the inspector: http://127.0.0.1:{process.port}/inspect"
+    assert process.end() == 0
+
+
+def test_the_demo_opens_the_inspector_in_a_browser_that_signals_can_stop(tmp_path: Path) -> None:
+    browser, seen = tmp_path / "browser", tmp_path / "seen"
+    browser.write_text(f'#!/bin/sh\nmask=$(grep SigBlk /proc/self/status)\necho "$1 $mask" > {seen}\n')
+    browser.chmod(0o755)
+    environment = {**os.environ, "BROWSER": f"{browser} %s &"}
+    with Process(tmp_path, [*THREADCHAT, "demo"], env=environment) as process:
+        until(lambda: seen.exists() and seen.read_text().endswith("\n"), "the browser")
+        address, _, mask = seen.read_text().split()
+        assert address == f"http://127.0.0.1:{process.port}/inspect"
+        assert int(mask, 16) & sum(1 << number - 1 for number in cli.STOP_SIGNALS) == 0
+        assert process.end() == 0
+
+
+def test_the_demo_opens_no_browser_when_told_so_nor_one_that_wants_the_terminal(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(webbrowser, "get", lambda: webbrowser.GenericBrowser("false"))
+    monkeypatch.setattr(webbrowser.GenericBrowser, "open", lambda *_: pytest.fail("it was opened"))
+    monkeypatch.setattr(signal, "sigwait", lambda signals: None)
+    monkeypatch.setattr("logging.basicConfig", lambda **_: None)
+    assert cli.main(["demo"]) == 0
+    monkeypatch.setattr(webbrowser, "get", lambda: pytest.fail("it was asked for"))
+    assert cli.main(["demo", "--no-browser"]) == 0
+
+
+def test_who_does_not_look_pays_nothing() -> None:
+    code = "import sys, threadchat.cli; print([name for name in sys.modules if 'inspector' in name])"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True) == "[]\n"
+
+
 def test_it_is_a_script_as_well_as_a_module() -> None:
     script = shutil.which("threadchat", path=os.path.dirname(sys.executable)) or shutil.which("threadchat")
     if script is None:
@@ -100,9 +138,11 @@ class Served:
         self.host = ""
         self.port = -1
         self.trusted_proxies = -1
+        self.inspected = False
 
-    def __call__(self, options: Options, host: str, port: int, trusted_proxies: int) -> int:
+    def __call__(self, options: Options, host: str, port: int, trusted_proxies: int, *inspector: object) -> int:
         self.options, self.host, self.port, self.trusted_proxies = options, host, port, trusted_proxies
+        self.inspected = bool(inspector)
         return 0
 
 
@@ -114,9 +154,18 @@ def served(monkeypatch: pytest.MonkeyPatch) -> Served:
     return served
 
 
+def test_the_demo_has_defaults_of_its_own_and_the_options_of_serve(served: Served) -> None:
+    assert cli.main(["demo"]) == 0
+    assert (served.host, served.port, served.inspected) == ("127.0.0.1", 0, True)
+    assert served.options == Options(write_wait=cli.DEMO_WRITE_WAIT, message_rate=0)
+    assert cli.main(["demo", "--send-buffer", "7", "--write-wait", "3"]) == 0
+    assert served.options == Options(send_buffer=7, write_wait=3, message_rate=0)
+
+
 def test_without_options_the_go_examples_constants_hold(served: Served) -> None:
     assert cli.main(["serve"]) == 0
     assert (served.host, served.port, served.trusted_proxies) == ("127.0.0.1", 8080, 0)
+    assert not served.inspected
     assert served.options == Options(
         send_buffer=256,
         message_size=512,

@@ -62,7 +62,8 @@ def test_the_defaults_in_the_table_are_the_programs() -> None:
 
 def test_the_configuration_for_nginx_is_the_one_that_is_tested() -> None:
     (shown,) = re.findall(r"```nginx\n(.*?)```", README, re.DOTALL)
-    assert shown and (ROOT / "tests/examples/nginx.conf").read_text().endswith(shown)
+    assert shown
+    assert (ROOT / "tests/examples/nginx.conf").read_text().endswith(shown)
 
 
 def test_every_option_of_the_command_is_in_the_table() -> None:

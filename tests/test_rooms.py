@@ -4,7 +4,8 @@
 
 Each may import those to its left. `options` is everybody's; `connection` is the client's and the app's; `guide` is the
 app's; `hosts` is for the options, the app and the command line; `limits` is for those who meet peers: connection, app
-and server. The lessons look at all of them from outside: nobody but the command line knows that there are any.
+and server. The inspector and the lessons are rooms of their own, whose modules know the core and look at it from
+outside; of the core only `cli` knows that they exist, and imports them when asked for them.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ LESSONS = (
 
 # What a module may import of ours ("threadchat" is the package's own namespace: its version) and of others besides
 # the standard library. A new module belongs here, with what it may know.
+# fmt: off
 OURS: dict[str, set[str]] = {
     "runqueue": set(),
     "channel": {"runqueue"},
@@ -57,6 +59,7 @@ OURS: dict[str, set[str]] = {
         "hosts",
         "options",
         "threadchat",
+        "inspector.site",
         "lessons.run",
         "lessons.show",
     },
@@ -66,14 +69,29 @@ OURS: dict[str, set[str]] = {
     **{f"lessons.{name}": {*CORE, "lessons.lesson", "lessons.peers"} for name in LESSONS},
     "lessons.run": {"lessons.lesson", *(f"lessons.{name}" for name in LESSONS)},
     "lessons.show": {"lessons.lesson", "lessons.run"},
+    "inspector.__init__": set(),
+    "inspector.journey": set(),
+    "inspector.watch": {"runqueue", "channel", "hub", "connection", "client", "options", "inspector.journey"},
+    "inspector.sample": {"channel", "hub", "connection", "client", "inspector.watch", "threadchat"},
+    "inspector.picture": {"channel", "inspector.journey", "inspector.sample", "inspector.watch"},
+    "inspector.perfetto": {"inspector.journey", "inspector.picture"},
+    "inspector.bots": {"inspector.watch"},
+    "inspector.lessons": set(),
+    "inspector.site": {
+        "channel", "app", "guide", "options", "inspector.bots", "inspector.lessons", "inspector.perfetto",
+        "inspector.picture", "inspector.watch",
+    },
     "__main__": {"cli"},
     "__init__": set(),
 }
+# fmt: on
 OTHERS: dict[str, set[str]] = {
     "connection": {"simple_websocket", "wsproto"},
     "app": {"werkzeug", "_typeshed"},
     "server": {"werkzeug", "_typeshed"},
     "lessons.peers": {"wsproto"},
+    "inspector.bots": {"wsproto"},
+    "inspector.site": {"werkzeug"},
 }
 LONGEST_RUN = 40  # lines: one screen
 
@@ -152,9 +170,12 @@ def test_nobody_imports_in_a_circle() -> None:
          "channel imports options, but may import only: runqueue"),
         ("runqueue", "from threadchat.channel import Channel",
          "runqueue imports channel, but may import only: nothing of threadchat"),
+        ("hub", "def f():\n    from threadchat.inspector.watch import Watch",
+         "hub imports inspector.watch, but may import only: channel, runqueue"),
         ("client", "import simple_websocket", "client imports simple_websocket, which is for connection"),
-        ("client", "from wsproto.events import Ping", "client imports wsproto, which is for connection, lessons.peers"),
-        ("cli", "import werkzeug.serving", "cli imports werkzeug, which is for app, server"),
+        ("client", "from wsproto.events import Ping",
+         "client imports wsproto, which is for connection, inspector.bots, lessons.peers"),
+        ("cli", "import werkzeug.serving", "cli imports werkzeug, which is for app, inspector.site, server"),
         ("hub", "from threadchat.lessons import show",
          "hub imports lessons.show, but may import only: channel, runqueue"),
         ("channel", "import numpy", "channel imports numpy, which is for no module"),

@@ -1,4 +1,4 @@
-"""The command line: `threadchat serve`, `threadchat lesson`."""
+"""The command line: `threadchat serve`, `threadchat demo`, `threadchat lesson`."""
 
 from __future__ import annotations
 
@@ -10,19 +10,21 @@ import resource
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+import webbrowser
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from typing import Any, NoReturn
 
 from threadchat import __version__
-from threadchat.app import create_app
+from threadchat.app import App, create_app
 from threadchat.hosts import hosts_of
 from threadchat.options import Options
 from threadchat.runqueue import stay_on_one_processor
 from threadchat.server import Server
 
 DEFAULTS = Options()
+DEMO_WRITE_WAIT = 60.0  # seconds: long enough to see a stuck client's buffer fill, which then ends it
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 STACK = 512 * 1024  # bytes a thread; where stacks lie 8 MB apart, as is usual, a change of thread costs a quarter more
 
@@ -38,57 +40,64 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = _Parser(prog="threadchat", description="A chat: two threads a client, and Go's channels between them.")
     parser.add_argument("--version", action="version", version=f"threadchat {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
-    command = commands.add_parser(
-        "serve", help="serve the page and the chat", description="Serve the page and the chat."
-    )
-    _add_serve_options(command)
-    lesson_command = _add_lesson(commands)
+    _add_serve(commands)
+    _add_demo(commands)
+    _add_lesson(commands)
     given = parser.parse_args(arguments)
-    if "lesson" in given:
-        try:
-            return lesson(given.lesson, given.yes, given.json)
-        except (ValueError, OSError) as error:
-            lesson_command.error(str(error))
-        except (EOFError, KeyboardInterrupt):  # the reader leaves
-            print()
-            return 130
+    try:
+        status: int = given.run(given)
+        return status
+    except (ValueError, OSError) as error:
+        chosen: _Parser = given.parser
+        chosen.error(str(error))
+
+
+def _serve(given: argparse.Namespace) -> int:
+    """`threadchat serve`, and `threadchat demo`. Raises ValueError for options that make no sense, and OSError."""
     logging.basicConfig(
         level=given.log_level.upper(), format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr
     )
-    try:
-        options = Options(
-            send_buffer=given.send_buffer,
-            message_size=given.message_size,
-            pong_wait=given.pong_wait,
-            ping_period=given.ping_period,
-            write_wait=given.write_wait,
-            request_wait=given.request_wait,
-            message_rate=given.message_rate,
-            max_clients=given.max_clients,
-            max_clients_per_address=given.max_clients_per_address,
-            max_unread_requests=given.max_unread_requests,
-            compression=given.compression,
-            allow_origins=tuple(given.allow_origin),
-            allow_hosts=tuple(given.allow_host),
-        )
-        threading.stack_size(STACK)
-        _use_all_descriptors()
-        gc.set_threshold(50_000, 20, 100)  # a client's objects last: looking through them for garbage is vain
-        if given.processors == "one":
-            stay_on_one_processor()
-        return serve(options, given.host, given.port, given.trusted_proxies)
-    except (ValueError, OSError) as error:
-        command.error(str(error))
+    options = Options(
+        send_buffer=given.send_buffer,
+        message_size=given.message_size,
+        pong_wait=given.pong_wait,
+        ping_period=given.ping_period,
+        write_wait=given.write_wait,
+        request_wait=given.request_wait,
+        message_rate=given.message_rate,
+        max_clients=given.max_clients,
+        max_clients_per_address=given.max_clients_per_address,
+        max_unread_requests=given.max_unread_requests,
+        compression=given.compression,
+        allow_origins=tuple(given.allow_origin),
+        allow_hosts=tuple(given.allow_host),
+    )
+    threading.stack_size(STACK)
+    _use_all_descriptors()
+    gc.set_threshold(50_000, 20, 100)  # a client's objects last: looking through them for garbage is vain
+    if given.processors == "one":
+        stay_on_one_processor()
+    if given.inspect:
+        return _serve_inspected(options, given)
+    return serve(options, given.host, given.port, given.trusted_proxies)
 
 
-def serve(options: Options, host: str, port: int, trusted_proxies: int = 0) -> int:
+def serve(
+    options: Options,
+    host: str,
+    port: int,
+    trusted_proxies: int = 0,
+    make_app: Callable[[Options], App] = create_app,
+    started: Callable[[Server], None] | None = None,
+) -> int:
     """Run a chat until SIGINT or SIGTERM; a second signal ends the process at once. Returns the exit status.
 
     It answers to the hosts that the options allow, and to those of the address where it listens. It believes what so
-    many `trusted_proxies` say about a client. Raises OSError, with a sentence, if it cannot listen there.
+    many `trusted_proxies` say about a client. `started` is called once it listens. Raises OSError, with a sentence, if
+    it cannot listen there.
     """
     options = replace(options, allow_hosts=(*hosts_of(host), *options.allow_hosts))
-    with _blocked_signals(), closing(create_app(options)) as app:
+    with _blocked_signals(), closing(make_app(options)) as app:
         try:
             server = Server(app, host, port, trusted_proxies)
         except (OSError, UnicodeError) as error:  # UnicodeError: no name at all, such as ".example"
@@ -97,6 +106,8 @@ def serve(options: Options, host: str, port: int, trusted_proxies: int = 0) -> i
         server.start()
         try:
             print(f"threadchat listens: open {server.url} (Ctrl-C stops it)", flush=True)
+            if started is not None:
+                started(server)
             signal.sigwait(STOP_SIGNALS)
         finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
@@ -104,21 +115,56 @@ def serve(options: Options, host: str, port: int, trusted_proxies: int = 0) -> i
     return 0
 
 
-def lesson(name: str | None, yes: bool, as_json: bool) -> int:
-    """Print one lesson, or without a name which there are. Returns the exit status.
+def _serve_inspected(options: Options, given: argparse.Namespace) -> int:
+    """`serve`, with the inspector, which is imported only here: nobody else pays for it."""
+    from threadchat.inspector.site import InspectedApp
+
+    def make_app(options: Options) -> App:
+        return InspectedApp(options, demo=given.demo, anywhere=given.inspect_from_anywhere)
+
+    def started(server: Server) -> None:
+        assert isinstance(server.app, InspectedApp)
+        address = f"{server.url}inspect"
+        print(f"the inspector: {address}", flush=True)
+        server.app.served_at((given.host, server.port))
+        if given.demo and not given.no_browser:
+            _open_browser(address)
+
+    return serve(options, given.host, given.port, given.trusted_proxies, make_app, started)
+
+
+def _open_browser(address: str) -> None:
+    """Open it, if there is a browser that does not take the terminal for itself."""
+    with suppress(webbrowser.Error):
+        browser = webbrowser.get()
+        if type(browser) is not webbrowser.GenericBrowser:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)  # or the browser would inherit that they wait
+            try:
+                browser.open(address)
+            finally:
+                signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+
+
+def _lesson(given: argparse.Namespace) -> int:
+    """`threadchat lesson`: print one or, without a name, which there are.
 
     Raises ValueError for a name that is none, and OSError, with a sentence, if the lesson cannot be run here.
     """
     from threadchat.lessons import run, show  # a server needs none of it
 
+    name = given.lesson
     if name is not None and name not in run.LESSONS:
         raise ValueError(f"there is no lesson {name!r}; there are {', '.join(run.LESSONS)}")
-    if as_json:
-        print(json.dumps(run.report(run.LESSONS[name]) if name else list(map(run.outline, run.LESSONS.values()))))
-    elif name:
-        show.teach(run.LESSONS[name], ask=sys.stdin.isatty() and not yes)
-    else:
-        show.catalogue()
+    try:
+        if given.json:
+            print(json.dumps(run.report(run.LESSONS[name]) if name else list(map(run.outline, run.LESSONS.values()))))
+        elif name:
+            show.teach(run.LESSONS[name], ask=sys.stdin.isatty() and not given.yes)
+        else:
+            show.catalogue()
+    except (EOFError, KeyboardInterrupt):  # the reader leaves
+        print()
+        return 130
     return 0
 
 
@@ -138,18 +184,43 @@ def _blocked_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _add_lesson(commands: Any) -> argparse.ArgumentParser:
+def _add_serve(commands: Any) -> None:
+    command: argparse.ArgumentParser = commands.add_parser(
+        "serve", help="serve the page and the chat", description="Serve the page and the chat."
+    )
+    _add_serve_options(command)
+    command.set_defaults(run=_serve, parser=command, demo=False)
+    command.add_argument(
+        "--inspect",
+        action="store_true",
+        help="serve a live picture of the threads and channels at /inspect, to this machine alone",
+    )
+
+
+def _add_demo(commands: Any) -> None:
+    command: argparse.ArgumentParser = commands.add_parser(
+        "demo",
+        help="watch a chat of bots in the browser, and do things to it",
+        description="Serve the chat with the inspector, a few bots, and ways to disturb them; open it in the browser.",
+    )
+    _add_serve_options(command)
+    command.set_defaults(run=_serve, parser=command, demo=True, inspect=True)
+    command.set_defaults(port=0, write_wait=DEMO_WRITE_WAIT, message_rate=0, log_level="warning")
+    command.add_argument("--no-browser", action="store_true", help="only print the address")
+
+
+def _add_lesson(commands: Any) -> None:
     command: argparse.ArgumentParser = commands.add_parser(
         "lesson",
         help="break a part of the chat on purpose, and see what it is for",
         description="Break a part of the chat on purpose, run it beside the real one, and see what it is for.",
     )
+    command.set_defaults(run=_lesson, parser=command)
     command.add_argument("lesson", nargs="?", metavar="NAME", help="which one; without it, the names are printed")
     command.add_argument(
         "--yes", action="store_true", help="go on without asking; so it does where there is no terminal"
     )
     command.add_argument("--json", action="store_true", help="print it as one JSON object")
-    return command
 
 
 def _add_serve_options(command: argparse.ArgumentParser) -> None:
@@ -259,6 +330,12 @@ def _add_serve_options(command: argparse.ArgumentParser) -> None:
         metavar="NUMBER",
         help="reverse proxies before this server, one behind the other: the client's address, scheme and host are what "
         "they say in X-Forwarded-For, -Proto and -Host. Nobody else may reach the port then (default %(default)s)",
+    )
+    add(
+        "--inspect-from-anywhere",
+        action="store_true",
+        help="let other machines use the inspector too; whoever can reach the port then sees every message and client, "
+        "and in the demo can do all that it offers",
     )
     add(
         "--processors",

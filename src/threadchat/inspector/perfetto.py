@@ -1,0 +1,148 @@
+"""The last minute as a trace that Perfetto (ui.perfetto.dev) and chrome://tracing open.
+
+The format is Chrome's JSON trace events ("Trace Event Format"): times in microseconds, a process and a thread each. One
+"process" has a track for each thread that was drawn, with the states in which it was seen, and a counter for each
+channel. They were sampled: a state lasts from the sample that first saw it to the one that no longer did. Another has
+the steps of the followed messages, whose times are exact, and arrows from step to step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from typing import Any
+
+from threadchat.inspector.journey import Journey
+from threadchat.inspector.picture import Moment
+
+THREADS, MESSAGES = 1, 2  # the two processes
+
+Event = dict[str, Any]
+
+
+def trace(moments: Sequence[Moment], journeys: Iterable[Journey]) -> dict[str, Any]:
+    """The whole file, for json.dumps."""
+    tracks = _Tracks()
+    events = [*_states(moments, tracks), *_fills(moments), *_steps(journeys, tracks)]
+    return {"traceEvents": [*tracks.named(), *events], "displayTimeUnit": "ms"}
+
+
+class _Tracks:
+    """The numbers of the threads: the format wants integers."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[tuple[int, str], int] = {}
+
+    def number(self, process: int, thread: str) -> int:
+        return self._numbers.setdefault((process, thread), len(self._numbers) + 1)
+
+    def named(self) -> list[Event]:
+        processes = ((THREADS, "threads and channels (sampled)"), (MESSAGES, "followed messages"))
+        return [
+            *(
+                {"ph": "M", "name": "process_name", "pid": process, "tid": 0, "args": {"name": name}}
+                for process, name in processes
+            ),
+            *(
+                {"ph": "M", "name": "thread_name", "pid": process, "tid": number, "args": {"name": thread}}
+                for (process, thread), number in self._numbers.items()
+            ),
+        ]
+
+
+def _states(moments: Sequence[Moment], tracks: _Tracks) -> list[Event]:
+    """A slice for each time that a thread was in one state: until a sample saw it in another."""
+    slices: list[Event] = []
+    latest: dict[str, Event] = {}
+    for moment, following in pairwise(moments):
+        start, end = _microseconds(moment.t), _microseconds(following.t)
+        for thread, (state, on) in moment.states.items():
+            arguments = {"state": state, "on": on}
+            slice = latest.get(thread)
+            if slice is None or slice["args"] != arguments or slice["ts"] + slice["dur"] != start:
+                slice = latest[thread] = {
+                    "ph": "X",
+                    "name": f"{state} {on}".rstrip(),
+                    "cat": "state",
+                    "pid": THREADS,
+                    "tid": tracks.number(THREADS, thread),
+                    "ts": start,
+                    "args": arguments,
+                }
+                slices.append(slice)
+            slice["dur"] = end - slice["ts"]
+    return slices
+
+
+def _fills(moments: Sequence[Moment]) -> list[Event]:
+    return [
+        {
+            "ph": "C",
+            "name": f"channel {channel}",
+            "pid": THREADS,
+            "tid": 0,
+            "ts": _microseconds(moment.t),
+            "args": {"messages": fill},
+        }
+        for moment in moments
+        for channel, fill in moment.fills.items()
+    ]
+
+
+def _steps(journeys: Iterable[Journey], tracks: _Tracks) -> list[Event]:
+    """A slice of one microsecond for each step, and the arrows between them: one flow for each delivery."""
+    events: list[Event] = []
+    for journey in journeys:
+        told = journey.as_json()
+        way = [
+            (step["step"], step["t"], step["thread"]) for step in told["steps"] if step["step"] in ("read", "broadcast")
+        ]
+        for name, t, thread in way:
+            events.append(_step(journey, name, t, tracks.number(MESSAGES, thread)))
+        for part in told["deliveries"]:
+            pump = f"writePump-{part['client']}"
+            rest = [("buffered", part["buffered"], "hub")]
+            rest += [(name, part[name], pump) for name in ("coalesced", "written")]
+            rest = [step for step in rest if step[1] is not None]
+            for name, t, thread in rest:
+                events.append(_step(journey, name, t, tracks.number(MESSAGES, thread)))
+            events += _flow(f"{journey.number}-{part['client']}", [*way, *rest], tracks)
+    return events
+
+
+def _step(journey: Journey, name: str, t: float, track: int) -> Event:
+    return {
+        "ph": "X",
+        "name": f"{name}: message {journey.number}",
+        "cat": "message",
+        "pid": MESSAGES,
+        "tid": track,
+        "ts": _microseconds(t),
+        "dur": 1,
+        "args": {"text": journey.text, "from client": journey.client},
+    }
+
+
+def _flow(number: str, way: list[tuple[str, float, str]], tracks: _Tracks) -> list[Event]:
+    if len(way) < 2:
+        return []
+    flow: list[Event] = []
+    for place, (_, t, thread) in enumerate(way):
+        phase = "s" if place == 0 else "f" if place == len(way) - 1 else "t"
+        event = {
+            "ph": phase,
+            "name": "message",
+            "cat": "message",
+            "id": number,
+            "pid": MESSAGES,
+            "tid": tracks.number(MESSAGES, thread),
+            "ts": _microseconds(t),
+        }
+        if phase == "f":
+            event["bp"] = "e"  # it ends in the slice around it, not in the next one
+        flow.append(event)
+    return flow
+
+
+def _microseconds(t: float) -> int:
+    return round(t * 1e6)

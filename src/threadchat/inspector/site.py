@@ -1,0 +1,302 @@
+"""The addresses below /inspect, and the App that has them: the page, the pictures, the trace, the actions.
+
+What the inspector shows, and what it lets one do, is nobody else's business: unless told otherwise only this machine is
+answered, and only under a name of its own, so that no page of another site gets here by a name that it has turned to
+this address (DNS rebinding). Actions need a header that no page of another site can send without being asked first.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import sys
+import time
+from contextlib import ExitStack
+from functools import partial
+from typing import Any
+from urllib.parse import urlsplit
+
+from werkzeug.exceptions import (
+    BadRequest,
+    Conflict,
+    Forbidden,
+    HTTPException,
+    NotFound,
+    ServiceUnavailable,
+    UnsupportedMediaType,
+)
+from werkzeug.routing import Map, Rule
+from werkzeug.utils import send_from_directory
+from werkzeug.wrappers import Request, Response
+
+from threadchat import guide
+from threadchat.app import App
+from threadchat.channel import Closed
+from threadchat.inspector.bots import KINDS, MOST_BOTS, MOST_BURST, Bots, Refused
+from threadchat.inspector.lessons import Lessons, NoLesson
+from threadchat.inspector.perfetto import trace
+from threadchat.inspector.picture import Sampler, TooManyViewers
+from threadchat.inspector.watch import Watch, WatchedConnection, WatchedHub
+from threadchat.options import Options
+
+URLS = Map(
+    [
+        Rule("/inspect", endpoint="page", methods=["GET"]),
+        Rule("/inspect/live", endpoint="live", methods=["GET"]),
+        Rule("/inspect/message/<int:number>", endpoint="message", methods=["GET"]),
+        Rule("/inspect/source", endpoint="source", methods=["GET"]),
+        Rule("/inspect/trace", endpoint="trace", methods=["GET"]),
+        Rule("/inspect/lessons", endpoint="lessons", methods=["GET"]),
+        Rule("/inspect/do", endpoint="do", methods=["POST"]),
+    ],
+    merge_slashes=False,
+)
+CORE = ("app.py", "channel.py", "client.py", "connection.py", "hub.py", "limits.py", "runqueue.py", "server.py")
+HEADER = ("X-Threadchat", "inspect")
+MOST_BYTES = 65_536  # of an action
+LARGEST_BUFFER = 1_000_000  # messages
+FASTEST_PACE = 10_000.0  # messages a second
+LATEST_TYPING = 60.0  # seconds: who says that it typed longer ago has another clock
+DEMO_KERNEL_BUFFER = 2_048  # bytes for a client that does not read, so that it is seen soon: see Watch
+
+Action = dict[str, Any]
+
+
+class InspectedApp(App):
+    """A chat that can be looked into, at /inspect. `close` ends the inspector too.
+
+    `anywhere` lets other machines look, under any name. `demo` has bots, and lets the viewer do things to the server;
+    `start_bots` tells where it is served, which is where the bots go.
+    """
+
+    def __init__(self, options: Options, *, demo: bool = False, anywhere: bool = False) -> None:
+        watch = Watch(DEMO_KERNEL_BUFFER if demo else None)
+        self._watch = watch
+        self._watched_hub = WatchedHub(watch)
+        super().__init__(options, self._watched_hub, partial(WatchedConnection, watch))
+        self._demo = demo
+        self._anywhere = anywhere
+        self._bots: Bots | None = None
+        self._lessons = Lessons()
+        self.sampler = Sampler(self._watched_hub, demo)
+        self.sampler.start()
+
+    def served_at(self, address: tuple[str, int]) -> None:
+        """Where the server listens. Then the demo's bots can come, and the inspector's own client."""
+        self._bots = Bots(self._watch, address, self.options.message_size)
+        if self._demo:
+            self._bots.start()
+
+    def close(self) -> None:
+        self._lessons.stop()
+        self._watched_hub.gate.open()
+        if self._bots is not None:
+            self._bots.stop()
+            self._bots = None
+        super().close()
+        self.sampler.stop()
+
+    def _respond(self, request: Request) -> Response:
+        if request.path != "/inspect" and not request.path.startswith("/inspect/"):
+            return super()._respond(request)
+        if self._anywhere:
+            self._check_host(request)
+        else:
+            _only_local(request)
+        endpoint, arguments = URLS.bind_to_environ(request).match(websocket=False)
+        match endpoint:
+            case "page":
+                return send_from_directory(guide.WWW, "inspect.html", request.environ)
+            case "live":
+                return self._live(request)
+            case "message":
+                return self._message(arguments["number"])
+            case "source":
+                return _source(request)
+            case "trace":
+                return self._trace()
+            case "lessons":
+                return self._all_lessons()
+            case _:
+                return self._do(request)
+
+    def _live(self, request: Request) -> Response:
+        try:
+            pinned = frozenset(int(number) for number in request.args.get("watch", "").split(",") if number)
+        except ValueError as error:
+            raise BadRequest("watch is a list of clients' numbers, such as 7,12") from error
+        looking = ExitStack()
+        try:
+            pictures = looking.enter_context(self.sampler.viewing(pinned))
+        except TooManyViewers as error:
+            raise ServiceUnavailable("As many look as may.") from error
+        except Closed as error:
+            raise ServiceUnavailable("The server is stopping.") from error
+        events = (f"event: picture\ndata: {picture}\n\n" for picture in pictures)
+        response = Response(events, mimetype="text/event-stream")
+        response.call_on_close(looking.close)
+        return _not_stored(response)
+
+    def _message(self, number: int) -> Response:
+        journey = self._watch.journeys.get(number)
+        if journey is None:
+            raise NotFound("That message is too old, or was not followed.")
+        return _json(journey.as_json())
+
+    def _trace(self) -> Response:
+        response = _json(trace(self.sampler.moments(), self._watch.journeys.all()))
+        response.headers["Content-Disposition"] = 'attachment; filename="threadchat-trace.json"'
+        return response
+
+    def _all_lessons(self) -> Response:
+        try:
+            return _json(self._lessons.all())
+        except NoLesson as error:
+            raise ServiceUnavailable(str(error)) from error
+
+    def _do(self, request: Request) -> Response:
+        """Answers with JSON, whatever happens."""
+        try:
+            answer = self._act(_action(request))
+        except (Refused, NoLesson, OSError) as error:
+            return _json({"error": str(error)}, 409)
+        except HTTPException as error:
+            return _json({"error": error.description}, error.code)
+        return _json({"ok": True, **answer})
+
+    def _act(self, action: Action) -> dict[str, Any]:
+        """Do it; returns what the answer says besides. Raises HTTPException if it is no action.
+
+        Raises Refused, NoLesson or OSError if it cannot be done now.
+        """
+        match action.get("action"):
+            case "say":
+                text = _text(action, self.options.message_size)
+                self._need_bots().say(text, self._typed(action))
+            case "lesson":
+                return {"lesson": self._lessons.run(str(action.get("name")))}
+            case name if self._demo:
+                self._disturb(name, action)
+            case _:
+                raise BadRequest("The only actions are say and lesson; threadchat demo has more.")
+        return {}
+
+    def _disturb(self, name: Any, action: Action) -> None:
+        """The demo's actions."""
+        match name:
+            case "add":
+                if action.get("kind") not in KINDS:
+                    raise BadRequest(f"kind is one of {', '.join(KINDS)}")
+                self._need_bots().add(action["kind"], _whole(action, "count", MOST_BOTS, 1))
+            case "burst":
+                self._need_bots().burst(_whole(action, "messages", MOST_BURST))
+            case "pause":
+                self._watched_hub.gate.close()
+            case "resume":
+                self._watched_hub.gate.open()
+            case "buffer":
+                self._watched_hub.resize_send_channels(_whole(action, "messages", LARGEST_BUFFER))
+            case "vanish":
+                self._need_bots().vanish(_whole(action, "client", sys.maxsize))
+            case "remove":
+                self._need_bots().remove(_whole(action, "client", sys.maxsize))
+            case "pace":
+                self._need_bots().set_pace(_number(action, "messages_a_second", FASTEST_PACE))
+            case _:
+                raise BadRequest("There is no such action.")
+
+    def _need_bots(self) -> Bots:
+        if self._bots is None:
+            raise Conflict("The server is not ready for that, or is stopping.")
+        return self._bots
+
+    def _typed(self, action: Action) -> float | None:
+        """When it was typed, by the watch's clock, if the browser's clock is this machine's."""
+        typed = action.get("typed")
+        if not isinstance(typed, (int, float)):
+            return None
+        ago = time.time() - typed / 1000
+        return self._watch.now() - ago if 0 <= ago < LATEST_TYPING else None
+
+
+def _only_local(request: Request) -> None:
+    """Raises Forbidden for whom the inspector is not."""
+    if not _is_loopback(request.environ.get("REMOTE_ADDR", "")):
+        raise Forbidden("The inspector is for this machine alone (see --inspect-from-anywhere).")
+    host = urlsplit(f"//{request.headers.get('Host', '')}").hostname or ""
+    if host != "localhost" and not host.endswith(".localhost") and not _is_loopback(host):
+        raise Forbidden("The inspector is to be opened as localhost (see --inspect-from-anywhere).")
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    mapped = parsed.ipv4_mapped if isinstance(parsed, ipaddress.IPv6Address) else None
+    return (mapped or parsed).is_loopback
+
+
+def _source(request: Request) -> Response:
+    """The lines of a function, and Go's beside it, as the guide has them."""
+    file, function = request.args.get("file", ""), request.args.get("function", "")
+    try:
+        if file not in CORE:
+            raise LookupError
+        first_line, lines = guide.python_source(file, function)
+    except LookupError as error:
+        raise NotFound("The core has no such function.") from error
+    go = guide.go_beside(file, function)
+    told = {"file": file, "function": function, "first_line": first_line, "lines": lines}
+    return _json({**told, "go": go, "go_from": "chat.go" if go else ""})
+
+
+def _action(request: Request) -> Action:
+    if request.headers.get(HEADER[0]) != HEADER[1]:
+        raise Forbidden(f"An action needs the header {HEADER[0]}: {HEADER[1]}.")
+    if request.mimetype != "application/json":
+        raise UnsupportedMediaType("An action is JSON.")
+    request.max_content_length = MOST_BYTES
+    try:
+        action = json.loads(request.get_data())
+    except ValueError as error:
+        raise BadRequest("That is no JSON.") from error
+    if not isinstance(action, dict):
+        raise BadRequest("An action is a JSON object.")
+    return action
+
+
+def _text(action: Action, most_bytes: int) -> str:
+    text = action.get("text")
+    if not isinstance(text, str) or not text.strip():
+        raise BadRequest("text is what to say")
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError as error:
+        raise BadRequest("text is no Unicode") from error
+    if size > most_bytes:
+        raise BadRequest(f"text has at most {most_bytes} bytes")
+    return text
+
+
+def _whole(action: Action, name: str, most: int, default: int | None = None) -> int:
+    value = action.get(name, default)
+    if type(value) is not int or not 1 <= value <= most:
+        raise BadRequest(f"{name} is a whole number from 1 to {most}")
+    return value
+
+
+def _number(action: Action, name: str, most: float) -> float:
+    value = action.get(name)
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value <= most:
+        raise BadRequest(f"{name} is a number from 0 to {most:g}")
+    return float(value)
+
+
+def _json(value: Any, status: int | None = 200) -> Response:
+    return _not_stored(Response(json.dumps(value) + "\n", status, mimetype="application/json"))
+
+
+def _not_stored(response: Response) -> Response:
+    response.cache_control.no_store = True
+    return response

@@ -1,0 +1,400 @@
+"""The watched parts of a server: a hub, channels and connections that note what passes, and do nothing else.
+
+They are handed to the App in place of the plain ones. What they count are plain integers, each written by one thread.
+On the way of every message they call what they override by its class, not by `super()`, which takes twice as long.
+What is noted of single messages is noted for followed messages (see `journey`) and for the clients that are drawn.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from threadchat.channel import Channel, WouldBlock
+from threadchat.client import Client
+from threadchat.connection import Connection
+from threadchat.hub import BROADCAST_BUFFER, Hub, Member
+from threadchat.inspector.journey import Followed, Journeys, place
+from threadchat.options import Options
+from threadchat.runqueue import RunQueue
+
+T = TypeVar("T")
+
+EVENTS = 2_000  # what happened is kept for viewers that have not seen it yet, up to so many
+TEXT = 80  # characters of a message in its event
+
+
+class Watch:
+    """What the watched parts of one server share: a clock, the clients, what happened, and the followed messages.
+
+    `kernel_buffer`, in bytes, is what the kernel may hold for a client; None leaves it as `connection` has set it.
+    """
+
+    def __init__(self, kernel_buffer: int | None = None) -> None:
+        self.kernel_buffer = kernel_buffer
+        self.clients: dict[int, WatchedClient] = {}  # from its registration until the sampler finds it departed
+        self.names: dict[str, str] = {}  # of clients to come that have one, by their address
+        self.stopping = False
+        self.batch: tuple[Sequence[str], Sequence[Followed]] = ((), ())  # the hub's latest, and who is followed in it
+        self.journeys = Journeys(self.now)
+        self._started = time.monotonic()
+        self._mutex = threading.Lock()  # guards the next two
+        self._happened = 0
+        self._events: deque[tuple[int, str]] = deque(maxlen=EVENTS)
+
+    def now(self) -> float:
+        """Seconds since the inspector started."""
+        return time.monotonic() - self._started
+
+    def note(self, kind: str, **facts: Any) -> None:
+        """Something happened."""
+        text = json.dumps({"t": round(self.now(), 6), "kind": kind, **facts})
+        with self._mutex:
+            self._happened += 1
+            self._events.append((self._happened, text))
+
+    def events(self, after: int) -> tuple[int, list[str]]:
+        """What happened after the event of that number, each as JSON, and the number of the last."""
+        with self._mutex:
+            new = min(self._happened - after, len(self._events))
+            return self._happened, [self._events[index][1] for index in range(-new, 0)]
+
+
+class Gate:
+    """What the hub's thread passes before each batch, and what holds it up while it is shut."""
+
+    def __init__(self) -> None:
+        self._open = threading.Event()
+        self._open.set()
+
+    @property
+    def shut(self) -> bool:
+        return not self._open.is_set()
+
+    def close(self) -> None:
+        self._open.clear()
+
+    def open(self) -> None:
+        self._open.set()
+
+    def wait(self) -> None:
+        self._open.wait()
+
+
+class WatchedChannel(Channel[T]):
+    """A channel with a name that can be looked at without its mutex, and whose capacity can be changed."""
+
+    def __init__(self, name: str, capacity: int = 0, run_queue: RunQueue | None = None) -> None:
+        super().__init__(capacity, run_queue)
+        self.name = name
+
+    @property
+    def fill(self) -> int:
+        """The items in the buffer."""
+        return len(self._buffer)
+
+    @property
+    def has_parked_receiver(self) -> bool:
+        """Whether somebody stands in line to receive, and has been handed nothing yet."""
+        return bool(self._receivers)
+
+    @property
+    def has_parked_sender(self) -> bool:
+        """Whether somebody stands in line to send."""
+        return bool(self._senders)
+
+    def resize(self, capacity: int) -> None:
+        """From now on the buffer has room for `capacity` items; what is in it stays."""
+        with self._mutex:
+            self.capacity = capacity
+
+
+class CountingRunQueue(RunQueue):
+    """A run queue that counts the turns given back: a write pump gives one back for each frame, and one at its end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.turns = self._free
+        self.frames = 0
+
+    def look(self) -> dict[str, int]:
+        """How many turns there are, how many of them are free, and how many pumps wait for one."""
+        return {"turns": self.turns, "free": self._free, "waiting": len(self._line) + len(self._urgent)}
+
+    def next(self) -> None:
+        self.frames += 1  # by whoever has the turn: where there is one, by one thread at a time
+        RunQueue.next(self)
+
+
+class RegisterChannel(WatchedChannel[Any]):
+    """The hub's channel for new clients: who sends to it is the client's read pump, as soon as it is one."""
+
+    def __init__(self, watch: Watch) -> None:
+        super().__init__("register")
+        self._watch = watch
+
+    def send(self, client: Any) -> None:
+        watched = WatchedClient(client.number, client.connection, client.send, threading.get_ident())
+        watched.connection.number = watched.number
+        watched.connection.outbound = watched.send
+        watched.send.belongs_to(watched.number, watched.connection.name)
+        watched.draw(True, True)  # until the sampler decides
+        self._watch.clients[watched.number] = watched
+        super().send(client)
+
+
+class UnregisterChannel(WatchedChannel[Any]):
+    """The hub's channel for clients that leave. A client that was never answered is gone with this."""
+
+    def send(self, client: Any) -> None:
+        try:
+            super().send(client)
+        finally:
+            client.connection.departed |= not client.connection.accepted
+
+
+class BroadcastChannel(WatchedChannel[str]):
+    """The hub's channel of messages."""
+
+    def __init__(self, watch: Watch) -> None:
+        super().__init__("broadcast", BROADCAST_BUFFER)
+        self._watch = watch
+
+    def send(self, message: str) -> None:
+        Channel.send(self, message)
+        if type(message) is Followed:
+            message.journey.broadcast = self._watch.now()
+            message.journey.places["broadcast"] = place(f"readPump-{message.journey.client}", 0)
+
+
+class SendChannel(WatchedChannel[str]):
+    """A client's channel `send`. `away` is how many times its receiver has stepped away and not come back."""
+
+    def __init__(self, watch: Watch, capacity: int, run_queue: RunQueue) -> None:
+        super().__init__("send", capacity, run_queue)
+        self.away = 0
+        self.drawn = False
+        self.followed = 0  # messages that the hub had for it while it was drawn
+        self._watch = watch
+        self._client = 0, ""  # number and name, once it is registered
+
+    def belongs_to(self, number: int, name: str) -> None:
+        """Told once, before anything is sent."""
+        self.name = f"send-{number}"
+        self._client = number, name
+
+    def step_away(self) -> None:
+        self.away += 1  # the read pump and the write pump may both; the sampler only asks whether it is 0
+        super().step_away()
+
+    def come_back(self) -> None:
+        super().come_back()
+        self.away -= 1
+
+    def draw(self, drawn: bool) -> None:
+        """Note which followed messages the hub puts into it, or do so no longer.
+
+        Per object, since that costs the channels of all others nothing: they have the core's own methods.
+        """
+        if drawn and not self.drawn:
+            self.send = self._send_and_note  # type: ignore[method-assign]
+            self.send_all_nowait = self._send_all_and_note  # type: ignore[method-assign]
+        elif self.drawn and not drawn:
+            del self.send, self.send_all_nowait
+        self.drawn = drawn
+
+    def _send_and_note(self, item: str) -> None:
+        followed = _followed((item,))
+        self.followed += len(followed)
+        Channel.send(self, item)
+        self._note_buffered(followed)
+
+    def _send_all_and_note(self, items: Sequence[str]) -> None:
+        batch, followed = self._watch.batch
+        if batch is not items:  # the hub sends the same batch to all: who is followed in it is found out once
+            followed = _followed(items)
+            self._watch.batch = items, followed
+        self.followed += len(followed)
+        try:
+            Channel.send_all_nowait(self, items)
+        except WouldBlock:
+            self.followed -= len(followed)
+            raise
+        self._note_buffered(followed)
+
+    def _note_buffered(self, messages: Sequence[Followed]) -> None:
+        for message in messages:
+            part = message.journey.delivery(*self._client)
+            part.buffered = self._watch.now()
+            part.places["buffered"] = place("hub", 1)
+
+
+class WatchedHub(Hub):
+    """A hub whose channels are watched, and which can be paused at its gate."""
+
+    def __init__(self, watch: Watch) -> None:
+        super().__init__()
+        self.watch = watch
+        self.gate = Gate()
+        self.register: RegisterChannel = RegisterChannel(watch)
+        self.unregister: UnregisterChannel = UnregisterChannel("unregister")
+        self.broadcast: BroadcastChannel = BroadcastChannel(watch)
+        self.run_queue: CountingRunQueue = CountingRunQueue()
+        self.messages = 0
+        self.batches = 0
+        self.deliveries = 0  # one for each message and client
+        self.evictions = 0
+        self.thread: int | None = None
+        self._send_buffer: int | None = None
+
+    def run(self) -> None:
+        self.thread = threading.get_ident()
+        super().run()
+
+    def send_channel(self, capacity: int) -> SendChannel:
+        return SendChannel(self.watch, self._send_buffer or capacity, self.run_queue)
+
+    def resize_send_channels(self, capacity: int) -> None:
+        """Change the capacity of every client's channel `send`, those to come included."""
+        self._send_buffer = capacity
+        for client in list(self.watch.clients.values()):
+            client.send.resize(capacity)
+
+    def stop(self) -> None:
+        self.watch.stopping = True
+        self.gate.open()
+        super().stop()
+
+    def _pass_on(self, messages: list[str]) -> None:
+        self.gate.wait()  # here the hub holds no mutex
+        self.messages += len(messages)
+        self.deliveries += len(messages) * len(self.clients)
+        self.batches += 1
+        super()._pass_on(messages)
+
+    def _give_way_or_evict(self, client: Member, messages: list[str]) -> None:
+        waiting = len(client.send)
+        super()._give_way_or_evict(client, messages)
+        if client not in self.clients:
+            assert isinstance(client, Client)
+            watched = self.watch.clients[client.number]
+            self.evictions += 1
+            watched.connection.evicted = True
+            self.watch.journeys.evicted(watched.number)
+            had = f"{waiting} of {watched.send.capacity} messages were waiting when {len(messages)} more came"
+            reason = f"{watched.connection.ending}; {had}"
+            self.watch.note("evicted", client=watched.number, name=watched.connection.name, reason=reason)
+
+
+class WatchedConnection(Connection):
+    """A connection that counts what comes in, and chooses which of it is followed.
+
+    While its client is drawn, it counts what goes out as well, and notes what becomes of followed messages.
+    """
+
+    number: int  # its client's
+    outbound: SendChannel  # its client's
+
+    def __init__(self, watch: Watch, environ: dict[str, Any], options: Options) -> None:
+        super().__init__(environ, options)
+        self.name = watch.names.pop(self.peer, self.peer)
+        self.accepted = False
+        self.evicted = False
+        self.ended = False  # it is decided how the connection ends
+        self.departed = False  # its threads are done with it
+        self.messages_in = 0
+        self.messages_out = 0
+        self.frames_out = 0
+        self.drawn = False
+        self._watch = watch
+        self._found = 0  # followed messages, of those that the hub has put into its channel
+        self._carried: Sequence[Followed] = ()  # in the frame that the write pump sends next
+
+    def accept(self) -> None:
+        super().accept()
+        if self._watch.kernel_buffer is not None:
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self._watch.kernel_buffer)
+        self.accepted = True
+        self._watch.note("joined", client=self.number, name=self.name, reason="")
+
+    def __iter__(self) -> Iterator[str]:
+        journeys, number = self._watch.journeys, self.number
+        for message in super().__iter__():
+            self.messages_in += 1
+            if journeys.choosing and (journey := journeys.begin(self.peer, number, message)):
+                journey.places["read"] = place(f"readPump-{number}", 0)
+                self._watch.note("message", id=journey.number, client=number, text=message[:TEXT])
+                message = Followed.on(journey, message)
+            yield message
+
+    def end(self, code: int, reason: str | None = None) -> None:
+        super().end(code, reason)
+        self.ended = True
+
+    def close(self) -> None:
+        super().close()
+        if self.number in self._watch.clients and not self.evicted:
+            kind = "stopped" if self._watch.stopping else "left"
+            self._watch.note(kind, client=self.number, name=self.name, reason=self.ending)
+        self.departed = True
+
+    def draw(self, drawn: bool) -> None:
+        """Note what goes out, or do so no longer: per object, as in SendChannel."""
+        if drawn and not self.drawn:
+            self.encode = self._encode_and_note  # type: ignore[method-assign]
+        elif self.drawn and not drawn:
+            del self.encode
+        self.drawn = drawn
+
+    def _encode_and_note(self, lines: Sequence[str]) -> bytes:
+        self.messages_out += len(lines)
+        self.frames_out += 1
+        if self._found != self.outbound.followed:  # the hub has put in more of them than were found
+            self._note_coalesced(lines)
+        return Connection.encode(self, lines)
+
+    def _note_coalesced(self, lines: Sequence[str]) -> None:
+        self._carried = _followed(lines)
+        if not self._carried:
+            return
+        self._found += len(self._carried)
+        for message in self._carried:
+            part = message.journey.delivery(self.number, self.name)
+            part.coalesced = self._watch.now()
+            part.messages = len(lines)
+            part.places["coalesced"] = place(f"writePump-{self.number}", 1)
+        self.send = self._send_and_note  # type: ignore[method-assign]  # this frame alone
+
+    def _send_and_note(self, frame: bytes) -> None:
+        del self.send
+        self.send(frame)
+        for message in self._carried:
+            part = message.journey.delivery(self.number, self.name)
+            part.written = self._watch.now()
+            part.places["written"] = place(f"writePump-{self.number}", 0)
+
+
+@dataclass(eq=False)
+class WatchedClient:
+    """The watched parts of one client, and the idents of its threads (the write pump's is found out later)."""
+
+    number: int
+    connection: WatchedConnection
+    send: SendChannel
+    reader: int
+    writer: int | None = None
+
+    def draw(self, drawn: bool, buffered: bool) -> None:
+        """Whether it is drawn, and whether it is at least noted what the hub puts into its channel."""
+        self.connection.draw(drawn)
+        self.send.draw(drawn or buffered)
+
+
+def _followed(messages: Sequence[str]) -> Sequence[Followed]:
+    return [message for message in messages if type(message) is Followed]

@@ -1,0 +1,242 @@
+"""The demo's bots, and what it lets one do: each does to a real server what it claims, and the pictures show it."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+from helpers import FAR, TEXT, Inspected, Look, Peer, pump_names, until
+
+from threadchat import connection as connection_module
+from threadchat.inspector import bots as bots_module
+from threadchat.inspector.watch import WatchedClient
+
+LINE = "x" * 400
+
+
+@pytest.fixture
+def demo(monkeypatch: pytest.MonkeyPatch, inspect: Callable[..., Inspected]) -> Callable[..., Inspected]:
+    """Starts a demo to which no bots have come yet."""
+    monkeypatch.setattr(bots_module, "STARTERS", {})
+    return lambda **options: inspect(demo=True, **options)
+
+
+def add(server: Inspected, look: Look, kind: str, count: int = 1) -> list[dict[str, Any]]:
+    """Add bots, and return them as the picture has them."""
+    before = set(server.watch.clients)
+    assert server.do("add", kind=kind, count=count) == (200, {"ok": True})
+
+    def new(picture: dict[str, Any]) -> list[dict[str, Any]]:
+        return [
+            client
+            for client in picture["clients"]
+            if client["number"] not in before and client["write_pump"]["state"] == "receiving"
+        ]
+
+    return new(look.until(lambda picture: len(new(picture)) == count, "the bots"))
+
+
+def of(picture: dict[str, Any], number: int) -> dict[str, Any]:
+    """A client in a picture; empty when it is not there."""
+    return next((client for client in picture["clients"] if client["number"] == number), {})
+
+
+def test_the_demo_starts_with_a_few_bots_that_talk(inspect: Callable[..., Inspected]) -> None:
+    server = inspect(demo=True)
+    with server.look() as look:
+        picture = look.until(lambda picture: picture["rates"]["messages"] > 0, "messages")
+        assert picture["demo"] is True
+        names = sorted(client["name"] for client in picture["clients"])
+    assert names == sorted(f"{kind} bot" for kind, count in bots_module.STARTERS.items() for _ in range(count))
+
+
+def test_a_chatty_bot_says_something_and_a_quiet_one_reads_it(demo: Callable[..., Inspected]) -> None:
+    server = demo()
+    with server.look() as look:
+        (quiet,) = add(server, look, "quiet")
+        (chatty,) = add(server, look, "chatty")
+        picture = look.until(lambda picture: of(picture, quiet["number"])["messages_out"] >= 5, "what was said")
+        assert of(picture, chatty["number"])["messages_in"] >= 5
+        assert of(picture, quiet["number"])["messages_in"] == 0
+        assert (chatty["name"], quiet["name"]) == ("chatty bot", "quiet bot")
+        journey = next(journey for journey in server.watch.journeys.all() if journey.client == chatty["number"])
+        assert journey.typed is not None
+        assert journey.typed <= journey.read
+
+
+def test_the_pace_is_that_of_all_chatty_bots(demo: Callable[..., Inspected]) -> None:
+    server = demo()
+    assert server.do("pace", messages_a_second=1)[0] == 409  # nobody talks
+    with server.look() as look:
+        add(server, look, "chatty", 2)
+        assert server.do("pace", messages_a_second=0) == (200, {"ok": True})
+        look.until(lambda picture: picture["rates"]["messages"] == 0, "silence")
+        assert server.do("pace", messages_a_second=200) == (200, {"ok": True})
+        look.until(lambda picture: picture["rates"]["messages"] > 60, "more than they said before")
+
+
+def test_a_stuck_bot_fills_its_channel_and_is_evicted_and_the_events_say_why(demo: Callable[..., Inspected]) -> None:
+    server = demo()
+    with server.look() as look:
+        (stuck,) = add(server, look, "stuck")
+        (quiet,) = add(server, look, "quiet")
+
+        def say_until(condition: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
+            def so(picture: dict[str, Any]) -> object:
+                for _ in range(60):
+                    server.hub.broadcast.send(LINE)
+                return condition(picture)
+
+            return look.until(so)
+
+        def filling(picture: dict[str, Any]) -> bool:
+            client = of(picture, stuck["number"])
+            return (client["write_pump"]["state"], client["away"], client["send"]["pending"] > 20) == (
+                "stuck", True, True
+            )  # fmt: skip
+
+        say_until(filling)
+        say_until(lambda picture: picture["hub"]["evicted"] == 1)
+        event = look.until_event("evicted")
+        assert (event["client"], event["name"]) == (stuck["number"], "stuck bot")
+        assert event["reason"].startswith("1008 evicted: not reading fast enough; ")
+        assert " of 256 messages were waiting when " in event["reason"]
+        picture = look.until(lambda picture: not of(picture, stuck["number"]), "its going")
+        assert of(picture, quiet["number"])
+    until(lambda: not any(name.endswith(f"-{stuck['number']}") for name in pump_names()), "the end of its pumps")
+
+
+def test_a_slow_bot_reads_as_slowly_as_it_says(demo: Callable[..., Inspected], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bots_module, "SLOW_BYTES", 100_000)
+    monkeypatch.setattr(connection_module, "STUCK_AFTER", FAR)
+    server = demo()
+    with server.look() as look:
+        (quiet,) = add(server, look, "quiet")
+        (slow,) = add(server, look, "slow")
+        for _ in range(40):
+            server.hub.broadcast.send(LINE)
+        picture = look.until(lambda picture: of(picture, quiet["number"])["messages_out"] == 40, "the fast one")
+        assert of(picture, slow["number"])["write_pump"]["state"] == "writing"
+        look.until(
+            lambda picture: (
+                of(picture, slow["number"])["messages_out"] == 40
+                and of(picture, slow["number"])["write_pump"]["state"] == "receiving"
+            ),
+            "the slow one",
+        )
+
+
+def test_a_bot_that_vanishes_answers_nothing_any_more_and_sends_no_fin(demo: Callable[..., Inspected]) -> None:
+    server = demo(write_wait=0.5)
+    with server.look() as look:
+        (quiet,) = add(server, look, "quiet")
+        client = server.client(quiet["number"])
+        assert server.do("vanish", client=quiet["number"]) == (200, {"ok": True})
+        server.hub.broadcast.send("into the void")
+        until(lambda: retransmits(client) >= 2, "the kernel sending it again, for want of an answer")
+        assert not client.connection.ended
+
+        def left(picture: dict[str, Any]) -> bool:
+            for _ in range(10):
+                server.hub.broadcast.send(LINE)
+            return any(event["kind"] == "left" for event in look.events)
+
+        look.until(left)
+        event = look.until_event("left")
+        assert event["client"] == quiet["number"]
+        assert event["reason"].startswith("1006 writing took longer than the write wait")
+        assert server.do("vanish", client=quiet["number"])[0] == 409
+
+
+def retransmits(client: WatchedClient) -> int:
+    """How often in a row the kernel has sent a segment again (tcpi_retransmits of struct tcp_info)."""
+    told = client.connection._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 8)
+    return told[2]
+
+
+@pytest.mark.parametrize(("kind", "reason"), [("quiet", "1000 bye"), ("chatty", "1000 bye"), ("stuck", "1000 bye")])
+def test_a_bot_that_is_removed_leaves_with_a_close_frame(
+    demo: Callable[..., Inspected], kind: str, reason: str
+) -> None:
+    server = demo()
+    with server.look() as look:
+        (bot,) = add(server, look, kind)
+        assert server.do("remove", client=bot["number"]) == (200, {"ok": True})
+        assert look.until_event("left")["reason"] == reason
+        look.until(lambda picture: not picture["clients"], "its going")
+
+
+def test_only_bots_can_be_removed(demo: Callable[..., Inspected]) -> None:
+    server = demo()
+    with Peer(server.port) as peer:
+        for action in ("remove", "vanish"):
+            for client in (1, 99):
+                status, answer = server.do(action, client=client)
+                assert (status, answer) == (409, {"error": f"client {client} is no bot"})
+        peer.send(TEXT, "still here")
+        assert peer.lines(1) == ["still here"]
+
+
+def test_a_burst_is_said_by_one_bot_and_arrives_whole(demo: Callable[..., Inspected]) -> None:
+    server = demo()
+    assert server.do("burst", messages=1)[0] == 409  # nobody could say it
+    with server.look() as look, Peer(server.port) as peer:
+        add(server, look, "stuck")
+        assert server.do("burst", messages=1)[0] == 409
+        (quiet,) = add(server, look, "quiet")
+        assert server.do("burst", messages=500) == (200, {"ok": True})
+        assert peer.lines(500) == [f"burst {number} of 500" for number in range(1, 501)]
+        picture = look.until(lambda picture: picture["hub"]["messages"] == 500, "all of it")
+        assert of(picture, quiet["number"])["messages_in"] == 500
+
+
+def test_the_hub_can_be_paused_and_goes_on_where_it_was(demo: Callable[..., Inspected]) -> None:
+    server = demo()
+    with server.look() as look, Peer(server.port) as peer:
+        assert server.do("pause") == (200, {"ok": True})
+        for text in ("one", "two"):
+            peer.send(TEXT, text)
+        picture = look.until(lambda picture: picture["channels"]["broadcast"]["pending"] == 1, "what waits")
+        assert picture["hub"]["paused"]
+        assert server.do("resume") == (200, {"ok": True})
+        assert peer.lines(2) == ["one", "two"]
+        assert not look.picture()["hub"]["paused"]
+
+
+def test_the_send_channels_can_be_resized_those_there_are_and_those_to_come(demo: Callable[..., Inspected]) -> None:
+    server = demo()
+    with server.look() as look, Peer(server.port):
+        assert server.do("buffer", messages=7) == (200, {"ok": True})
+        look.until(lambda picture: of(picture, 1) and of(picture, 1)["send"]["capacity"] == 7, "the new size")
+        with Peer(server.port):
+            look.until(lambda picture: of(picture, 2) and of(picture, 2)["send"]["capacity"] == 7, "the new client's")
+
+
+def test_there_may_be_only_so_many_bots(demo: Callable[..., Inspected], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bots_module, "MOST_BOTS", 3)
+    server = demo()
+    assert server.do("add", kind="quiet", count=2) == (200, {"ok": True})
+    assert server.do("add", kind="quiet", count=2)[0] == 409
+
+
+def test_one_thread_drives_all_bots_and_the_stop_ends_it(demo: Callable[..., Inspected]) -> None:
+    before = threads()
+    server = demo()
+    with server.look() as look, ExitStack() as stack:
+        stack.callback(server.stop)
+        for kind in bots_module.KINDS:
+            add(server, look, kind, 2)
+        own = threads() - before
+        assert sorted(thread.name for thread in own if "Pump" not in thread.name) == [
+            "accept", "bots", "hub", "request", "sampler"
+        ]  # fmt: skip
+        assert len(pump_names()) == 4 * len(bots_module.KINDS)
+    assert not threads() & own
+
+
+def threads() -> set[threading.Thread]:
+    return set(threading.enumerate())

@@ -1,0 +1,620 @@
+"""The inspector over its addresses: pictures, journeys, source, the trace, actions, who may look, and what it costs."""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers import CLOSE, TEXT, Inspected, Peer, go, until
+from werkzeug.test import Client as Caller
+
+from threadchat.app import App
+from threadchat.channel import Closed
+from threadchat.inspector import journey as journey_module
+from threadchat.inspector import lessons as lessons_module
+from threadchat.inspector import picture as picture_module
+from threadchat.inspector.journey import MOST_ANNOUNCED, MOST_KEPT, Followed, Journey, Journeys
+from threadchat.inspector.perfetto import trace
+from threadchat.inspector.picture import DRAWN, PICTURES, VIEWERS
+from threadchat.inspector.site import InspectedApp
+from threadchat.inspector.watch import EVENTS, Watch
+from threadchat.options import Options
+
+Inspect = Callable[..., Inspected]
+
+STEPS = ["read", "broadcast", "buffered", "coalesced", "written"]
+
+
+def follow(server: Inspected, peer: Peer, text: str) -> Any:
+    """Say it, and the journey that it made, once it is complete."""
+    known = {journey.number for journey in server.watch.journeys.all()}
+    peer.send(TEXT, text)
+    number = 0
+
+    def done() -> bool:
+        nonlocal number
+        for journey in server.watch.journeys.all():
+            if journey.number not in known:
+                number = journey.number
+                parts = journey.as_json()["deliveries"]
+                return len(parts) == len(server.clients) and all(part["written"] for part in parts)
+        return False
+
+    until(done, "the journey's end")
+    return server.get(f"/message/{number}")
+
+
+# Pictures
+
+
+def test_a_picture_shows_the_hub_its_channels_and_the_clients(inspect: Inspect) -> None:
+    server = inspect(send_buffer=7)
+    with Peer(server.port) as one, Peer(server.port) as two, server.look() as look:
+        names = [name_of(one), name_of(two)]
+        one.send(TEXT, "hello")
+        assert one.lines(1) == two.lines(1) == ["hello"]
+        picture = look.until(lambda picture: picture["rates"]["deliveries"] > 0, "the deliveries")
+    assert picture["demo"] is False
+    assert picture["turns"] == 1
+    assert picture["cost_ms"] >= 0
+    assert (picture["hub"]["clients"], picture["hub"]["messages"], picture["hub"]["batches"]) == (2, 1, 1)
+    assert set(picture["channels"]) == {"register", "unregister", "broadcast"}
+    first, second = picture["clients"]
+    assert (first["number"], first["messages_in"], first["messages_out"], first["frames_out"]) == (1, 1, 1, 1)
+    assert (second["number"], second["messages_in"], second["messages_out"]) == (2, 0, 1)
+    assert [client["name"] for client in picture["clients"]] == names
+    assert first["send"]["capacity"] == 7
+    assert picture["crowd"]["count"] == 0
+    assert sum(picture["crowd"]["fill"]) == 2
+    assert picture["rates"]["messages_a_frame"] == 1.0
+
+
+def name_of(peer: Peer) -> str:
+    """The name of a client that has told none: its address."""
+    return f"127.0.0.1:{peer.socket.getsockname()[1]}"
+
+
+def test_a_client_joins_and_leaves_in_the_events(inspect: Inspect) -> None:
+    server = inspect()
+    with server.look() as look:
+        with Peer(server.port) as peer:
+            joined = look.until_event("joined")
+            assert (joined["client"], joined["name"]) == (1, name_of(peer))
+            peer.send(CLOSE, b"\x03\xe8bye")
+        left = look.until_event("left")
+        assert (left["client"], left["name"], left["reason"]) == (1, joined["name"], "1000 bye")
+        assert 0 < joined["t"] < left["t"]
+        look.until(lambda picture: not picture["clients"], "its going")
+
+
+def test_the_eviction_of_a_stuck_client_is_told_with_its_reason(inspect: Inspect) -> None:
+    server = inspect(send_buffer=3)
+    with Peer(server.port), server.look() as look:
+        client = look.until(lambda picture: picture["clients"], "the client")["clients"][0]
+        assert not client["away"]
+        server.hub.broadcast.send("x" * 1_000_000)
+        look.until(lambda picture: picture["clients"][0]["away"], "the client being stuck")
+        for _ in range(4):
+            server.hub.broadcast.send("one more")
+        event = look.until_event("evicted")
+        assert event["client"] == 1
+        assert event["reason"].startswith("1008 evicted: not reading fast enough; ")
+        assert "of 3 messages were waiting" in event["reason"]
+        assert look.picture()["hub"]["evicted"] == 1
+    until(lambda: not server.clients)
+    assert not [event for event in look.events if event["kind"] == "left"]  # one ending for each
+
+
+def test_of_many_clients_the_interesting_are_drawn_and_all_are_counted(inspect: Inspect) -> None:
+    server = inspect()
+    peers = [Peer(server.port) for _ in range(DRAWN + 6)]
+    try:
+        with server.look(DRAWN + 6) as look:
+            picture = look.until(lambda picture: sum(picture["crowd"]["fill"]) == len(peers), "all of them")
+            assert [client["number"] for client in picture["clients"]] == [*range(1, DRAWN + 1), DRAWN + 6]
+            assert picture["clients"][-1]["pinned"]
+            assert picture["crowd"]["count"] == 5
+            look.until(lambda picture: picture["crowd"]["reading"] == {"reading": len(peers)}, "all of them waiting")
+            talkative = server.client(DRAWN + 3)
+            next(peer for peer in peers if name_of(peer) == talkative.connection.peer).send(TEXT, "here I am")
+            look.until(lambda picture: talkative.number in numbers(picture), "the one who talks")
+            for number, drawn in ((talkative.number, True), (DRAWN + 4, False)):
+                client = server.client(number)
+                assert (client.connection.drawn, client.send.drawn) == (drawn, drawn)
+    finally:
+        for peer in peers:
+            peer.close()
+
+
+def numbers(picture: dict[str, Any]) -> list[int]:
+    return [client["number"] for client in picture["clients"]]
+
+
+def test_a_slow_viewer_misses_pictures_and_no_events(inspect: Inspect) -> None:
+    server = inspect()
+    with server.inspected.sampler.viewing(frozenset()) as slow, server.look() as look:
+        for _ in range(3 * PICTURES):
+            look.picture()
+        server.watch.note("joined", client=1)
+        seen = [json.loads(next(slow)) for _ in range(PICTURES + 1)]
+        assert seen[-1]["t"] - seen[-2]["t"] > 2 * picture_module.INTERVAL
+        assert [event["kind"] for picture in seen for event in picture["events"]] == ["joined"]
+
+
+def test_a_viewer_that_never_looks_holds_up_neither_the_sampler_nor_the_hub(inspect: Inspect) -> None:
+    server = inspect()
+    with server.inspected.sampler.viewing(frozenset()), server.look() as look, Peer(server.port) as peer:
+        look.until(lambda _: server.inspected.sampler._viewers[0].pictures.statistics().pending == PICTURES, "it full")
+        for number in range(1_000):
+            peer.send(TEXT, str(number))
+        assert peer.lines(1_000) == [str(number) for number in range(1_000)]
+        before = look.picture()["t"]
+        assert look.picture()["t"] > before
+
+
+def test_only_so_many_may_look(inspect: Inspect, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = inspect()
+    monkeypatch.setattr(picture_module, "VIEWERS", 1)
+    assert VIEWERS > 1
+    with server.look() as look:
+        look.picture()
+        assert server.request("GET", "/live")[0] == 503
+    until(lambda: not server.inspected.sampler._viewers, "the viewer's going")
+    with server.look() as look:
+        look.picture()
+
+
+def test_the_stop_ends_the_pictures(inspect: Inspect) -> None:
+    server = inspect()
+    with server.look() as look, Peer(server.port) as peer:
+        look.picture()
+        stopping = server.stop_in_thread()
+        assert peer.receive_all()[-1].close_code == 1001
+        peer.close()
+        assert look.until_event("stopped")["client"] == 1
+        with pytest.raises(EOFError):
+            look.until(lambda _: False)
+        stopping.join()
+    with pytest.raises(Closed), server.inspected.sampler.viewing(frozenset()):
+        pass
+
+
+# Journeys
+
+
+def test_a_message_is_followed_from_step_to_step_and_to_every_client(inspect: Inspect) -> None:
+    server = inspect()
+    with Peer(server.port) as one, Peer(server.port), server.look() as look:
+        journey = follow(server, one, "hello")
+        event = look.until_event("message")
+    assert (event["id"], event["client"], event["text"]) == (journey["id"], 1, "hello")
+    assert (journey["text"], journey["client"]) == ("hello", 1)
+    steps = journey["steps"]
+    assert [step["step"] for step in steps] == STEPS
+    times = [step["t"] for step in steps]
+    assert times[:2] == sorted(times[:2])
+    assert times[3:] == sorted(times[3:])
+    assert times[2] <= max(part["buffered"] for part in journey["deliveries"])
+    assert [step["thread"] for step in steps[:3]] == ["readPump-1", "readPump-1", "hub"]
+    assert [part["client"] for part in journey["deliveries"]] == [1, 2]
+    for part in journey["deliveries"]:
+        assert times[1] <= part["buffered"] <= part["coalesced"] <= part["written"]
+        assert (part["with"], part["evicted"]) == (1, False)
+
+
+def test_each_step_names_the_line_of_the_core_that_made_it(inspect: Inspect) -> None:
+    server = inspect()
+    with Peer(server.port) as peer:
+        journey = follow(server, peer, "hello")
+    core = Path(str(App.__init__.__code__.co_filename)).parent
+    lines = {
+        step["step"]: (core / step["file"]).read_text().splitlines()[step["line"] - 1].strip()
+        for step in journey["steps"]
+    }
+    assert lines == {
+        "read": "for message in self.connection:",
+        "broadcast": "self.hub.broadcast.send(message)",
+        "buffered": "client.send.send_all_nowait(messages)",
+        "coalesced": "frame = self.connection.encode(messages)",
+        "written": "self.connection.send(frame)",
+    }
+
+
+@pytest.mark.parametrize(("text", "line"), [("a", "a"), (" a\nb ", "a b")])
+def test_a_message_that_is_changed_on_its_way_is_still_followed(inspect: Inspect, text: str, line: str) -> None:
+    server = inspect()
+    with Peer(server.port) as peer:
+        assert [step["step"] for step in follow(server, peer, text)["steps"]] == STEPS
+        assert peer.lines(1) == [line]
+
+
+def test_messages_that_share_a_frame_are_told_so_and_who_is_evicted_gets_none(inspect: Inspect) -> None:
+    server = inspect(send_buffer=2)
+    with Peer(server.port) as peer, server.look() as look:
+        look.until(lambda picture: picture["clients"], "the client")
+        server.hub.gate.close()
+        for text in ("first", "second"):
+            peer.send(TEXT, text)
+        until(lambda: server.hub.broadcast.fill == 1, "both having come")
+        server.hub.gate.open()
+        peer.lines(2)
+        assert follow(server, peer, "third")["deliveries"][0]["with"] == 1
+        first = server.watch.journeys.all()[0].as_json()
+        assert first["deliveries"][0]["with"] == 2
+        client = server.client()
+        server.hub.run_queue.ready(lambda: None)  # the pump gets no turn
+        peer.send(TEXT, "handed to the pump")
+        until(lambda: not client.send.has_parked_receiver)
+        client.send.step_away()
+        for text in ("1", "2", "too many"):
+            server.hub.broadcast.send(Followed.on(journey := Journey(99, text, 1), text))
+            server.watch.journeys._journeys[99 + len(text)] = journey
+        look.until_event("evicted")
+        server.hub.run_queue.next()
+        told = [journey.as_json()["deliveries"] for journey in server.watch.journeys.all() if journey.text == "2"]
+        assert told[0][0]["evicted"]
+        assert told[0][0]["written"] is None
+
+
+def test_an_old_or_unknown_message_is_not_found(inspect: Inspect, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = inspect()
+    assert server.request("GET", "/message/1")[0] == 404
+    with Peer(server.port) as peer:
+        number = follow(server, peer, "hello")["id"]
+        monkeypatch.setattr(journey_module, "KEPT", 0.0)
+        until(lambda: server.request("GET", f"/message/{number}")[0] == 404, "its being forgotten")
+
+
+def test_only_a_handful_of_messages_a_second_are_followed() -> None:
+    journeys = Journeys(lambda: 0.0)
+    followed = [journeys.begin("peer", 1, str(number)) for number in range(100)]
+    assert len([journey for journey in followed if journey]) == journey_module.A_SECOND
+    journeys.refill()
+    assert journeys.begin("peer", 1, "one more")
+    journeys.announce("peer", "the inspector's own", 1.0, follow=True)
+    assert journeys.begin("peer", 1, "another's") is None
+    journey = journeys.begin("peer", 1, "the inspector's own")
+    assert journey is not None
+    assert journey.typed == 1.0
+
+
+# Memory
+
+
+def test_what_is_kept_is_bounded(inspect: Inspect, monkeypatch: pytest.MonkeyPatch) -> None:
+    watch = Watch()
+    for number in range(EVENTS + 10):
+        watch.note("joined", client=number)
+    assert len(watch.events(after=0)[1]) == EVENTS
+    journeys = watch.journeys
+    for number in range(MOST_KEPT + 10):
+        journeys.announce("peer", str(number), None, follow=True)
+        journeys.begin("peer", 1, str(number))
+        journeys.announce("peer", f"never sent {number}", None, follow=True)
+    assert len(journeys._announced) == MOST_ANNOUNCED
+    journeys.forget_old()
+    assert len(journeys.all()) == MOST_KEPT
+    monkeypatch.setattr(picture_module, "KEPT", 3 * picture_module.INTERVAL)
+    server = inspect()
+    with server.look() as look:
+        for _ in range(8):
+            look.picture()
+    assert 1 < len(server.inspected.sampler.moments()) <= 4
+
+
+def test_clients_that_have_gone_are_forgotten_and_what_they_got_is_not(inspect: Inspect) -> None:
+    server = inspect()
+    with server.look() as look:
+        for number in range(3):
+            with Peer(server.port) as peer:
+                peer.send(TEXT, str(number))
+                peer.lines(1)
+        look.until(lambda picture: not server.watch.clients, "their going")
+        assert server.inspected.sampler._figures == {}
+        assert server.hub.deliveries == 3
+        assert 3 <= server.hub.run_queue.frames <= 6  # each one's end may count as well
+
+
+def test_a_client_that_is_never_answered_is_forgotten_too(inspect: Inspect, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = inspect()
+
+    def refuse(connection: Any) -> None:
+        raise Closed(server.hub.register)
+
+    monkeypatch.setattr("threadchat.inspector.watch.Connection.accept", refuse)
+    with server.look() as look:
+        with pytest.raises(AssertionError), Peer(server.port) as peer:
+            assert peer.answer.startswith(b"HTTP/1.1 101")
+        look.until(lambda picture: not server.watch.clients, "its going")
+        assert not look.events
+
+
+# Source
+
+
+def test_the_source_of_a_function_is_told_with_its_lines(inspect: Inspect) -> None:
+    told = inspect().get("/source?file=channel.py&function=Channel.receive")
+    assert told["lines"][0].strip().startswith("def receive(self")
+    core = Path(str(App.__init__.__code__.co_filename)).parent
+    assert (core / "channel.py").read_text().splitlines()[told["first_line"] - 1].strip() == told["lines"][0]
+    assert "<-c.send" in told["go"]
+    assert told["go_from"] == "chat.go"
+
+
+@pytest.mark.parametrize(
+    ("file", "function"),
+    [
+        ("", ""),
+        ("channel.py", ""),
+        ("channel.py", "nothing"),
+        ("channel.py", "Channel.receive.nothing"),
+        ("channel.py", "threading.Thread"),
+        ("channel.py", "T"),
+        ("../setup.cfg", "Channel"),
+        ("site.py", "InspectedApp"),
+    ],
+)
+def test_nothing_but_the_cores_functions_is_told(inspect: Inspect, file: str, function: str) -> None:
+    assert inspect().request("GET", f"/source?file={file}&function={function}")[0] == 404
+
+
+# The trace
+
+
+def test_the_trace_keeps_the_formats_rules_and_has_states_counters_and_flows(inspect: Inspect) -> None:
+    server = inspect()
+    with Peer(server.port) as peer, server.look() as look:
+        look.until(lambda picture: picture["clients"], "the client")
+        follow(server, peer, "hello")
+        for _ in range(3):
+            look.picture()
+        told = server.get("/trace")
+    check_trace(told)
+    events = told["traceEvents"]
+    tracks = {(event["pid"], event["tid"]): event["args"]["name"] for event in events if event["name"] == "thread_name"}
+    states = {(tracks[event["pid"], event["tid"]], event["name"]) for event in events if event.get("cat") == "state"}
+    assert {("hub", "selecting"), ("readPump-1", "reading socket"), ("writePump-1", "receiving send-1")} <= states
+    assert {event["name"] for event in events if event["ph"] == "C"} >= {"channel broadcast", "channel send-1"}
+    assert [event["ph"] for event in events if event["ph"] in "stf"] == ["s", "t", "t", "t", "f"]
+    assert any(event["name"].startswith("written: message") for event in events)
+
+
+def check_trace(told: dict[str, Any]) -> None:
+    """The rules of Chrome's trace event format, as far as they concern the kinds that we use."""
+    slices: dict[tuple[int, int], list[tuple[int, int]]] = {}
+    flows: dict[str, list[tuple[int, str]]] = {}
+    named = set()
+    for event in told["traceEvents"]:
+        assert event["ph"] in "MXCstf"
+        assert isinstance(event["name"], str)
+        track = event["pid"], event["tid"]
+        assert all(type(number) is int for number in track)
+        if event["ph"] == "M":
+            named.add(track)
+            continue
+        assert type(event["ts"]) is int
+        assert event["ts"] >= 0
+        if event["ph"] == "X":
+            assert track in named
+            assert type(event["dur"]) is int
+            assert event["dur"] >= 0
+            slices.setdefault(track, []).append((event["ts"], event["ts"] + event["dur"]))
+        elif event["ph"] == "C":
+            assert all(isinstance(value, int) for value in event["args"].values())
+        else:
+            flows.setdefault(event["id"], []).append((event["ts"], event["ph"]))
+            inside = [start <= event["ts"] <= end for start, end in slices[track]]
+            assert any(inside), "an arrow starts and ends in a slice"
+    for spans in slices.values():
+        open_until: list[int] = []
+        for start, end in sorted(spans, key=lambda span: (span[0], -span[1])):
+            while open_until and open_until[-1] <= start:
+                open_until.pop()
+            assert not open_until or end <= open_until[-1], "slices of a track lie in each other, or apart"
+            open_until.append(end)
+    for steps in flows.values():
+        assert steps == sorted(steps, key=lambda step: step[0])
+        phases = "".join(phase for _, phase in steps)
+        assert phases == f"s{'t' * (len(phases) - 2)}f"
+
+
+def test_the_trace_of_a_server_that_nobody_used_is_empty_and_valid() -> None:
+    check_trace(trace([], []))
+
+
+# Who may look
+
+
+@pytest.mark.parametrize(
+    ("address", "host", "status"),
+    [
+        ("127.0.0.1", "127.0.0.1:8080", 200),
+        ("127.0.0.1", "localhost:8080", 200),
+        ("127.0.0.1", "chat.localhost", 200),
+        ("::1", "[::1]:8080", 200),
+        ("::ffff:127.0.0.1", "localhost", 200),
+        ("127.0.0.1", "evil.example", 403),  # a name that was turned to this address
+        ("127.0.0.1", "localhost.evil.example", 403),
+        ("127.0.0.1", "", 403),
+        ("192.0.2.7", "localhost", 403),
+        ("::ffff:192.0.2.7", "localhost", 403),
+        ("", "localhost", 403),
+    ],
+)
+@pytest.mark.parametrize("path", ["/inspect/trace", "/inspect/source?file=hub.py&function=Hub.run"])
+def test_only_this_machine_may_look(address: str, host: str, status: int, path: str) -> None:
+    for anywhere in (False, True):
+        app = InspectedApp(Options(), anywhere=anywhere)
+        try:
+            environ = {"REMOTE_ADDR": address, "HTTP_HOST": host}
+            answer = Caller(app).get(path, environ_overrides=environ)
+            assert answer.status_code == (200 if anywhere else status)
+            assert answer.headers["Content-Security-Policy"].startswith("default-src 'none'")
+        finally:
+            app.close()
+
+
+def test_the_page_is_served_and_the_chat_as_ever(inspect: Inspect) -> None:
+    server = inspect()
+    caller = Caller(server.app)
+    for method, path, status, text in (
+        ("GET", "/inspect", 200, "static/inspect.js"),
+        ("GET", "/", 200, "static/chat.js"),
+        ("GET", "/inspector", 404, "Not Found"),
+        ("POST", "/inspect", 405, "Method Not Allowed"),
+        ("GET", "/inspect/do", 405, "Method Not Allowed"),
+        ("GET", "/inspect/live?watch=x", 400, "numbers, such as"),
+    ):
+        local = {"REMOTE_ADDR": "127.0.0.1"}
+        answer = caller.open(path, method=method, environ_overrides=local, buffered=True)
+        assert (answer.status_code, text in answer.text) == (status, True)
+
+
+def test_a_plain_server_has_no_inspector() -> None:
+    before = set(threading.enumerate())
+    app = App(Options())
+    try:
+        assert Caller(app).get("/inspect", environ_overrides={"REMOTE_ADDR": "127.0.0.1"}).status_code == 404
+        assert [thread.name for thread in threading.enumerate() if thread not in before] == ["hub"]
+    finally:
+        app.close()
+
+
+# Actions
+
+
+def test_what_is_said_in_the_inspector_comes_from_a_client_of_its_own_and_is_followed(inspect: Inspect) -> None:
+    server = inspect()
+    with Peer(server.port) as peer, server.look() as look:
+        assert server.do("say", text="hello", typed=time.time() * 1000) == (200, {"ok": True})
+        event = look.until_event("message")
+        assert peer.lines(1) == ["hello"]
+        picture = look.until(lambda picture: len(picture["clients"]) == 2, "the inspector's client")
+        (inspector,) = [client for client in picture["clients"] if client["name"] == "inspector"]
+        assert event["client"] == inspector["number"]
+        steps = server.get(f"/message/{event['id']}")["steps"]
+        assert [step["step"] for step in steps[:2]] == ["typed", "read"]
+        assert steps[0]["t"] <= steps[1]["t"]
+        assert server.do("say", text="again", typed=12) == (200, {"ok": True})
+        assert peer.lines(1) == ["again"]
+    (again,) = [journey for journey in server.watch.journeys.all() if journey.text == "again"]
+    assert again.typed is None  # by a clock that is not this machine's
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "status"),
+    [
+        ({"Content_Type": "application/json"}, b'{"action": "say", "text": "x"}', 403),
+        ({"X_Threadchat": "inspect"}, b'{"action": "say", "text": "x"}', 415),
+        ({"X_Threadchat": "inspect", "Content_Type": "application/json"}, b"{", 400),
+        ({"X_Threadchat": "inspect", "Content_Type": "application/json"}, b"\xff", 400),
+        ({"X_Threadchat": "inspect", "Content_Type": "application/json"}, b"[]", 400),
+        ({"X_Threadchat": "inspect", "Content_Type": "application/json"}, b" " * 100_000, 413),
+    ],
+)
+def test_an_action_is_refused_that_a_page_of_another_site_could_send_or_that_is_no_json(
+    inspect: Inspect, headers: dict[str, str], body: bytes, status: int
+) -> None:
+    got, answer = inspect().request("POST", "/do", body, **headers)
+    assert got == status
+    assert set(answer) == {"error"}
+
+
+@pytest.mark.parametrize(
+    "action",
+    [
+        {"action": "say"},
+        {"action": "say", "text": " "},
+        {"action": "say", "text": "x" * 513},
+        {"action": "say", "text": "\ud800"},
+        {"action": "add", "kind": "loud"},
+        {"action": "add", "kind": "quiet", "count": 0},
+        {"action": "add", "kind": "quiet", "count": 1e3},
+        {"action": "burst", "messages": "many"},
+        {"action": "burst", "messages": True},
+        {"action": "buffer", "messages": 0},
+        {"action": "vanish"},
+        {"action": "pace", "messages_a_second": -1},
+        {"action": "pace", "messages_a_second": True},
+        {"action": "fly"},
+        {},
+    ],
+)
+def test_what_is_no_action_is_refused_with_a_sentence(
+    inspect: Inspect, monkeypatch: pytest.MonkeyPatch, action: dict[str, Any]
+) -> None:
+    monkeypatch.setattr("threadchat.inspector.bots.STARTERS", {})
+    status, answer = inspect(demo=True).do(**{"action": "", **action})
+    assert status == 400
+    assert answer["error"]
+
+
+def test_without_the_demo_nothing_can_be_done_to_the_server(inspect: Inspect) -> None:
+    server = inspect()
+    for action in ("add", "burst", "pause", "resume", "buffer", "vanish", "remove", "pace"):
+        assert server.do(action, kind="quiet", messages=1, client=1, messages_a_second=1)[0] == 400
+    assert not server.hub.gate.shut
+
+
+# Lessons
+
+
+@pytest.fixture
+def lesson(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Lets this code stand where the command `threadchat lesson --json` is."""
+
+    def stand_in(code: str) -> None:
+        monkeypatch.setattr(lessons_module, "COMMAND", (sys.executable, "-c", f"import json, sys\n{code}"))
+
+    return stand_in
+
+
+def test_lessons_are_listed_and_run_by_the_command(inspect: Inspect, lesson: Callable[[str], None]) -> None:
+    server = inspect()
+    lesson("print(json.dumps({'name': sys.argv[1]} if sys.argv[1:] else [{'name': 'no-limit'}]))")
+    assert server.get("/lessons") == [{"name": "no-limit"}]
+    assert server.do("lesson", name="no-limit") == (200, {"ok": True, "lesson": {"name": "no-limit"}})
+    for name in ("--yes", "", None, "../x"):
+        assert server.do("lesson", name=name)[0] == 409
+
+
+def test_a_lesson_that_fails_or_takes_too_long_is_told_so(
+    inspect: Inspect, lesson: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = inspect()
+    lesson("sys.exit('there is no such lesson')")
+    assert server.do("lesson", name="x") == (409, {"error": "there is no such lesson"})
+    lesson("sys.exit(3)")
+    assert server.do("lesson", name="x") == (409, {"error": "it ended with status 3"})
+    assert server.request("GET", "/lessons")[0] == 503
+    lesson("sys.stdin = open('/dev/zero'); sys.stdin.read()")
+    monkeypatch.setattr(lessons_module, "LONGEST", 0.1)
+    assert server.do("lesson", name="x") == (409, {"error": "it took longer than 0.1 seconds"})
+
+
+def test_one_lesson_runs_at_a_time_and_the_stop_ends_it(
+    inspect: Inspect, lesson: Callable[[str], None], tmp_path: Path
+) -> None:
+    server = inspect()
+    lesson(f"open({str(tmp_path / 'runs')!r}, 'w').close(); import signal; signal.pause()")
+    running = go(server.do, "lesson", name="x")
+    until((tmp_path / "runs").exists, "the lesson")
+    assert server.do("lesson", name="y") == (409, {"error": "a lesson is being run; one at a time"})
+    server.stop()
+    assert running.result()[0] == 409
+
+
+def test_a_paused_server_stops(inspect: Inspect) -> None:
+    server = inspect()
+    with Peer(server.port) as peer:
+        server.hub.gate.close()
+        peer.send(TEXT, "hello")
+        stopping = server.stop_in_thread()
+        assert peer.receive_all()[-1].close_code == 1001
+    stopping.join()
