@@ -136,6 +136,12 @@ def numbers(picture: dict[str, Any]) -> list[int]:
     return [client["number"] for client in picture["clients"]]
 
 
+def test_a_viewer_may_look_for_longer_than_a_request_may_take(inspect: Inspect) -> None:
+    with inspect(request_wait=0.1).look() as look:
+        began = look.picture()["t"]
+        look.until(lambda picture: picture["t"] > began + 0.5, "a picture long after that")
+
+
 def test_a_slow_viewer_misses_pictures_and_no_events(inspect: Inspect) -> None:
     server = inspect()
     with server.inspected.sampler.viewing(frozenset()) as slow, server.look() as look:

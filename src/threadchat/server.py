@@ -25,6 +25,7 @@ import threading
 import time
 from collections.abc import Iterable
 from contextlib import suppress
+from functools import partial
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -213,8 +214,12 @@ class _RequestHandler(WSGIRequestHandler):
         )
 
     def make_environ(self) -> WSGIEnvironment:
-        """Without white space behind the headers (RFC 9112, section 5.1)."""
+        """Without white space behind the headers (RFC 9112, section 5.1).
+
+        An application whose answer goes on for long calls `threadchat.takes_long`, or it is cut off.
+        """
         environ = super().make_environ()
+        environ["threadchat.takes_long"] = partial(self.server.requests.forget, self.connection)
         return {key: value.strip(" \t") if key.startswith("HTTP_") else value for key, value in environ.items()}
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:

@@ -216,7 +216,9 @@ class Bots:
             try:
                 if self._stopping:
                     raise Refused("the server is stopping")
-                future.set_result(function())
+                done = function()
+                self._watch.pace = sum(bot.pace for bot in self._bots)
+                future.set_result(done)
             except (Refused, OSError) as error:
                 future.set_exception(error)
 
@@ -239,7 +241,8 @@ class Bots:
         self._watch.names[bot.peer] = name
         self._bots.append(bot)
         self._selector.register(connecting, selectors.EVENT_READ, bot)
-        self._send(bot, Request(host="threadchat", target="/ws"))
+        host = connecting.getpeername()[0]
+        self._send(bot, Request(host=f"[{host}]" if ":" in host else host, target="/ws"))
         return bot
 
     def _until_next(self) -> float:

@@ -156,6 +156,7 @@ class Sampler:
             "t": round(t, 4),
             "cost_ms": round(self._cost * 1000, 3),
             "demo": self._demo,
+            "pace": self.watch.pace,
             "turns": hub.run_queue.turns,
             "hub": {
                 "thread": self._hub_thread(t, frames, moment),

@@ -132,6 +132,7 @@ class InspectedApp(App):
             raise ServiceUnavailable("As many look as may.") from error
         except Closed as error:
             raise ServiceUnavailable("The server is stopping.") from error
+        _takes_long(request)
         events = (f"event: picture\ndata: {picture}\n\n" for picture in pictures)
         response = Response(events, mimetype="text/event-stream")
         response.call_on_close(looking.close)
@@ -157,7 +158,10 @@ class InspectedApp(App):
     def _do(self, request: Request) -> Response:
         """Answers with JSON, whatever happens."""
         try:
-            answer = self._act(_action(request))
+            action = _action(request)
+            if action.get("action") == "lesson":
+                _takes_long(request)
+            answer = self._act(action)
         except (Refused, NoLesson, OSError) as error:
             return _json({"error": str(error)}, 409)
         except HTTPException as error:
@@ -217,6 +221,12 @@ class InspectedApp(App):
             return None
         ago = time.time() - typed / 1000
         return self._watch.now() - ago if 0 <= ago < LATEST_TYPING else None
+
+
+def _takes_long(request: Request) -> None:
+    """Tell the server, if it is threadchat's, that the answer may take longer than others."""
+    if "threadchat.takes_long" in request.environ:
+        request.environ["threadchat.takes_long"]()
 
 
 def _only_local(request: Request) -> None:

@@ -41,6 +41,7 @@ class Watch:
         self.clients: dict[int, WatchedClient] = {}  # from its registration until the sampler finds it departed
         self.names: dict[str, str] = {}  # of clients to come that have one, by their address
         self.stopping = False
+        self.pace = 0.0  # messages a second that the demo's bots say in all
         self.batch: tuple[Sequence[str], Sequence[Followed]] = ((), ())  # the hub's latest, and who is followed in it
         self.journeys = Journeys(self.now)
         self._started = time.monotonic()
