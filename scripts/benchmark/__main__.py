@@ -67,7 +67,10 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--in-flight", action="append", type=positive, metavar="N", help=help_text)
     add("--seconds", type=float, metavar="S", help="how long each run measures (default 4)")
     add("--rounds", type=positive, metavar="N", help="times that each server has its turn (default 3)")
-    add("--server", action="append", choices=servers.NAMES, help="which to measure (repeatable; default all)")
+    help_text = (
+        f"which to measure (repeatable; default all but {servers.INSPECTED}: threadchat while somebody looks at it)"
+    )
+    add("--server", action="append", choices=(*servers.NAMES, servers.INSPECTED), help=help_text)
     help_text = "measure this server too (repeatable); {port} in the command stands for the port"
     add("--other", action="append", default=[], metavar="NAME=COMMAND", help=help_text)
     add("--install-go", action="store_true", help="install what the Go server needs, with apt-get")

@@ -11,16 +11,18 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
 PEERS = Path(__file__).parent / "peers"
 GO_SOURCE = Path(__file__).parents[2] / "www" / "chat.go"  # the guide shows it too
 NAMES = ("threadchat", "plain", "websockets", "aiohttp", "go")
+INSPECTED = "inspected"  # threadchat with its inspector, and somebody who looks
 PORTS = range(20_000, 32_000)  # below those that the system gives to clients
 START_SECONDS = 20
 STOP_SECONDS = 10
@@ -42,6 +44,7 @@ class Server:
     command: tuple[str, ...]  # with {port} where the port goes
     most_clients: int = 1_000_000
     crowd: bool = True
+    look: str = ""  # an address on it that is read from beginning to end meanwhile
 
     def can(self, scenario: str, clients: int) -> bool:
         return clients <= self.most_clients and (self.crowd or scenario != "crowd")
@@ -65,6 +68,9 @@ def known(name: str, go: Path | None) -> Server:
     if name == "threadchat":
         serve = (sys.executable, "-m", "threadchat", "serve", "--port", "{port}", "--log-level", "error")
         return Server(name, (*serve, "--message-rate", "0"))
+    if name == INSPECTED:
+        plain = known("threadchat", go)
+        return replace(plain, name=name, command=(*plain.command, "--inspect"), look="/inspect/live")
     if name == "go":
         if go is None:
             raise Failed("there is no Go server")
@@ -144,6 +150,8 @@ def running(server: Server) -> Iterator[Running]:
         started = Running(port, process, output)
         try:
             _wait(started)
+            if server.look:
+                threading.Thread(target=_look, args=(started.port, server.look), name="viewer", daemon=True).start()
             yield started
         finally:
             _stop(started)
@@ -160,6 +168,14 @@ def _wait(started: Running) -> None:
         except OSError:
             time.sleep(0.02)
     raise Failed(f"the server accepted no connection for {START_SECONDS} s", started.said())
+
+
+def _look(port: int, path: str) -> None:
+    """Read the address until the server ends."""
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port)) as viewer:
+        viewer.sendall(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+        while viewer.recv(65_536):
+            pass
 
 
 def _stop(started: Running) -> None:
