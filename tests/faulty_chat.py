@@ -95,7 +95,8 @@ FAULTS: dict[str, type[Connection]] = {
 def main() -> int:
     port, fault = sys.argv[1:]
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
-    options = Options(send_buffer=10**6, write_wait=3600) if fault == "keeps" else Options()
+    patient = {"send_buffer": 10**6, "write_wait": 3600} if fault == "keeps" else {}
+    options = Options(message_rate=0, **patient)
     server = Server(App(options, connection_type=FAULTS[fault]), "127.0.0.1", int(port))
     server.start()
     signal.sigwait([signal.SIGTERM])

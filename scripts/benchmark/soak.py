@@ -124,8 +124,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     if given.clients < 1:
         parser.error("--clients: at least 1")
     if given.server is None:
-        options = ("--send-buffer", str(SEND_BUFFER), "--log-level", "warning", *given.serve_option)
-        given.server = (sys.executable, "-m", "threadchat", "serve", "--port", "{port}", *options)
+        options = ("--send-buffer", str(SEND_BUFFER), "--message-rate", "0", "--log-level", "warning")
+        given.server = (sys.executable, "-m", "threadchat", "serve", "--port", "{port}", *options, *given.serve_option)
     elif given.serve_option or not any("{port}" in word for word in given.server):
         parser.error("--server: a command with {port} in it, and without --serve-option")
     if given.json and not given.json.absolute().parent.is_dir():
