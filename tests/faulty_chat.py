@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from threadchat.app import App
@@ -95,8 +96,9 @@ FAULTS: dict[str, type[Connection]] = {
 def main() -> int:
     port, fault = sys.argv[1:]
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
-    patient = {"send_buffer": 10**6, "write_wait": 3600} if fault == "keeps" else {}
-    options = Options(message_rate=0, **patient)
+    options = Options(message_rate=0)
+    if fault == "keeps":
+        options = replace(options, send_buffer=10**6, write_wait=3600)
     server = Server(App(options, connection_type=FAULTS[fault]), "127.0.0.1", int(port))
     server.start()
     signal.sigwait([signal.SIGTERM])

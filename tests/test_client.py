@@ -9,9 +9,10 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pytest
-from helpers import CLOSE, LIMIT, TEXT, Peer, Running, Serve, frame, go, hub_selects_first, pump_names, until
+from helpers import CLOSE, FAR, LIMIT, TEXT, Peer, Running, Serve, frame, go, hub_selects_first, pump_names, until
 
 from threadchat import client as client_module
+from threadchat import connection
 from threadchat.client import Client
 from threadchat.connection import Connection, ConnectionClosed, HandshakeFailed
 from threadchat.hub import Ending
@@ -88,8 +89,9 @@ def test_race_3_a_read_pump_that_sends_to_a_hub_that_stops_is_freed(
     until(lambda: pump_names() == [])
 
 
-def test_a_client_whose_write_pump_cannot_be_started_is_told_so(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    server = serve()
+@contextmanager
+def no_write_pumps(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The system has no thread for a write pump."""
     start = threading.Thread.start
 
     def no_more_pumps(thread: threading.Thread) -> None:
@@ -99,11 +101,30 @@ def test_a_client_whose_write_pump_cannot_be_started_is_told_so(serve: Serve, mo
 
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", no_more_pumps)
-        with Peer(server.port) as peer:
-            assert [frame.close_code for frame in peer.receive_all()] == [1013]
+        yield
+
+
+def test_a_client_whose_write_pump_cannot_be_started_is_told_so(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = serve()
+    with no_write_pumps(monkeypatch), Peer(server.port) as peer:
+        assert [frame.close_code for frame in peer.receive_all()] == [1013]
     with Peer(server.port) as peer:
         peer.send(TEXT, "the server goes on")
         assert peer.lines(1) == ["the server goes on"]
+
+
+def test_race_11_a_write_pump_that_cannot_be_started_holds_nobody_up(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "CLOSE_WAIT", FAR)
+    server = serve(send_buffer=1)
+    with Peer(server.port) as other:
+        until(lambda: "writePump-1" in pump_names())
+        with no_write_pumps(monkeypatch), Peer(server.port) as refused:
+            assert refused.receive().close_code == 1013
+            for number in range(5):  # with the refused one's side still open
+                other.send(TEXT, str(number))
+                assert other.lines(1) == [str(number)]
 
 
 def test_race_4_a_peer_that_leaves_before_its_write_pump_has_started_frees_the_hub(

@@ -19,6 +19,7 @@ The races, each forced by a test of the same number in tests/test_client.py:
 8. The peer leaves while its last message waits for the hub.
 9. The peer closes the connection while the hub evicts it, or stops.
 10. The connection breaks after the peer's close frame was read and before it is answered.
+11. The write pump cannot be started, while the hub has more for it than its buffer holds.
 """
 
 from __future__ import annotations
@@ -91,8 +92,8 @@ class Client:
                     messages = self.send.receive_pending(timeout=until_ping)
                 except TimeoutError:
                     continue
-                self.send.urgent = False
                 try:
+                    self.send.urgent = False
                     frame = self.connection.encode(messages)
                 finally:
                     self.hub.run_queue.next()  # from here on this thread may block
@@ -119,22 +120,24 @@ class Client:
 def serve_ws(hub: Hub, connection: Connection, options: Options, number: int) -> None:
     """Serve one WebSocket from its handshake to its end: the Go example's serveWs. Runs in the thread of the request.
 
-    Raises Closed if the hub has stopped, and HandshakeFailed; in both cases the request was not answered yet.
+    Raises Closed if the hub has stopped, HandshakeFailed, and ConnectionClosed if the peer has gone; in all three cases
+    the request was not answered.
     """
     client = Client(hub, connection, options, number)
     write_pump = threading.Thread(target=client.write_pump, name=f"writePump-{number}", daemon=True)
     hub.register.send(client)  # race 1: before the handshake is answered
     try:
         connection.accept()
-        log.info("client %d joined from %s", number, connection.peer)
         try:
             write_pump.start()
         except RuntimeError as error:  # the system has no more threads
+            client.unregister()  # race 11: before anything that waits
             connection.end(1013, "the server is full")
             connection.send_close()
             connection.close()
             log.error("client %d has no write pump: %s", number, error)
             return
+        log.info("client %d joined from %s", number, connection.peer)
         with _named(f"readPump-{number}"):
             client.read_pump()
     except Exception:
