@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
-from helpers import FAR, TEXT, Inspected, Look, Peer, pump_names, until
+from helpers import FAR, LIMIT, TEXT, THREADCHAT, Inspected, Look, Peer, Process, pump_names, until
 
 from threadchat import connection as connection_module
 from threadchat.inspector import bots as bots_module
+from threadchat.inspector.bots import STARTERS, SWEEP
 from threadchat.inspector.watch import WatchedClient
 
 LINE = "x" * 400
@@ -240,3 +244,30 @@ def test_one_thread_drives_all_bots_and_the_stop_ends_it(demo: Callable[..., Ins
 
 def threads() -> set[threading.Thread]:
     return set(threading.enumerate())
+
+
+def test_a_bot_that_says_goodbye_to_a_paused_server_is_left_alone(demo: Callable[..., Inspected]) -> None:
+    server = demo()
+    assert server.do("add", kind="chatty", count=2) == (200, {"ok": True})
+    until(lambda: len(server.clients) == 2, "the bots")
+    server.hub.gate.close()
+    until(lambda: server.hub.broadcast.statistics().pending, "something for the hub")
+    first, second = sorted(server.watch.clients)
+    assert server.do("remove", client=first) == (200, {"ok": True})
+    assert server.do("remove", client=first)[0] in (200, 409)
+    assert server.do("pace", messages_a_second=5) == (200, {"ok": True})
+    assert server.do("burst", messages=3) == (200, {"ok": True})
+    server.hub.gate.open()
+    until(lambda: {client.number for client in server.clients} == {second}, "the other alone")
+
+
+def test_bots_stay_where_reverse_proxies_are_trusted(tmp_path: Path) -> None:
+    command = [*THREADCHAT, "demo", "--no-browser", "--port", "0", "--trusted-proxies", "1"]
+    with Process(tmp_path, command) as process:
+        sweeps = f"http://127.0.0.1:{process.port}/inspect/live"
+        with urlopen(sweeps, timeout=LIMIT) as live:
+            pictures = (json.loads(line[6:]) for line in live if line.startswith(b"data: "))
+            began = next(pictures)["t"]
+            last = next(picture for picture in pictures if picture["t"] > began + 3 * SWEEP)
+        assert last["hub"]["clients"] == sum(STARTERS.values())
+        assert process.end() == 0

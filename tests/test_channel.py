@@ -2017,3 +2017,33 @@ def test_with_turns_selects_and_closes_amid_the_sends_nothing_is_lost_and_all_tu
     assert 1 <= most <= turns
     assert has_its_turns(run_queue, turns)
     assert nobody_in_line(*channels)
+
+
+def test_send_all_waits_for_room_as_often_as_it_must_and_keeps_the_order() -> None:
+    channel: Channel[int] = Channel(3)
+    sending = go(channel.send_all, list(range(10)))
+    for expected in ([0, 1, 2, 3], [4, 5, 6, 7]):
+        senders(channel, 1)
+        assert channel.receive_pending() == expected
+    result(sending)
+    assert channel.take_pending() == [8, 9]
+
+
+@pytest.mark.parametrize("capacity", [0, 1, 4])
+def test_send_all_hands_items_to_receivers_that_wait(capacity: int) -> None:
+    channel: Channel[int] = Channel(capacity)
+    receiving = [go(channel.receive) for _ in range(3)]
+    receivers(channel, 3)
+    channel.send_all([1, 2, 3])
+    assert sorted(map(result, receiving)) == [1, 2, 3]
+    assert len(channel) == 0
+
+
+@pytest.mark.parametrize("end", [Channel.close, Channel.step_away])
+def test_send_all_that_is_refused_has_sent_what_came_before(end: Callable[[Channel[int]], None]) -> None:
+    channel: Channel[int] = Channel(2)
+    sending = go(channel.send_all, [1, 2, 3, 4])
+    senders(channel, 1)
+    end(channel)
+    assert isinstance(error(sending), Closed if end is Channel.close else WouldBlock)
+    assert channel.take_pending() == [1, 2]

@@ -154,6 +154,11 @@ def served(monkeypatch: pytest.MonkeyPatch) -> Served:
     return served
 
 
+def test_inspect_from_anywhere_is_inspect_as_well(served: Served) -> None:
+    assert cli.main(["serve", "--inspect-from-anywhere"]) == 0
+    assert served.inspected
+
+
 def test_the_demo_has_defaults_of_its_own_and_the_options_of_serve(served: Served) -> None:
     assert cli.main(["demo"]) == 0
     assert (served.host, served.port, served.inspected) == ("127.0.0.1", 0, True)

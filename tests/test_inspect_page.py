@@ -159,7 +159,6 @@ class Inspector:
             "t": t,
             "cost_ms": 0.5,
             "demo": True,
-            "turns": 1,
             "hub": {
                 "thread": thread("hub", "selecting"), "paused": changed.pop("paused", False),
                 "clients": len(clients), "messages": 7, "batches": 7, "evicted": 0,

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import CLOSE, TEXT, Inspected, Peer, go, until
+from helpers import CLOSE, TEXT, Inspected, Peer, Serve, ask, go, until
 from werkzeug.test import Client as Caller
 
 from threadchat.app import App
@@ -61,7 +61,6 @@ def test_a_picture_shows_the_hub_its_channels_and_the_clients(inspect: Inspect) 
         assert one.lines(1) == two.lines(1) == ["hello"]
         picture = look.until(lambda picture: picture["rates"]["deliveries"] > 0, "the deliveries")
     assert picture["demo"] is False
-    assert picture["turns"] == 1
     assert picture["cost_ms"] >= 0
     assert (picture["hub"]["clients"], picture["hub"]["messages"], picture["hub"]["batches"]) == (2, 1, 1)
     assert set(picture["channels"]) == {"register", "unregister", "broadcast"}
@@ -624,3 +623,35 @@ def test_a_paused_server_stops(inspect: Inspect) -> None:
         stopping = server.stop_in_thread()
         assert peer.receive_all()[-1].close_code == 1001
     stopping.join()
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"X-Forwarded-For": "203.0.113.9"},
+        {"X-Real-IP": "203.0.113.9"},
+        {"Forwarded": "for=203.0.113.9"},
+        {"Via": "1.1 proxy"},
+        {"X-Forwarded-For": "127.0.0.1"},
+        {"Host": "["},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("trusted_proxies", [0, 1])
+def test_who_comes_through_a_proxy_on_this_machine_is_a_stranger(
+    serve: Serve, headers: dict[str, str], trusted_proxies: int
+) -> None:
+    server = serve(make_app=InspectedApp, trusted_proxies=trusted_proxies)
+    assert ask(server, "GET", "/inspect/trace", {"Host": "localhost"}).status == 200
+    assert ask(server, "GET", "/inspect/trace", {"Host": "localhost", **headers}).status == 403
+
+
+def test_a_pause_that_comes_while_the_server_stops_holds_nobody_up(inspect: Inspect) -> None:
+    server = inspect()
+    with Peer(server.port) as peer:
+        until(lambda: len(server.clients) == 1)
+        server.hub.gate.close()
+        server.hub.gate.open(for_good=True)
+        server.hub.gate.close()
+        peer.send(TEXT, "the hub goes on")
+        assert peer.lines(1) == ["the hub goes on"]

@@ -78,7 +78,7 @@ OURS: dict[str, set[str]] = {
     "inspector.bots": {"inspector.watch"},
     "inspector.lessons": set(),
     "inspector.site": {
-        "channel", "app", "guide", "options", "inspector.bots", "inspector.lessons", "inspector.perfetto",
+        "channel", "app", "guide", "hosts", "options", "inspector.bots", "inspector.lessons", "inspector.perfetto",
         "inspector.picture", "inspector.watch",
     },
     "__main__": {"cli"},

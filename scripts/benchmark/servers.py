@@ -56,6 +56,7 @@ class Running:
     process: subprocess.Popen[bytes]
     output: IO[bytes]
     killed: bool = False
+    pictures: int = 0  # that somebody who looks has seen
 
     def said(self) -> str:
         self.output.flush()
@@ -151,8 +152,10 @@ def running(server: Server) -> Iterator[Running]:
         try:
             _wait(started)
             if server.look:
-                threading.Thread(target=_look, args=(started.port, server.look), name="viewer", daemon=True).start()
+                threading.Thread(target=_look, args=(started, server.look), name="viewer", daemon=True).start()
             yield started
+            if server.look and not started.pictures:
+                raise Failed(f"there was nothing to see at {server.look}", started.said())
         finally:
             _stop(started)
 
@@ -170,12 +173,12 @@ def _wait(started: Running) -> None:
     raise Failed(f"the server accepted no connection for {START_SECONDS} s", started.said())
 
 
-def _look(port: int, path: str) -> None:
-    """Read the address until the server ends."""
-    with suppress(OSError), socket.create_connection(("127.0.0.1", port)) as viewer:
+def _look(started: Running, path: str) -> None:
+    """Read the events at the address until the server ends."""
+    with suppress(OSError), socket.create_connection(("127.0.0.1", started.port)) as viewer:
         viewer.sendall(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
-        while viewer.recv(65_536):
-            pass
+        while seen := viewer.recv(65_536):
+            started.pictures += seen.count(b"event: picture")
 
 
 def _stop(started: Running) -> None:

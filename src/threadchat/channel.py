@@ -76,9 +76,9 @@ class Channel(Generic[T]):
     With `capacity` 0 it is unbuffered: a send returns once a receiver has the item. Otherwise `capacity` items wait in
     its buffer before a send blocks. Raises ValueError for a negative capacity.
 
-    With a run queue, who is returned an item by `receive` or `receive_pending` has a turn with it, and gives it back.
-    Who has to wait until the channel is closed is told so in turn as well, but has none left. While `urgent` is set,
-    the receiver goes before others there; any thread may set it.
+    With a run queue, who is returned an item, other than by `take_pending` or `select`, has a turn with it, and gives
+    it back. Who has to wait until the channel is closed is told so in turn as well, but has none left. While `urgent`
+    is set, the receiver goes before others there; any thread may set it.
     """
 
     __slots__ = ("_away", "_buffer", "_closed", "_mutex", "_receivers", "_run_queue", "_senders", "capacity", "urgent")
@@ -131,14 +131,18 @@ class Channel(Generic[T]):
     def send_all_nowait(self, items: Sequence[T]) -> None:
         """As many `send_nowait` at once, or none: raises WouldBlock unless the buffer has room for all of them."""
         with self._mutex:
-            if self._closed:
-                raise Closed(self)
-            if len(items) > self.capacity - len(self._buffer):
+            if not self._closed and len(items) > self.capacity - len(self._buffer):
                 raise WouldBlock
-            while self._receivers and items:
-                if self._receivers.pop(0).hand(self, items[0]):
-                    items = items[1:]
-            self._buffer.extend(items)
+            self._accept_some(items)
+
+    def send_all(self, items: Sequence[T]) -> None:
+        """One `send` after the other, but all that there is room for at once. Raises as `send`."""
+        while items:
+            with self._mutex:
+                items = self._accept_some(items)
+            if items:
+                self.send(items[0])
+                items = items[1:]
 
     def receive(self, timeout: float | None = None) -> T:
         """`<-ch`: the next item, in the order of the sends; blocks until there is one.
@@ -249,6 +253,17 @@ class Channel(Generic[T]):
             self._buffer.append(item)
             return True
         return False
+
+    def _accept_some(self, items: Sequence[T]) -> Sequence[T]:
+        """Give as many of the items as can be to parked receivers and to the buffer; returns the rest."""
+        if self._closed:
+            raise Closed(self)
+        while self._receivers and items:
+            if self._receivers.pop(0).hand(self, items[0]):
+                items = items[1:]
+        room = max(0, self.capacity - len(self._buffer))
+        self._buffer.extend(items[:room])
+        return items[room:]
 
     def _ready(self) -> bool:
         """Whether a receive would return, or raise, at once."""

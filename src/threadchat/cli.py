@@ -77,7 +77,7 @@ def _serve(given: argparse.Namespace) -> int:
     gc.set_threshold(50_000, 20, 100)  # a client's objects last: looking through them for garbage is vain
     if given.processors == "one":
         stay_on_one_processor()
-    if given.inspect:
+    if given.inspect or given.inspect_from_anywhere:
         return _serve_inspected(options, given)
     return serve(options, given.host, given.port, given.trusted_proxies)
 
@@ -334,8 +334,8 @@ def _add_serve_options(command: argparse.ArgumentParser) -> None:
     add(
         "--inspect-from-anywhere",
         action="store_true",
-        help="let other machines use the inspector too; whoever can reach the port then sees every message and client, "
-        "and in the demo can do all that it offers",
+        help="the same for other machines too, and those that come through a reverse proxy; whoever can reach the port "
+        "then sees every message and client, can run the lessons, and in the demo can do all that it offers",
     )
     add(
         "--processors",

@@ -128,12 +128,14 @@ class Connection:
             environ.pop("HTTP_SEC_WEBSOCKET_EXTENSIONS", None)
         if "websocket" in [each.strip().lower() for each in environ.get("HTTP_UPGRADE", "").split(",")]:
             environ["HTTP_UPGRADE"] = "websocket"
+        sockets = [environ[name] for name in ("werkzeug.socket", "gunicorn.socket") if name in environ]
         try:
-            for name in ("werkzeug.socket", "gunicorn.socket"):
-                if name in environ:
-                    environ[name].setblocking(False)  # before the answer: the hub already knows this client
+            for each in sockets:
+                each.setblocking(False)  # before the answer: the hub already knows this client
             server = simple_websocket.Server(environ, thread_class=_NoThread)
         except (RemoteProtocolError, ValueError) as error:  # ValueError: a header that wsproto could not read
+            for each in sockets:
+                each.setblocking(True)  # for the server's answer
             raise HandshakeFailed(str(error)) from error
         except OSError as error:
             raise ConnectionClosed from error

@@ -91,8 +91,7 @@ class Hub:
         waits for the pump, which is about to take all that is pending, or else to find out that its peer is stuck.
         """
         try:
-            for message in messages:
-                client.send.send(message)
+            client.send.send_all(messages)
         except WouldBlock:
             self.clients.remove(client)
             client.end(Ending.EVICTED)

@@ -99,7 +99,8 @@ def _behind_proxies(app: App, count: int) -> WSGIApplication:
         except ValueError:
             log.warning("X-Forwarded-For has %.200a where an address should be", environ["REMOTE_ADDR"])
             environ["REMOTE_ADDR"] = environ["werkzeug.proxy_fix.orig"]["REMOTE_ADDR"]
-        del environ["REMOTE_PORT"]  # the proxy's; the client's is not known
+        if environ["REMOTE_ADDR"] != environ["werkzeug.proxy_fix.orig"]["REMOTE_ADDR"]:
+            del environ["REMOTE_PORT"]  # the proxy's; the client's is not known
         return app(environ, start_response)
 
     return ProxyFix(as_client, x_for=count, x_proto=count, x_host=count)
@@ -216,10 +217,12 @@ class _RequestHandler(WSGIRequestHandler):
     def make_environ(self) -> WSGIEnvironment:
         """Without white space behind the headers (RFC 9112, section 5.1).
 
-        An application whose answer goes on for long calls `threadchat.takes_long`, or it is cut off.
+        `threadchat.deadline` is for an application that lets the peer wait for its answer: a function that suspends the
+        deadline of the request, and one that begins it anew.
         """
         environ = super().make_environ()
-        environ["threadchat.takes_long"] = partial(self.server.requests.forget, self.connection)
+        requests, connection = self.server.requests, self.connection
+        environ["threadchat.deadline"] = partial(requests.forget, connection), partial(requests.was_read, connection)
         return {key: value.strip(" \t") if key.startswith("HTTP_") else value for key, value in environ.items()}
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:

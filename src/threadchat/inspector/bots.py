@@ -29,7 +29,7 @@ from typing import TypeVar
 from wsproto import ConnectionType, WSConnection
 from wsproto.connection import ConnectionState
 from wsproto.events import AcceptConnection, CloseConnection, Event, Ping, RejectConnection, Request, TextMessage
-from wsproto.utilities import ProtocolError
+from wsproto.utilities import LocalProtocolError, ProtocolError
 
 from threadchat.inspector.watch import Watch
 
@@ -43,6 +43,7 @@ SLOW_BYTES = 800  # a second: enough for the starting pace, and for little more
 SMALL_BUFFER = 2_048  # bytes that the kernel is asked to hold for a bot that is slow or stuck
 MOST_BOTS = 2_000
 MOST_BURST = 100_000  # messages
+MOST_UNSENT = 65_536  # bytes that may wait for the inspector's own client
 PATIENCE = 10.0  # seconds for the bots' thread to do what it is asked
 SWEEP = 0.5  # seconds between looks for bots that the server has parted with while they did not read
 TICK = 0.25  # seconds from one read of a slow bot to the next
@@ -84,6 +85,11 @@ class Bot:
     said: int = 0
     unsent: bytearray = field(default_factory=bytearray)
     waiting: list[str] = field(default_factory=list)  # to be said once it has joined
+
+    @property
+    def talks(self) -> bool:
+        """Whether it can say something: it has joined, and neither vanished nor said goodbye."""
+        return self.joined and not self.vanished and self.protocol.state is ConnectionState.OPEN
 
 
 class Bots:
@@ -143,6 +149,8 @@ class Bots:
         def say() -> None:
             if self._inspector is None or self._inspector not in self._bots:
                 self._inspector = self._join("quiet", "inspector", 0.0)
+            if len(self._inspector.unsent) > MOST_UNSENT:
+                raise Refused("the server takes no more for the moment: too many messages a second")
             self._watch.journeys.announce(self._inspector.peer, text, typed, follow=True)
             self._say(self._inspector, text)
 
@@ -162,7 +170,7 @@ class Bots:
         """How many messages a second the chatty bots say in all."""
 
         def set_pace() -> None:
-            chatty = [bot for bot in self._bots if bot.kind == "chatty"]
+            chatty = [bot for bot in self._bots if bot.kind == "chatty" and bot.talks]
             if not chatty:
                 raise Refused("there is no chatty bot")
             for bot in chatty:
@@ -219,7 +227,7 @@ class Bots:
                 done = function()
                 self._watch.pace = sum(bot.pace for bot in self._bots)
                 future.set_result(done)
-            except (Refused, OSError) as error:
+            except Exception as error:  # whatever it is, it is for who asked: this thread goes on
                 future.set_exception(error)
 
         self._orders.put(obey)
@@ -316,7 +324,8 @@ class Bots:
             bot.waiting.append(text)
 
     def _send(self, bot: Bot, event: Event) -> None:
-        bot.unsent += bot.protocol.send(event)
+        with suppress(LocalProtocolError):  # it has said goodbye already
+            bot.unsent += bot.protocol.send(event)
         self._flush(bot)
 
     def _flush(self, bot: Bot) -> None:
@@ -332,6 +341,8 @@ class Bots:
 
     def _watch_socket(self, bot: Bot) -> None:
         """Wait for what it can use: bytes if it reads them, room if it has something to send."""
+        if bot not in self._bots:
+            return
         reads = not bot.joined or (bot.reads and bot.kind != "slow")
         events = (selectors.EVENT_READ if reads else 0) | (selectors.EVENT_WRITE if bot.unsent else 0)
         if bot.vanished:
@@ -352,7 +363,7 @@ class Bots:
     def _any(self, kinds: tuple[str, ...]) -> Bot:
         for kind in kinds:
             for bot in self._bots:
-                if bot.kind == kind and bot.joined and not bot.vanished:
+                if bot.kind == kind and bot.talks:
                     return bot
         raise Refused(f"there is no bot that is {' or '.join(kinds)}")
 

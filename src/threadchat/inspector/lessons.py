@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -48,7 +49,7 @@ class Lessons:
         with self._mutex:
             self._stopped = True
             if self._running is not None:
-                self._running.kill()
+                _kill(self._running)
 
     def _run(self, *arguments: str) -> Any:
         with self._mutex:
@@ -61,6 +62,7 @@ class Lessons:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
+                start_new_session=True,  # so that all that it has started can be ended with it
             )
         with suppress(AttributeError, OSError):  # the server may have kept itself to one processor; a lesson does not
             os.sched_setaffinity(process.pid, range(os.cpu_count() or 1))
@@ -73,7 +75,13 @@ class Lessons:
             said = complaint.decode(errors="replace").strip().rpartition("\n")[2]
             raise NoLesson(said or f"it ended with status {process.returncode}") from error
         finally:
-            process.kill()
+            _kill(process)
             process.communicate()
             with self._mutex:
                 self._running = None
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """End the process, and the lesson's part that it may be waiting for."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)

@@ -157,7 +157,6 @@ class Sampler:
             "cost_ms": round(self._cost * 1000, 3),
             "demo": self._demo,
             "pace": self.watch.pace,
-            "turns": hub.run_queue.turns,
             "hub": {
                 "thread": self._hub_thread(t, frames, moment),
                 "paused": hub.gate.shut,

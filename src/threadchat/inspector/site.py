@@ -7,14 +7,13 @@ this address (DNS rebinding). Actions need a header that no page of another site
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import sys
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
-from urllib.parse import urlsplit
 
 from werkzeug.exceptions import (
     BadRequest,
@@ -32,6 +31,7 @@ from werkzeug.wrappers import Request, Response
 from threadchat import guide
 from threadchat.app import App
 from threadchat.channel import Closed
+from threadchat.hosts import LOOPBACK, Hosts
 from threadchat.inspector.bots import KINDS, MOST_BOTS, MOST_BURST, Bots, Refused
 from threadchat.inspector.lessons import Lessons, NoLesson
 from threadchat.inspector.perfetto import trace
@@ -53,6 +53,9 @@ URLS = Map(
 )
 CORE = ("app.py", "channel.py", "client.py", "connection.py", "hub.py", "limits.py", "runqueue.py", "server.py")
 HEADER = ("X-Threadchat", "inspect")
+MINE = Hosts((*LOOPBACK, ".localhost"))
+# Who comes through a proxy is a stranger, wherever the proxy runs.
+OF_A_PROXY = ("Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP")
 MOST_BYTES = 65_536  # of an action
 LARGEST_BUFFER = 1_000_000  # messages
 FASTEST_PACE = 10_000.0  # messages a second
@@ -66,7 +69,7 @@ class InspectedApp(App):
     """A chat that can be looked into, at /inspect. `close` ends the inspector too.
 
     `anywhere` lets other machines look, under any name. `demo` has bots, and lets the viewer do things to the server;
-    `start_bots` tells where it is served, which is where the bots go.
+    `served_at` tells where, which is where the bots go, and the inspector's own client.
     """
 
     def __init__(self, options: Options, *, demo: bool = False, anywhere: bool = False) -> None:
@@ -89,7 +92,7 @@ class InspectedApp(App):
 
     def close(self) -> None:
         self._lessons.stop()
-        self._watched_hub.gate.open()
+        self._watched_hub.gate.open(for_good=True)
         if self._bots is not None:
             self._bots.stop()
             self._bots = None
@@ -116,7 +119,7 @@ class InspectedApp(App):
             case "trace":
                 return self._trace()
             case "lessons":
-                return self._all_lessons()
+                return self._all_lessons(request)
             case _:
                 return self._do(request)
 
@@ -132,9 +135,7 @@ class InspectedApp(App):
             raise ServiceUnavailable("As many look as may.") from error
         except Closed as error:
             raise ServiceUnavailable("The server is stopping.") from error
-        _takes_long(request)
-        events = (f"event: picture\ndata: {picture}\n\n" for picture in pictures)
-        response = Response(events, mimetype="text/event-stream")
+        response = Response(_events(request, pictures), mimetype="text/event-stream")
         response.call_on_close(looking.close)
         return _not_stored(response)
 
@@ -149,26 +150,24 @@ class InspectedApp(App):
         response.headers["Content-Disposition"] = 'attachment; filename="threadchat-trace.json"'
         return response
 
-    def _all_lessons(self) -> Response:
+    def _all_lessons(self, request: Request) -> Response:
         try:
-            return _json(self._lessons.all())
-        except NoLesson as error:
+            with _no_deadline(request):
+                return _json(self._lessons.all())
+        except (NoLesson, OSError) as error:
             raise ServiceUnavailable(str(error)) from error
 
     def _do(self, request: Request) -> Response:
         """Answers with JSON, whatever happens."""
         try:
-            action = _action(request)
-            if action.get("action") == "lesson":
-                _takes_long(request)
-            answer = self._act(action)
+            answer = self._act(_action(request), request)
         except (Refused, NoLesson, OSError) as error:
             return _json({"error": str(error)}, 409)
         except HTTPException as error:
             return _json({"error": error.description}, error.code)
         return _json({"ok": True, **answer})
 
-    def _act(self, action: Action) -> dict[str, Any]:
+    def _act(self, action: Action, request: Request) -> dict[str, Any]:
         """Do it; returns what the answer says besides. Raises HTTPException if it is no action.
 
         Raises Refused, NoLesson or OSError if it cannot be done now.
@@ -178,7 +177,8 @@ class InspectedApp(App):
                 text = _text(action, self.options.message_size)
                 self._need_bots().say(text, self._typed(action))
             case "lesson":
-                return {"lesson": self._lessons.run(str(action.get("name")))}
+                with _no_deadline(request):
+                    return {"lesson": self._lessons.run(str(action.get("name")))}
             case name if self._demo:
                 self._disturb(name, action)
             case _:
@@ -223,28 +223,38 @@ class InspectedApp(App):
         return self._watch.now() - ago if 0 <= ago < LATEST_TYPING else None
 
 
-def _takes_long(request: Request) -> None:
-    """Tell the server, if it is threadchat's, that the answer may take longer than others."""
-    if "threadchat.takes_long" in request.environ:
-        request.environ["threadchat.takes_long"]()
+@contextmanager
+def _no_deadline(request: Request) -> Iterator[None]:
+    """The peer waits for us meanwhile, for longer than the server, if it is threadchat's, gives an answer."""
+    suspend, begin = request.environ.get("threadchat.deadline", (_nothing, _nothing))
+    suspend()
+    try:
+        yield
+    finally:
+        begin()
+
+
+def _nothing() -> None: ...
+
+
+def _events(request: Request, pictures: Iterator[str]) -> Iterator[str]:
+    """The pictures as an event stream. Each has to be taken in the time that an answer has."""
+    while True:
+        with _no_deadline(request):
+            picture = next(pictures, None)
+        if picture is None:
+            return
+        yield f"event: picture\ndata: {picture}\n\n"
 
 
 def _only_local(request: Request) -> None:
     """Raises Forbidden for whom the inspector is not."""
-    if not _is_loopback(request.environ.get("REMOTE_ADDR", "")):
+    address = request.environ.get("REMOTE_ADDR", "").removeprefix("::ffff:")
+    forwarded = any(name in request.headers for name in OF_A_PROXY)
+    if forwarded or (f"[{address}]" if ":" in address else address) not in MINE:
         raise Forbidden("The inspector is for this machine alone (see --inspect-from-anywhere).")
-    host = urlsplit(f"//{request.headers.get('Host', '')}").hostname or ""
-    if host != "localhost" and not host.endswith(".localhost") and not _is_loopback(host):
+    if request.headers.get("Host", "") not in MINE:
         raise Forbidden("The inspector is to be opened as localhost (see --inspect-from-anywhere).")
-
-
-def _is_loopback(address: str) -> bool:
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return False
-    mapped = parsed.ipv4_mapped if isinstance(parsed, ipaddress.IPv6Address) else None
-    return (mapped or parsed).is_loopback
 
 
 def _source(request: Request) -> Response:

@@ -71,6 +71,8 @@ class Gate:
     """What the hub's thread passes before each batch, and what holds it up while it is shut."""
 
     def __init__(self) -> None:
+        self._mutex = threading.Lock()  # guards the next two
+        self._for_good = False
         self._open = threading.Event()
         self._open.set()
 
@@ -79,10 +81,15 @@ class Gate:
         return not self._open.is_set()
 
     def close(self) -> None:
-        self._open.clear()
+        with self._mutex:
+            if not self._for_good:
+                self._open.clear()
 
-    def open(self) -> None:
-        self._open.set()
+    def open(self, for_good: bool = False) -> None:
+        """Let the hub through, `for_good` when it is to stop."""
+        with self._mutex:
+            self._for_good |= for_good
+            self._open.set()
 
     def wait(self) -> None:
         self._open.wait()
@@ -205,9 +212,10 @@ class SendChannel(WatchedChannel[str]):
         """
         if drawn and not self.drawn:
             self.send = self._send_and_note  # type: ignore[method-assign]
+            self.send_all = self._send_each_and_note  # type: ignore[method-assign]
             self.send_all_nowait = self._send_all_and_note  # type: ignore[method-assign]
         elif self.drawn and not drawn:
-            del self.send, self.send_all_nowait
+            del self.send, self.send_all, self.send_all_nowait
         self.drawn = drawn
 
     def _send_and_note(self, item: str) -> None:
@@ -215,6 +223,10 @@ class SendChannel(WatchedChannel[str]):
         self.followed += len(followed)
         Channel.send(self, item)
         self._note_buffered(followed)
+
+    def _send_each_and_note(self, items: Sequence[str]) -> None:
+        for item in items:
+            self._send_and_note(item)
 
     def _send_all_and_note(self, items: Sequence[str]) -> None:
         batch, followed = self._watch.batch
@@ -269,7 +281,7 @@ class WatchedHub(Hub):
 
     def stop(self) -> None:
         self.watch.stopping = True
-        self.gate.open()
+        self.gate.open(for_good=True)
         super().stop()
 
     def _pass_on(self, messages: list[str]) -> None:
@@ -280,17 +292,18 @@ class WatchedHub(Hub):
         super()._pass_on(messages)
 
     def _give_way_or_evict(self, client: Member, messages: list[str]) -> None:
-        waiting = len(client.send)
+        assert isinstance(client, Client)
+        connection = client.connection
+        assert isinstance(connection, WatchedConnection)
+        waiting, leaving = len(client.send), connection.ended
         super()._give_way_or_evict(client, messages)
-        if client not in self.clients:
-            assert isinstance(client, Client)
-            watched = self.watch.clients[client.number]
+        if client not in self.clients and not leaving:
             self.evictions += 1
-            watched.connection.evicted = True
-            self.watch.journeys.evicted(watched.number)
-            had = f"{waiting} of {watched.send.capacity} messages were waiting when {len(messages)} more came"
-            reason = f"{watched.connection.ending}; {had}"
-            self.watch.note("evicted", client=watched.number, name=watched.connection.name, reason=reason)
+            connection.evicted = True
+            self.watch.journeys.evicted(client.number)
+            had = f"{waiting} of {client.send.capacity} messages were waiting when {len(messages)} more came"
+            reason = f"{connection.ending}; {had}"
+            self.watch.note("evicted", client=client.number, name=connection.name, reason=reason)
 
 
 class WatchedConnection(Connection):
