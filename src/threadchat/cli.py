@@ -26,6 +26,7 @@ from threadchat.server import Server
 DEFAULTS = Options()
 DEMO_WRITE_WAIT = 60.0  # seconds: long enough to see a stuck client's buffer fill, which then ends it
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SWITCH_INTERVAL = 0.1  # seconds after which who waits for the interpreter's lock wakes, and asks who has it to let go
 STACK = 512 * 1024  # bytes a thread; where stacks lie 8 MB apart, as is usual, a change of thread costs a quarter more
 
 
@@ -73,6 +74,7 @@ def _serve(given: argparse.Namespace) -> int:
         allow_hosts=tuple(given.allow_host),
     )
     threading.stack_size(STACK)
+    sys.setswitchinterval(SWITCH_INTERVAL)  # all let go soon anyway; and 10,000 wait when so many peers leave at once
     _use_all_descriptors()
     gc.set_threshold(50_000, 20, 100)  # a client's objects last: looking through them for garbage is vain
     if given.processors == "one":
