@@ -25,7 +25,7 @@ from threadchat.inspector.sample import State, stack_of, state_of_hub, state_of_
 from threadchat.inspector.watch import WatchedChannel, WatchedClient, WatchedHub
 
 INTERVAL = 0.1  # seconds from picture to picture, where they cost little
-SHARE = 0.01  # of one processor: what the pictures may cost
+SHARE = 0.003  # of one processor: what the pictures may cost
 DRAWN = 24  # clients, besides those that a viewer has pinned
 MOST_PINNED = 16  # clients, a viewer
 BINS = 16  # of the histogram of the send channels

@@ -328,6 +328,7 @@ class WatchedConnection(Connection):
         self.drawn = False
         self._watch = watch
         self._found = 0  # followed messages, of those that the hub has put into its channel
+        self._vain = 0  # frames in a row that were searched and had none
         self._carried: Sequence[Followed] = ()  # in the frame that the write pump sends next
 
     def accept(self) -> None:
@@ -376,7 +377,11 @@ class WatchedConnection(Connection):
     def _note_coalesced(self, lines: Sequence[str]) -> None:
         self._carried = _followed(lines)
         if not self._carried:
+            self._vain += 1
+            if self._vain == 2:  # what the hub put in has been taken while it was not drawn: a frame takes all there is
+                self._found, self._vain = self.outbound.followed, 0
             return
+        self._vain = 0
         self._found += len(self._carried)
         for message in self._carried:
             part = message.journey.delivery(self.number, self.name)
