@@ -639,6 +639,12 @@ def luminance(colour: str) -> float:
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
+def ratio(ink: str, behind: str) -> float:
+    """The contrast of two colours: 1 to 21 (WCAG 2.2, "contrast ratio")."""
+    dark, light = sorted(map(luminance, (ink, behind)))
+    return (light + 0.05) / (dark + 0.05)
+
+
 def contrast(page: Page, selector: str) -> float:
     """The contrast between the text of an element and what lies behind it."""
     colours = page.locator(selector).first.evaluate("""item => {
@@ -647,5 +653,4 @@ def contrast(page: Page, selector: str) -> float:
         while (getComputedStyle(item).backgroundColor === clear) item = item.parentElement;
         return [ink, getComputedStyle(item).backgroundColor];
     }""")
-    dark, light = sorted(map(luminance, colours))
-    return (light + 0.05) / (dark + 0.05)
+    return ratio(*colours)

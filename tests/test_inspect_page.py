@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import LIMIT, until
+from helpers import LIMIT, luminance, ratio, until
 from playwright.sync_api import Browser, Locator, Page, expect
 from werkzeug.serving import make_server
 from werkzeug.utils import send_from_directory
@@ -294,6 +294,27 @@ def log_of(page: Page) -> Locator:
     return page.locator("#log > :visible")
 
 
+def texts(page: Page, within: str) -> dict[str, float]:
+    """Every text that is seen, and its contrast to what lies behind it: the worst, where it stands there twice."""
+    found = page.locator(within).evaluate("""root => {
+        const clear = "rgba(0, 0, 0, 0)", found = [];
+        const walker = document.createTreeWalker(root, NodeFilter.SHOW_TEXT);
+        while (walker.nextNode()) {
+            let item = walker.currentNode.parentElement;
+            const text = walker.currentNode.data.trim();
+            if (!text || !item.checkVisibility({visibilityProperty: true})) continue;
+            const ink = getComputedStyle(item).color;
+            while (getComputedStyle(item).backgroundColor === clear) item = item.parentElement;
+            found.push([text, ink, getComputedStyle(item).backgroundColor]);
+        }
+        return found;
+    }""")
+    seen: dict[str, float] = {}
+    for text, ink, behind in found:
+        seen[text] = min(ratio(ink, behind), seen.get(text, 21))
+    return seen
+
+
 def focused(page: Page) -> str:
     """What a screen reader would call the element that has the focus."""
     return str(page.evaluate("document.activeElement.getAttribute('aria-label') ?? document.activeElement.textContent"))
@@ -507,6 +528,31 @@ def test_it_can_be_used_by_keyboard_alone(inspector: Inspector, look: Look) -> N
     expect(page.get_by_role("dialog", name="How to read it")).to_be_visible()
     page.keyboard.press("Escape")
     expect(page.get_by_role("dialog")).to_have_count(0)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_text_can_be_read_in_light_and_in_dark(inspector: Inspector, look: Look, scheme: str) -> None:
+    page = look(color_scheme=scheme, reduced_motion="reduce")
+    states = "ready", "running", "writing", "stuck", "sending", "paused", "leaving", "gone"
+    busy = [client(number, 30 * number, state) for number, state in enumerate(states, 3)]
+    inspector.show(client(1), client(2), *busy)
+    evicted = {"kind": "evicted", "client": 6, "name": "bot", "reason": REASON}
+    said = {"kind": "message", "id": 41, "client": 1, "text": "hello"}
+    inspector.show(client(1), client(2), *busy, events=[said, evicted])
+    expect(page.locator("#why")).to_contain_text("was evicted")
+    gauge_of(page, 5).click()
+    expect(page.locator("#detail")).to_be_visible()
+    seen = texts(page, "body")
+    for text in *states, "receiving", "reading", "90/256", "Pause", "Say", "Guide", "hello":
+        assert any(text in each for each in seen), text
+    page.get_by_role("button", name="Lessons").click()
+    page.get_by_label("It is evicted").check()
+    page.get_by_role("button", name="Run it").click()
+    expect(page.locator("#lessons .verdict")).to_be_visible()
+    seen |= texts(page, "#lessons")
+    assert {text: ratio for text, ratio in seen.items() if ratio < 4.5} == {}
+    behind = page.locator("body").evaluate("body => getComputedStyle(body).backgroundColor")
+    assert luminance(behind) > 0.5 if scheme == "light" else luminance(behind) < 0.1
 
 
 # Doing something to it
