@@ -8,6 +8,7 @@ the steps of the followed messages, whose times are exact, and arrows from step 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Any
@@ -34,7 +35,8 @@ class _Tracks:
         self._numbers: dict[tuple[int, str], int] = {}
 
     def number(self, process: int, thread: str) -> int:
-        return self._numbers.setdefault((process, thread), len(self._numbers) + 1)
+        # A thread with its process's number would be its main thread.
+        return self._numbers.setdefault((process, thread), len(self._numbers) + MESSAGES + 1)
 
     def named(self) -> list[Event]:
         processes = ((THREADS, "threads and channels (sampled)"), (MESSAGES, "followed messages"))
@@ -92,6 +94,7 @@ def _fills(moments: Sequence[Moment]) -> list[Event]:
 def _steps(journeys: Iterable[Journey], tracks: _Tracks) -> list[Event]:
     """A slice of one microsecond for each step, and the arrows between them: one flow for each delivery."""
     events: list[Event] = []
+    flows = itertools.count(1)  # Perfetto takes numbers alone
     for journey in journeys:
         told = journey.as_json()
         way = [
@@ -106,7 +109,7 @@ def _steps(journeys: Iterable[Journey], tracks: _Tracks) -> list[Event]:
             rest = [step for step in rest if step[1] is not None]
             for name, t, thread in rest:
                 events.append(_step(journey, name, t, tracks.number(MESSAGES, thread)))
-            events += _flow(f"{journey.number}-{part['client']}", [*way, *rest], tracks)
+            events += _flow(next(flows), [*way, *rest], tracks)
     return events
 
 
@@ -123,7 +126,7 @@ def _step(journey: Journey, name: str, t: float, track: int) -> Event:
     }
 
 
-def _flow(number: str, way: list[tuple[str, float, str]], tracks: _Tracks) -> list[Event]:
+def _flow(number: int, way: list[tuple[str, float, str]], tracks: _Tracks) -> list[Event]:
     if len(way) < 2:
         return []
     flow: list[Event] = []
