@@ -4,8 +4,9 @@
 
 Each may import those to its left. `options` is everybody's; `connection` is the client's and the app's; `guide` is the
 app's; `hosts` is for the options, the app and the command line; `limits` is for those who meet peers: connection, app
-and server. The inspector and the lessons are rooms of their own, whose modules know the core and look at it from
-outside; of the core only `cli` knows that they exist, and imports them when asked for them.
+and server; `system` is for those who start threads or are one: the client and the command line. The inspector and the
+lessons are rooms of their own, whose modules know the core and look at it from outside; of the core only `cli` knows
+that they exist, and imports them when asked for them.
 """
 
 from __future__ import annotations
@@ -39,13 +40,14 @@ LESSONS = (
 # fmt: off
 OURS: dict[str, set[str]] = {
     "runqueue": set(),
+    "system": set(),
     "channel": {"runqueue"},
     "hosts": set(),
     "limits": set(),
     "options": {"hosts"},
     "hub": {"channel", "runqueue"},
     "connection": {"options", "limits"},
-    "client": {"runqueue", "channel", "hub", "connection", "options"},
+    "client": {"channel", "hub", "connection", "options", "system"},
     "guide": set(),
     "app": {"channel", "hub", "client", "connection", "options", "guide", "hosts", "limits"},
     "server": {"channel", "hub", "client", "app", "options", "limits"},
@@ -58,6 +60,7 @@ OURS: dict[str, set[str]] = {
         "server",
         "hosts",
         "options",
+        "system",
         "threadchat",
         "inspector.site",
         "lessons.run",

@@ -19,7 +19,7 @@ from helpers import LIMIT, TEXT, Peer, Process, Running, Serve, frame, go, switc
 
 from threadchat import connection
 from threadchat.connection import Connection
-from threadchat.runqueue import RunQueue, give_way_to_wakers, stay_on_one_processor
+from threadchat.runqueue import RunQueue
 
 
 def result(future: Future[Any]) -> Any:
@@ -309,16 +309,13 @@ def test_a_broadcast_to_many_idle_clients_is_encoded_once(crowd: Crowd) -> None:
 
 def test_who_has_spoken_hears_the_broadcast_before_others_do(crowd: Crowd, monkeypatch: pytest.MonkeyPatch) -> None:
     server, peers = crowd(30)
+    numbers = {str(peer.socket.getsockname()[1]): number for number, peer in enumerate(peers)}
     order: list[int] = []
     real = Connection.send
 
     def noting(self: Connection, data: bytes) -> None:
-        order.append(next(number for number, peer in enumerate(peers) if self.peer.endswith(f":{port(peer)}")))
+        order.append(numbers[self.peer.rpartition(":")[2]])  # this lets nobody else run before it is noted
         real(self, data)
-
-    def port(peer: Peer) -> int:
-        address: tuple[str, int] = peer.socket.getsockname()
-        return address[1]
 
     monkeypatch.setattr(Connection, "send", noting)
     for speaker in (17, 3, 29):
@@ -400,33 +397,6 @@ def test_promise_7_at_full_load_nobody_who_reads_is_evicted_and_nothing_is_lost(
         assert "evicted" not in server.err
 
 
-# Two words to the system
-
-
-def in_thread(function: Callable[[], None], look: Callable[[], object]) -> tuple[object, object]:
-    """What is seen before and after the call, in a thread of its own: the test's own is left as it is."""
-
-    def body() -> tuple[object, object]:
-        before = look()
-        function()
-        return before, look()
-
-    before, after = result(go(body))
-    return before, after
-
-
-def policy() -> object:
-    return os.sched_getscheduler(0)
-
-
-def processors() -> object:
-    return os.sched_getaffinity(0)
-
-
-def refuse(*_: object) -> None:
-    raise PermissionError("the system does not let you")
-
-
 def test_the_write_pumps_alone_give_way_to_who_wakes_them(crowd: Crowd) -> None:
     server, _ = crowd(3)
     ours = os.sched_getscheduler(0)
@@ -439,69 +409,3 @@ def test_the_write_pumps_alone_give_way_to_who_wakes_them(crowd: Crowd) -> None:
     assert batch == {f"writePump-{client.number}" for client in server.clients}
     assert len(batch) == 3
     assert {policy for name, policy in policies.items() if name not in batch} == {ours}
-
-
-def test_who_gives_way_does_so_for_itself_alone() -> None:
-    before, after = in_thread(give_way_to_wakers, policy)
-    assert (before, after) == (policy(), os.SCHED_BATCH)
-
-
-@pytest.mark.parametrize("missing", ["sched_setscheduler", "SCHED_BATCH", "sched_param"])
-def test_giving_way_is_nothing_where_the_system_knows_no_such_thing(
-    missing: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delattr(os, missing)
-    before, after = in_thread(give_way_to_wakers, policy)
-    assert before == after
-
-
-def test_giving_way_is_nothing_where_the_system_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "sched_setscheduler", refuse)
-    before, after = in_thread(give_way_to_wakers, policy)
-    assert before == after
-
-
-def test_who_stays_on_one_processor_takes_along_the_threads_that_it_starts_from_then_on() -> None:
-    ours = processors()
-
-    def body() -> tuple[set[int], object, set[int], object]:
-        asked, over = threading.Event(), threading.Event()
-
-        def stay_where_it_is() -> object:
-            asked.set()
-            assert over.wait(LIMIT)
-            return processors()
-
-        earlier = go(stay_where_it_is)
-        assert asked.wait(LIMIT)
-        before = os.sched_getaffinity(0)
-        stay_on_one_processor()
-        over.set()
-        return before, result(earlier), os.sched_getaffinity(0), result(go(processors))
-
-    before, earlier, after, later = result(go(body))
-    assert before == earlier == ours
-    assert len(after) == 1
-    assert after <= before
-    assert later == after
-    assert processors() == ours
-
-
-@pytest.mark.parametrize("missing", ["sched_setaffinity", "sched_getaffinity"])
-def test_staying_on_one_processor_is_nothing_where_the_system_knows_no_such_thing(
-    missing: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    look = os.sched_getaffinity
-    monkeypatch.delattr(os, missing)
-    before, after = in_thread(stay_on_one_processor, lambda: look(0))
-    assert before == after
-
-
-@pytest.mark.parametrize("refused", ["sched_setaffinity", "sched_getaffinity"])
-def test_staying_on_one_processor_is_nothing_where_the_system_refuses(
-    refused: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    look = os.sched_getaffinity
-    monkeypatch.setattr(os, refused, refuse)
-    before, after = in_thread(stay_on_one_processor, lambda: look(0))
-    assert before == after

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import gc
 import json
 import logging
-import resource
 import signal
 import sys
-import threading
 import webbrowser
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
@@ -20,14 +17,12 @@ from threadchat import __version__
 from threadchat.app import App, create_app
 from threadchat.hosts import hosts_of
 from threadchat.options import Options
-from threadchat.runqueue import stay_on_one_processor
 from threadchat.server import Server
+from threadchat.system import fit_for_a_crowd, stay_on_one_processor
 
 DEFAULTS = Options()
 DEMO_WRITE_WAIT = 60.0  # seconds: long enough to see a stuck client's buffer fill, which then ends it
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
-SWITCH_INTERVAL = 0.1  # seconds after which who waits for the interpreter's lock wakes, and asks who has it to let go
-STACK = 512 * 1024  # bytes a thread; where stacks lie 8 MB apart, as is usual, a change of thread costs a quarter more
 
 
 class _Parser(argparse.ArgumentParser):
@@ -73,10 +68,7 @@ def _serve(given: argparse.Namespace) -> int:
         allow_origins=tuple(given.allow_origin),
         allow_hosts=tuple(given.allow_host),
     )
-    threading.stack_size(STACK)
-    sys.setswitchinterval(SWITCH_INTERVAL)  # all let go soon anyway; and 10,000 wait when so many peers leave at once
-    _use_all_descriptors()
-    gc.set_threshold(50_000, 20, 100)  # a client's objects last: looking through them for garbage is vain
+    fit_for_a_crowd()
     if given.processors == "one":
         stay_on_one_processor()
     if given.inspect or given.inspect_from_anywhere:
@@ -352,13 +344,6 @@ def _add_serve_options(command: argparse.ArgumentParser) -> None:
         choices=["debug", "info", "warning", "error"],
         help="the least important log lines to write to standard error (default %(default)s; debug adds HTTP requests)",
     )
-
-
-def _use_all_descriptors() -> None:
-    """Raise the limit on open files as far as this process may, as Go's runtime does: a client is a file."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with suppress(ValueError, OSError):  # macOS names a higher limit than it grants
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _port(text: str) -> int:

@@ -34,7 +34,7 @@ from threadchat.channel import Closed
 from threadchat.connection import CLOSE_WAIT, Connection, ConnectionClosed
 from threadchat.hub import Ending, Hub
 from threadchat.options import Options
-from threadchat.runqueue import give_way_to_wakers
+from threadchat.system import give_way_to_wakers
 
 log = logging.getLogger("threadchat")
 

@@ -25,18 +25,14 @@ No thread holds a turn while it is blocked, so a stuck client holds nobody up. T
 they run when they have something to do. While a pump stands in the queue, more messages may come for it; it then takes
 them all at once.
 
-What is left to pay is a thread's waking for each frame, and two words to the system make that cheaper:
-`give_way_to_wakers` and `stay_on_one_processor`.
+What is left to pay is a thread's waking for each frame, and some words to the system make that cheaper: see `system`.
 """
 
 from __future__ import annotations
 
-import os
-import random
 import threading
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 
 
 class RunQueue:
@@ -68,23 +64,3 @@ class RunQueue:
             self._urgent_is_next = line is self._line
             wake = line.popleft()
         wake()
-
-
-def give_way_to_wakers() -> None:
-    """Let the calling thread, when woken, wait until the one that woke it blocks (SCHED_BATCH, where there is it).
-
-    Otherwise the system may run it at once, only to find that the other still holds the interpreter's lock: it goes to
-    sleep again and has to be woken a second time.
-    """
-    with suppress(AttributeError, OSError):
-        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
-
-
-def stay_on_one_processor() -> None:
-    """Keep the calling thread, and those it starts from now on, on one of its processors (where the system can).
-
-    As they share the interpreter's lock, hardly two of them ever run at once; and waking a thread on another processor,
-    which may be asleep itself, takes longer than what the thread then does.
-    """
-    with suppress(AttributeError, OSError):
-        os.sched_setaffinity(0, {random.choice(sorted(os.sched_getaffinity(0)))})
