@@ -23,7 +23,7 @@ from threadchat.inspector.journey import MOST_ANNOUNCED, MOST_KEPT, Followed, Jo
 from threadchat.inspector.perfetto import trace
 from threadchat.inspector.picture import DRAWN, PICTURES, VIEWERS
 from threadchat.inspector.site import InspectedApp
-from threadchat.inspector.watch import EVENTS, Watch
+from threadchat.inspector.watch import EVENTS, DrawnConnection, Watch
 from threadchat.options import Options
 
 Inspect = Callable[..., Inspected]
@@ -125,7 +125,7 @@ def test_of_many_clients_the_interesting_are_drawn_and_all_are_counted(inspect: 
             look.until(lambda picture: talkative.number in numbers(picture), "the one who talks")
             for number, drawn in ((talkative.number, True), (DRAWN + 4, False)):
                 client = server.client(number)
-                assert (client.connection.drawn, client.send.drawn) == (drawn, drawn)
+                assert (type(client.connection) is DrawnConnection, client.send.noted) == (drawn, drawn)
     finally:
         for peer in peers:
             peer.close()

@@ -13,12 +13,16 @@ import sys
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
 from typing import Any
 
 KEPT = 60.0  # seconds that a journey can be looked at
 MOST_KEPT = 1_000  # journeys
 A_SECOND = 5  # messages that are followed, besides the inspector's own
 MOST_ANNOUNCED = 256  # messages whose time of typing is known, and that have not been read yet
+
+OWN = str(Path(__file__).parent)
 
 Place = tuple[str, str, int]  # thread, file, line
 
@@ -190,10 +194,13 @@ class Journeys:
                 part.evicted = True
 
 
-def place(thread: str, above: int) -> Place:
-    """The line that the caller's caller, or who is `above` more, is at."""
-    frame = sys._getframe(2 + above)
-    return thread, frame.f_code.co_filename.rpartition("/")[2], frame.f_lineno
+def place(thread: str) -> Place:
+    """The line of the core that the calling thread is at."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame and frame.f_code.co_filename.startswith(OWN):
+        frame = frame.f_back
+    assert frame
+    return thread, Path(frame.f_code.co_filename).name, frame.f_lineno
 
 
 def _earliest(*times: float | None) -> float | None:

@@ -1,26 +1,32 @@
 """The watched parts of a server: a hub, channels and connections that note what passes, and do nothing else.
 
 They are handed to the App in place of the plain ones. What they count are plain integers, each written by one thread.
-On the way of every message they call what they override by its class, not by `super()`, which takes twice as long.
 What is noted of single messages is noted for followed messages (see `journey`) and for the clients that are drawn.
+
+On the way of every message they do as little as they can. What they override there they call by its class, not by
+`super()`, which takes twice as long. What only some objects note, and only for a while, is in a subclass, whose
+instances they are for that while: the others have the core's own methods. (Methods set on single objects would slow the
+calls of all the others down: Python 3.11's interpreter remembers a method only where no object has one of that name.)
 """
 
 from __future__ import annotations
 
+import inspect
 import json
 import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 from threadchat.channel import Channel, WouldBlock
 from threadchat.client import Client
 from threadchat.connection import Connection
 from threadchat.hub import BROADCAST_BUFFER, Hub, Member
-from threadchat.inspector.journey import Followed, Journeys, place
+from threadchat.inspector.journey import Followed, Journey, Journeys, place
 from threadchat.options import Options
 from threadchat.runqueue import RunQueue
 
@@ -42,7 +48,6 @@ class Watch:
         self.names: dict[str, str] = {}  # of clients to come that have one, by their address
         self.stopping = False
         self.pace = 0.0  # messages a second that the demo's bots say in all
-        self.batch: tuple[Sequence[str], Sequence[Followed]] = ((), ())  # the hub's latest, and who is followed in it
         self.journeys = Journeys(self.now)
         self._started = time.monotonic()
         self._mutex = threading.Lock()  # guards the next two
@@ -71,24 +76,22 @@ class Gate:
     """What the hub's thread passes before each batch, and what holds it up while it is shut."""
 
     def __init__(self) -> None:
-        self._mutex = threading.Lock()  # guards the next two
+        self._mutex = threading.Lock()  # guards the rest
+        self.shut = False
         self._for_good = False
         self._open = threading.Event()
-        self._open.set()
-
-    @property
-    def shut(self) -> bool:
-        return not self._open.is_set()
 
     def close(self) -> None:
         with self._mutex:
             if not self._for_good:
                 self._open.clear()
+                self.shut = True
 
     def open(self, for_good: bool = False) -> None:
         """Let the hub through, `for_good` when it is to stop."""
         with self._mutex:
             self._for_good |= for_good
+            self.shut = False
             self._open.set()
 
     def wait(self) -> None:
@@ -97,6 +100,8 @@ class Gate:
 
 class WatchedChannel(Channel[T]):
     """A channel with a name that can be looked at without its mutex, and whose capacity can be changed."""
+
+    __slots__ = ("name",)
 
     def __init__(self, name: str, capacity: int = 0, run_queue: RunQueue | None = None) -> None:
         super().__init__(capacity, run_queue)
@@ -143,6 +148,8 @@ class CountingRunQueue(RunQueue):
 class RegisterChannel(WatchedChannel[Any]):
     """The hub's channel for new clients: who sends to it is the client's read pump, as soon as it is one."""
 
+    __slots__ = ("_watch",)
+
     def __init__(self, watch: Watch) -> None:
         super().__init__("register")
         self._watch = watch
@@ -160,6 +167,8 @@ class RegisterChannel(WatchedChannel[Any]):
 class UnregisterChannel(WatchedChannel[Any]):
     """The hub's channel for clients that leave. A client that was never answered is gone with this."""
 
+    __slots__ = ()
+
     def send(self, client: Any) -> None:
         try:
             super().send(client)
@@ -167,28 +176,19 @@ class UnregisterChannel(WatchedChannel[Any]):
             client.connection.departed |= not client.connection.accepted
 
 
-class BroadcastChannel(WatchedChannel[str]):
-    """The hub's channel of messages."""
-
-    def __init__(self, watch: Watch) -> None:
-        super().__init__("broadcast", BROADCAST_BUFFER)
-        self._watch = watch
-
-    def send(self, message: str) -> None:
-        Channel.send(self, message)
-        if type(message) is Followed:
-            message.journey.broadcast = self._watch.now()
-            message.journey.places["broadcast"] = place(f"readPump-{message.journey.client}", 0)
-
-
 class SendChannel(WatchedChannel[str]):
-    """A client's channel `send`. `away` is how many times its receiver has stepped away and not come back."""
+    """A client's channel `send`. `away` is how many times its receiver has stepped away and not come back.
+
+    While it is `noted`, followed messages that the hub puts into it are noted.
+    """
+
+    __slots__ = ("_client", "_watch", "away", "followed", "noted")
 
     def __init__(self, watch: Watch, capacity: int, run_queue: RunQueue) -> None:
         super().__init__("send", capacity, run_queue)
         self.away = 0
-        self.drawn = False
-        self.followed = 0  # messages that the hub had for it while it was drawn
+        self.noted = False
+        self.followed = 0  # messages that the hub had for it while it was noted
         self._watch = watch
         self._client = 0, ""  # number and name, once it is registered
 
@@ -205,37 +205,27 @@ class SendChannel(WatchedChannel[str]):
         super().come_back()
         self.away -= 1
 
-    def draw(self, drawn: bool) -> None:
-        """Note which followed messages the hub puts into it, or do so no longer.
 
-        Per object, since that costs the channels of all others nothing: they have the core's own methods.
-        """
-        if drawn and not self.drawn:
-            self.send = self._send_and_note  # type: ignore[method-assign]
-            self.send_all = self._send_each_and_note  # type: ignore[method-assign]
-            self.send_all_nowait = self._send_all_and_note  # type: ignore[method-assign]
-        elif self.drawn and not drawn:
-            del self.send, self.send_all, self.send_all_nowait
-        self.drawn = drawn
+class NotingSendChannel(SendChannel):
+    """What a noted channel is while the hub passes a followed message on."""
 
-    def _send_and_note(self, item: str) -> None:
+    __slots__ = ()
+
+    def send(self, item: str) -> None:
         followed = _followed((item,))
         self.followed += len(followed)
-        Channel.send(self, item)
+        super().send(item)
         self._note_buffered(followed)
 
-    def _send_each_and_note(self, items: Sequence[str]) -> None:
+    def send_all(self, items: Sequence[str]) -> None:
         for item in items:
-            self._send_and_note(item)
+            self.send(item)
 
-    def _send_all_and_note(self, items: Sequence[str]) -> None:
-        batch, followed = self._watch.batch
-        if batch is not items:  # the hub sends the same batch to all: who is followed in it is found out once
-            followed = _followed(items)
-            self._watch.batch = items, followed
+    def send_all_nowait(self, items: Sequence[str]) -> None:
+        followed = _followed(items)
         self.followed += len(followed)
         try:
-            Channel.send_all_nowait(self, items)
+            super().send_all_nowait(items)
         except WouldBlock:
             self.followed -= len(followed)
             raise
@@ -245,7 +235,7 @@ class SendChannel(WatchedChannel[str]):
         for message in messages:
             part = message.journey.delivery(*self._client)
             part.buffered = self._watch.now()
-            part.places["buffered"] = place("hub", 1)
+            part.places["buffered"] = place("hub")
 
 
 class WatchedHub(Hub):
@@ -257,7 +247,7 @@ class WatchedHub(Hub):
         self.gate = Gate()
         self.register: RegisterChannel = RegisterChannel(watch)
         self.unregister: UnregisterChannel = UnregisterChannel("unregister")
-        self.broadcast: BroadcastChannel = BroadcastChannel(watch)
+        self.broadcast: WatchedChannel[str] = WatchedChannel("broadcast", BROADCAST_BUFFER)
         self.run_queue: CountingRunQueue = CountingRunQueue()
         self.messages = 0
         self.batches = 0
@@ -285,11 +275,22 @@ class WatchedHub(Hub):
         super().stop()
 
     def _pass_on(self, messages: list[str]) -> None:
-        self.gate.wait()  # here the hub holds no mutex
+        if self.gate.shut:
+            self.gate.wait()  # here the hub holds no mutex
         self.messages += len(messages)
         self.deliveries += len(messages) * len(self.clients)
         self.batches += 1
-        super()._pass_on(messages)
+        if not _followed(messages):
+            Hub._pass_on(self, messages)
+            return
+        noted = [client.send for client in list(self.watch.clients.values()) if client.send.noted]
+        for channel in noted:
+            channel.__class__ = NotingSendChannel
+        try:
+            Hub._pass_on(self, messages)
+        finally:
+            for channel in noted:
+                channel.__class__ = SendChannel
 
     def _give_way_or_evict(self, client: Member, messages: list[str]) -> None:
         assert isinstance(client, Client)
@@ -325,7 +326,6 @@ class WatchedConnection(Connection):
         self.messages_in = 0
         self.messages_out = 0
         self.frames_out = 0
-        self.drawn = False
         self._watch = watch
         self._found = 0  # followed messages, of those that the hub has put into its channel
         self._vain = 0  # frames in a row that were searched and had none
@@ -339,14 +339,22 @@ class WatchedConnection(Connection):
         self._watch.note("joined", client=self.number, name=self.name, reason="")
 
     def __iter__(self) -> Iterator[str]:
-        journeys, number = self._watch.journeys, self.number
+        journeys = self._watch.journeys
         for message in super().__iter__():
             self.messages_in += 1
-            if journeys.choosing and (journey := journeys.begin(self.peer, number, message)):
-                journey.places["read"] = place(f"readPump-{number}", 0)
-                self._watch.note("message", id=journey.number, client=number, text=message[:TEXT])
-                message = Followed.on(journey, message)
-            yield message
+            if not (journeys.choosing and message.strip() and (journey := self._begin(message))):
+                yield message
+                continue
+            yield Followed.on(journey, message)
+            journey.broadcast = self._watch.now()  # the read pump is back for the next one
+            journey.places["broadcast"] = f"readPump-{self.number}", *BROADCAST_LINE
+
+    def _begin(self, message: str) -> Journey | None:
+        journey = self._watch.journeys.begin(self.peer, self.number, message)
+        if journey:
+            journey.places["read"] = place(f"readPump-{self.number}")
+            self._watch.note("message", id=journey.number, client=self.number, text=message[:TEXT])
+        return journey
 
     def end(self, code: int, reason: str | None = None) -> None:
         super().end(code, reason)
@@ -359,20 +367,22 @@ class WatchedConnection(Connection):
             self._watch.note(kind, client=self.number, name=self.name, reason=self.ending)
         self.departed = True
 
-    def draw(self, drawn: bool) -> None:
-        """Note what goes out, or do so no longer: per object, as in SendChannel."""
-        if drawn and not self.drawn:
-            self.encode = self._encode_and_note  # type: ignore[method-assign]
-        elif self.drawn and not drawn:
-            del self.encode
-        self.drawn = drawn
 
-    def _encode_and_note(self, lines: Sequence[str]) -> bytes:
+class DrawnConnection(WatchedConnection):
+    """What the connection of a drawn client is meanwhile."""
+
+    def encode(self, lines: Sequence[str]) -> bytes:
         self.messages_out += len(lines)
         self.frames_out += 1
+        self._carried = ()
         if self._found != self.outbound.followed:  # the hub has put in more of them than were found
             self._note_coalesced(lines)
         return Connection.encode(self, lines)
+
+    def send(self, frame: bytes) -> None:
+        Connection.send(self, frame)
+        if self._carried:
+            self._note_written()
 
     def _note_coalesced(self, lines: Sequence[str]) -> None:
         self._carried = _followed(lines)
@@ -387,16 +397,13 @@ class WatchedConnection(Connection):
             part = message.journey.delivery(self.number, self.name)
             part.coalesced = self._watch.now()
             part.messages = len(lines)
-            part.places["coalesced"] = place(f"writePump-{self.number}", 1)
-        self.send = self._send_and_note  # type: ignore[method-assign]  # this frame alone
+            part.places["coalesced"] = place(f"writePump-{self.number}")
 
-    def _send_and_note(self, frame: bytes) -> None:
-        del self.send
-        self.send(frame)
+    def _note_written(self) -> None:
         for message in self._carried:
             part = message.journey.delivery(self.number, self.name)
             part.written = self._watch.now()
-            part.places["written"] = place(f"writePump-{self.number}", 0)
+            part.places["written"] = place(f"writePump-{self.number}")
 
 
 @dataclass(eq=False)
@@ -411,8 +418,18 @@ class WatchedClient:
 
     def draw(self, drawn: bool, buffered: bool) -> None:
         """Whether it is drawn, and whether it is at least noted what the hub puts into its channel."""
-        self.connection.draw(drawn)
-        self.send.draw(drawn or buffered)
+        self.connection.__class__ = DrawnConnection if drawn else WatchedConnection
+        self.send.noted = drawn or buffered
+
+
+def _line(function: Callable[..., Any], text: str) -> tuple[str, int]:
+    """File and number of the function's line that has the text."""
+    lines, first = inspect.getsourcelines(function)
+    number = next(number for number, line in enumerate(lines, first) if text in line)
+    return Path(function.__code__.co_filename).name, number
+
+
+BROADCAST_LINE = _line(Client.read_pump, "self.hub.broadcast.send")  # where the pump was before it came back
 
 
 def _followed(messages: Sequence[str]) -> Sequence[Followed]:
