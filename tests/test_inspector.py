@@ -16,6 +16,7 @@ from werkzeug.test import Client as Caller
 
 from threadchat.app import App
 from threadchat.channel import Closed
+from threadchat.connection import Connection
 from threadchat.inspector import journey as journey_module
 from threadchat.inspector import lessons as lessons_module
 from threadchat.inspector import picture as picture_module
@@ -23,7 +24,7 @@ from threadchat.inspector.journey import MOST_ANNOUNCED, MOST_KEPT, Followed, Jo
 from threadchat.inspector.perfetto import trace
 from threadchat.inspector.picture import DRAWN, PICTURES, VIEWERS
 from threadchat.inspector.site import InspectedApp
-from threadchat.inspector.watch import EVENTS, DrawnConnection, Watch
+from threadchat.inspector.watch import EVENTS, DrawnConnection, Watch, WatchedConnection
 from threadchat.options import Options
 
 Inspect = Callable[..., Inspected]
@@ -265,6 +266,37 @@ def test_messages_that_share_a_frame_are_told_so_and_who_is_evicted_gets_none(in
         told = [journey.as_json()["deliveries"] for journey in server.watch.journeys.all() if journey.text == "2"]
         assert told[0][0]["evicted"]
         assert told[0][0]["written"] is None
+
+
+@pytest.mark.parametrize("method", ["encode", "send"])
+def test_a_client_that_is_drawn_no_longer_while_its_pump_writes_is_still_served(
+    inspect: Inspect, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    server = inspect()
+    real = getattr(Connection, method)
+
+    def undrawn(self: Connection, *arguments: Any) -> Any:
+        assert isinstance(self, DrawnConnection)
+        self.__class__ = WatchedConnection  # the sampler's doing, in this instant
+        try:
+            return real(self, *arguments)
+        finally:
+            self.__class__ = DrawnConnection
+
+    def undrawn_after(self: Connection, *arguments: Any) -> Any:
+        done = real(self, *arguments)
+        self.__class__ = WatchedConnection
+        return done
+
+    with Peer(server.port) as peer:
+        until(lambda: [type(client.connection) for client in server.clients] == [DrawnConnection], "its being drawn")
+        for changed in undrawn, undrawn_after:
+            monkeypatch.setattr(Connection, method, changed)
+            peer.send(TEXT, "hello")
+            assert peer.lines(1) == ["hello"]
+        monkeypatch.setattr(Connection, method, real)
+        peer.send(TEXT, "the pump is alive")
+        assert peer.lines(1) == ["the pump is alive"]
 
 
 def test_an_old_or_unknown_message_is_not_found(inspect: Inspect, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -367,23 +367,6 @@ class WatchedConnection(Connection):
             self._watch.note(kind, client=self.number, name=self.name, reason=self.ending)
         self.departed = True
 
-
-class DrawnConnection(WatchedConnection):
-    """What the connection of a drawn client is meanwhile."""
-
-    def encode(self, lines: Sequence[str]) -> bytes:
-        self.messages_out += len(lines)
-        self.frames_out += 1
-        self._carried = ()
-        if self._found != self.outbound.followed:  # the hub has put in more of them than were found
-            self._note_coalesced(lines)
-        return Connection.encode(self, lines)
-
-    def send(self, frame: bytes) -> None:
-        Connection.send(self, frame)
-        if self._carried:
-            self._note_written()
-
     def _note_coalesced(self, lines: Sequence[str]) -> None:
         self._carried = _followed(lines)
         if not self._carried:
@@ -404,6 +387,27 @@ class DrawnConnection(WatchedConnection):
             part = message.journey.delivery(self.number, self.name)
             part.written = self._watch.now()
             part.places["written"] = place(f"writePump-{self.number}")
+
+
+class DrawnConnection(WatchedConnection):
+    """What the connection of a drawn client is meanwhile.
+
+    The race: the sampler may let it be one no longer while a pump is in one of its methods. So these call none that a
+    WatchedConnection lacks.
+    """
+
+    def encode(self, lines: Sequence[str]) -> bytes:
+        self.messages_out += len(lines)
+        self.frames_out += 1
+        self._carried = ()
+        if self._found != self.outbound.followed:  # the hub has put in more of them than were found
+            self._note_coalesced(lines)
+        return Connection.encode(self, lines)
+
+    def send(self, frame: bytes) -> None:
+        Connection.send(self, frame)
+        if self._carried:
+            self._note_written()
 
 
 @dataclass(eq=False)
