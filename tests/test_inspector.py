@@ -16,7 +16,6 @@ from werkzeug.test import Client as Caller
 
 from threadchat.app import App
 from threadchat.channel import Closed
-from threadchat.connection import Connection
 from threadchat.inspector import journey as journey_module
 from threadchat.inspector import lessons as lessons_module
 from threadchat.inspector import picture as picture_module
@@ -24,7 +23,7 @@ from threadchat.inspector.journey import MOST_ANNOUNCED, MOST_KEPT, Followed, Jo
 from threadchat.inspector.perfetto import trace
 from threadchat.inspector.picture import DRAWN, PICTURES, VIEWERS
 from threadchat.inspector.site import InspectedApp
-from threadchat.inspector.watch import EVENTS, DrawnConnection, Watch, WatchedConnection
+from threadchat.inspector.watch import EVENTS, Watch
 from threadchat.options import Options
 
 Inspect = Callable[..., Inspected]
@@ -124,7 +123,7 @@ def test_of_many_clients_the_interesting_are_drawn_and_all_are_counted(inspect: 
             talkative = server.client(DRAWN + 3)
             next(peer for peer in peers if name_of(peer) == talkative.connection.peer).send(TEXT, "here I am")
             look.until(lambda picture: talkative.number in numbers(picture), "the one who talks")
-            drawn = {client.number for client in server.clients if type(client.connection) is DrawnConnection}
+            drawn = {client.number for client in server.clients if client.connection.drawn}
             assert talkative.number in drawn
             assert len(drawn) == DRAWN + 1
             noted = {client.number for client in server.clients if client.send.noted}
@@ -271,36 +270,6 @@ def test_messages_that_share_a_frame_are_told_so_and_who_is_evicted_gets_none(in
         assert told[0][0]["written"] is None
 
 
-@pytest.mark.parametrize("method", ["encode", "send"])
-def test_a_client_that_is_drawn_no_longer_while_its_pump_writes_is_still_served(
-    inspect: Inspect, monkeypatch: pytest.MonkeyPatch, method: str
-) -> None:
-    server = inspect()
-    real = getattr(Connection, method)
-
-    def undrawn(self: Connection, *arguments: Any) -> Any:
-        self.__class__ = WatchedConnection  # the sampler's doing, in this instant
-        try:
-            return real(self, *arguments)
-        finally:
-            self.__class__ = DrawnConnection
-
-    def undrawn_after(self: Connection, *arguments: Any) -> Any:
-        done = real(self, *arguments)
-        self.__class__ = WatchedConnection
-        return done
-
-    with Peer(server.port) as peer:
-        until(lambda: [type(client.connection) for client in server.clients] == [DrawnConnection], "its being drawn")
-        for changed in undrawn, undrawn_after:
-            monkeypatch.setattr(Connection, method, changed)
-            peer.send(TEXT, "hello")
-            assert peer.lines(1) == ["hello"]
-        monkeypatch.setattr(Connection, method, real)
-        peer.send(TEXT, "the pump is alive")
-        assert peer.lines(1) == ["the pump is alive"]
-
-
 def test_an_old_or_unknown_message_is_not_found(inspect: Inspect, monkeypatch: pytest.MonkeyPatch) -> None:
     server = inspect()
     assert server.request("GET", "/message/1")[0] == 404
@@ -357,7 +326,7 @@ def test_clients_that_have_gone_are_forgotten_and_what_they_got_is_not(inspect: 
         look.until(lambda picture: not server.watch.clients, "their going")
         assert server.inspected.sampler._figures == {}
         assert server.hub.deliveries == 3
-        assert 3 <= server.hub.run_queue.frames <= 6  # each one's end may count as well
+        assert server.inspected.sampler._frames_of_departed == 3
 
 
 def test_a_client_that_is_never_answered_is_forgotten_too(inspect: Inspect, monkeypatch: pytest.MonkeyPatch) -> None:

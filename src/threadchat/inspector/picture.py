@@ -81,6 +81,7 @@ class Sampler:
         self._figures: dict[int, Figures] = {}
         self._hub_figures = Figures()
         self._drawn: set[int] = set()
+        self._frames_of_departed = 0
         self._marks: deque[tuple[float, int, int, int]] = deque()
         self._refilled = 0.0
         self._cost = 0.0
@@ -149,6 +150,7 @@ class Sampler:
         self._find_write_pumps(clients)
         pinned = {number for viewer in list(self._viewers) for number in viewer.pinned}
         drawn, crowd = self._survey(t, clients, frames, pinned)
+        frames_out = self._frames_of_departed + sum(client.connection.frames_out for client in clients)
         moment = Moment(t, {}, {})
         hub = self.hub
         channels = [_channel(channel) for channel in (hub.register, hub.unregister, hub.broadcast)]
@@ -169,7 +171,7 @@ class Sampler:
             "run_queue": hub.run_queue.look(),
             "clients": [self._client(t, client, frames, client.number in pinned, moment) for client in drawn],
             "crowd": crowd,
-            "rates": self._rates(t, hub.messages, hub.deliveries, hub.run_queue.frames),
+            "rates": self._rates(t, hub.messages, hub.deliveries, frames_out),
         }
         for channel in channels:
             moment.fills[channel["name"]] = channel["pending"]
@@ -189,6 +191,7 @@ class Sampler:
             connection = client.connection
             if connection.departed:
                 client.draw(False, False)
+                self._frames_of_departed += connection.frames_out
                 del self.watch.clients[number]
                 self._figures.pop(number, None)
             else:

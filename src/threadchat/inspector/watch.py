@@ -4,9 +4,9 @@ They are handed to the App in place of the plain ones. What they count are plain
 What is noted of single messages is noted for followed messages (see `journey`) and for the clients that are drawn.
 
 On the way of every message they do as little as they can. What they override there they call by its class, not by
-`super()`, which takes twice as long. What only some objects note, and only for a while, is in a subclass, whose
-instances they are for that while: the others have the core's own methods. (Methods set on single objects would slow the
-calls of all the others down: Python 3.11's interpreter remembers a method only where no object has one of that name.)
+`super()`, which takes twice as long. What is done for followed messages alone is in a subclass, whose instance an
+object is for as long as such a message is in its hands. (A method set on the object itself would slow the calls of all
+others down: Python 3.11's interpreter remembers where a method is, but not where any object has one of that name.)
 """
 
 from __future__ import annotations
@@ -128,21 +128,16 @@ class WatchedChannel(Channel[T]):
             self.capacity = capacity
 
 
-class CountingRunQueue(RunQueue):
-    """A run queue that counts the turns given back: a write pump gives one back for each frame, and one at its end."""
+class WatchedRunQueue(RunQueue):
+    """A run queue that can be looked at without its mutex."""
 
     def __init__(self) -> None:
         super().__init__()
         self.turns = self._free
-        self.frames = 0
 
     def look(self) -> dict[str, int]:
         """How many turns there are, how many of them are free, and how many pumps wait for one."""
         return {"turns": self.turns, "free": self._free, "waiting": len(self._line) + len(self._urgent)}
-
-    def next(self) -> None:
-        self.frames += 1  # by whoever has the turn: where there is one, by one thread at a time
-        RunQueue.next(self)
 
 
 class RegisterChannel(WatchedChannel[Any]):
@@ -248,7 +243,7 @@ class WatchedHub(Hub):
         self.register: RegisterChannel = RegisterChannel(watch)
         self.unregister: UnregisterChannel = UnregisterChannel("unregister")
         self.broadcast: WatchedChannel[str] = WatchedChannel("broadcast", BROADCAST_BUFFER)
-        self.run_queue: CountingRunQueue = CountingRunQueue()
+        self.run_queue: WatchedRunQueue = WatchedRunQueue()
         self.messages = 0
         self.batches = 0
         self.deliveries = 0  # one for each message and client
@@ -308,10 +303,28 @@ class WatchedHub(Hub):
 
 
 class WatchedConnection(Connection):
-    """A connection that counts what comes in, and chooses which of it is followed.
+    """A connection that counts what comes in and goes out, and chooses which of the former is followed.
 
-    While its client is drawn, it counts what goes out as well, and notes what becomes of followed messages.
+    While its client is `drawn`, it notes what becomes of followed messages that go out.
     """
+
+    __slots__ = (
+        "_carried",
+        "_found",
+        "_vain",
+        "_watch",
+        "accepted",
+        "departed",
+        "drawn",
+        "ended",
+        "evicted",
+        "frames_out",
+        "messages_in",
+        "messages_out",
+        "name",
+        "number",
+        "outbound",
+    )
 
     number: int  # its client's
     outbound: SendChannel  # its client's
@@ -326,6 +339,7 @@ class WatchedConnection(Connection):
         self.messages_in = 0
         self.messages_out = 0
         self.frames_out = 0
+        self.drawn = False
         self._watch = watch
         self._found = 0  # followed messages, of those that the hub has put into its channel
         self._vain = 0  # frames in a row that were searched and had none
@@ -367,6 +381,13 @@ class WatchedConnection(Connection):
             self._watch.note(kind, client=self.number, name=self.name, reason=self.ending)
         self.departed = True
 
+    def encode(self, lines: Sequence[str]) -> bytes:
+        self.messages_out += len(lines)
+        self.frames_out += 1
+        if self.drawn and self._found != self.outbound.followed:  # the hub has put in more of them than were found
+            self._note_coalesced(lines)
+        return Connection.encode(self, lines)
+
     def _note_coalesced(self, lines: Sequence[str]) -> None:
         self._carried = _followed(lines)
         if not self._carried:
@@ -381,33 +402,21 @@ class WatchedConnection(Connection):
             part.coalesced = self._watch.now()
             part.messages = len(lines)
             part.places["coalesced"] = place(f"writePump-{self.number}")
+        self.__class__ = CarryingConnection  # for this frame
 
-    def _note_written(self) -> None:
+
+class CarryingConnection(WatchedConnection):
+    """What a connection is while its write pump has a frame with followed messages."""
+
+    __slots__ = ()
+
+    def send(self, frame: bytes) -> None:
+        self.__class__ = WatchedConnection  # type: ignore[assignment]
+        self.send(frame)
         for message in self._carried:
             part = message.journey.delivery(self.number, self.name)
             part.written = self._watch.now()
             part.places["written"] = place(f"writePump-{self.number}")
-
-
-class DrawnConnection(WatchedConnection):
-    """What the connection of a drawn client is meanwhile.
-
-    The race: the sampler may let it be one no longer while a pump is in one of its methods. So these call none that a
-    WatchedConnection lacks.
-    """
-
-    def encode(self, lines: Sequence[str]) -> bytes:
-        self.messages_out += len(lines)
-        self.frames_out += 1
-        self._carried = ()
-        if self._found != self.outbound.followed:  # the hub has put in more of them than were found
-            self._note_coalesced(lines)
-        return Connection.encode(self, lines)
-
-    def send(self, frame: bytes) -> None:
-        Connection.send(self, frame)
-        if self._carried:
-            self._note_written()
 
 
 @dataclass(eq=False)
@@ -422,7 +431,7 @@ class WatchedClient:
 
     def draw(self, drawn: bool, buffered: bool) -> None:
         """Whether it is drawn, and whether it is at least noted what the hub puts into its channel."""
-        self.connection.__class__ = DrawnConnection if drawn else WatchedConnection
+        self.connection.drawn = drawn
         self.send.noted = drawn or buffered
 
 
