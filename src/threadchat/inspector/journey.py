@@ -13,7 +13,7 @@ import sys
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
+from os.path import basename, dirname
 from types import FrameType
 from typing import Any
 
@@ -22,7 +22,7 @@ MOST_KEPT = 1_000  # journeys
 A_SECOND = 5  # messages that are followed, besides the inspector's own
 MOST_ANNOUNCED = 256  # messages whose time of typing is known, and that have not been read yet
 
-OWN = str(Path(__file__).parent)
+OWN = dirname(__file__)
 
 Place = tuple[str, str, int]  # thread, file, line
 
@@ -200,7 +200,7 @@ def place(thread: str) -> Place:
     while frame and frame.f_code.co_filename.startswith(OWN):
         frame = frame.f_back
     assert frame
-    return thread, Path(frame.f_code.co_filename).name, frame.f_lineno
+    return thread, basename(frame.f_code.co_filename), frame.f_lineno
 
 
 def _earliest(*times: float | None) -> float | None:
