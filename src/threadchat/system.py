@@ -17,7 +17,7 @@ from contextlib import suppress
 STACK = 512 * 1024  # bytes a thread; where stacks lie 8 MB apart, as is usual, a change of thread costs a quarter more
 
 # Seconds after which who waits for the interpreter's lock wakes, to ask who has it to let go. Here all let go soon; and
-# when 9,000 peers leave at once, 9,000 threads wait: with the usual 5 ms, their asking takes longer than their leaving.
+# when 9,000 peers leave at once, 9,000 threads wait: with the usual 5 ms they ask for as long as they take to leave.
 SWITCH_INTERVAL = 0.1
 
 PR_FUTEX_HASH, PR_FUTEX_HASH_SET_SLOTS = 78, 1  # <linux/prctl.h>
@@ -65,8 +65,8 @@ def _use_all_descriptors() -> None:
 def _find_sleepers_soon() -> None:
     """Let Linux file the sleeping threads in many slots.
 
-    Who wakes a thread searches its slot. Since 6.16 each process has slots of its own, four times as many as there are
-    processors: with 20,000 threads on two processors, more than a thousand sleep in each.
+    Who wakes a thread searches its slot. Since 6.16 each process has slots of its own, whose number goes by that of the
+    processors (16 for two), not of the threads: of 20,000, more than a thousand sleep in each.
     """
     with suppress(AttributeError):
         arguments = map(ctypes.c_ulong, (PR_FUTEX_HASH_SET_SLOTS, FUTEX_SLOTS, 0, 0))
