@@ -91,6 +91,38 @@ def test_a_stop_frees_idle_connections_at_once(serve: Serve, monkeypatch: pytest
         assert request_threads() == []
 
 
+def test_a_stop_waits_for_a_thread_that_is_done_and_has_not_ended(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forget = threadchat.server._WSGIServer._forget
+    done, over = threading.Event(), threading.Event()
+
+    def linger(*arguments: Any) -> None:
+        forget(*arguments)
+        done.set()
+        assert over.wait(LIMIT)
+
+    monkeypatch.setattr(threadchat.server._WSGIServer, "_forget", linger)
+    server = serve()
+    open_socket(server).close()
+    assert done.wait(LIMIT)
+    joined = threading.Event()
+    join = threading.Thread.join
+
+    def noting(thread: threading.Thread, *arguments: Any) -> None:
+        if thread.name == "request":
+            joined.set()
+        join(thread, *arguments)
+
+    monkeypatch.setattr(threading.Thread, "join", noting)
+    stopping = server.stop_in_thread()
+    waited = joined.wait(LIMIT)
+    over.set()
+    stopping.join(LIMIT)
+    assert waited
+    assert request_threads() == []
+
+
 def test_a_stop_waits_for_a_connection_whose_thread_has_only_just_started(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:

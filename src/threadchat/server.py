@@ -111,12 +111,15 @@ class _WSGIServer(ThreadedWSGIServer):
         super().__init__(*args, **kwargs)
         self.requests = Requests(options.request_wait, options.max_unread_requests)
         self._complaints = Complaints(log)
-        self._lock = threading.Lock()  # guards _connections
+        self._lock = threading.Lock()  # guards the next two
         self._connections: dict[threading.Thread, socket.socket] = {}
+        self._ending: list[threading.Thread] = []  # done with their connection, and perhaps not quite at their end
 
     def service_actions(self) -> None:
         """Called by the accept thread after each connection, and ten times a second."""
         self.requests.drop_overdue()
+        with self._lock:
+            self._ending = [thread for thread in self._ending if thread.is_alive()]
 
     def get_request(self) -> Any:
         try:
@@ -168,10 +171,16 @@ class _WSGIServer(ThreadedWSGIServer):
             with suppress(OSError):
                 request.shutdown(socket.SHUT_RDWR)
             thread.join()
+        with self._lock:
+            ending = self._ending
+        for thread in ending:
+            thread.join()
 
     def _forget(self, thread: threading.Thread, request: socket.socket) -> None:
         with self._lock:
             del self._connections[thread]
+            if thread.is_alive():
+                self._ending.append(thread)
         self.requests.forget(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
