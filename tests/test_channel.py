@@ -1527,7 +1527,7 @@ def pause_in_wake(monkeypatch: pytest.MonkeyPatch, pause: Pause) -> Counter[Any]
     wake = module._Sender.wake
     woken: Counter[Any] = Counter()
 
-    def paused(self: module._Sender[Any], refusal: Closed | WouldBlock | None) -> None:
+    def paused(self: module._Sender[Any], refusal: type[Closed | WouldBlock] | None) -> None:
         woken[self.item] += 1
         pause()
         wake(self, refusal)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import random
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -375,3 +376,47 @@ def test_race_10_a_connection_that_breaks_when_the_peers_close_frame_was_read_en
         gate.open()
     until(lambda: "client 1 left: 1000" in caplog.text, "the end of the client")
     the_server_goes_on(server)
+
+
+# What a client leaves behind
+
+
+def closes(server: Running, peer: Peer) -> None:
+    peer.send(CLOSE, NORMAL)
+    assert peer.receive_all()[-1].close_code == 1000
+
+
+def breaks_off(server: Running, peer: Peer) -> None:
+    peer.socket.sendall(frame(TEXT, "half a frame")[:4])
+    peer.reset()
+
+
+def does_not_read(server: Running, peer: Peer) -> None:
+    """And the hub waits for its write pump when it turns out to be stuck."""
+    while server.clients:
+        server.app.hub.broadcast.send("x" * 500_000)
+
+
+@pytest.mark.parametrize("does", [closes, breaks_off, does_not_read])
+def test_a_client_that_has_left_waits_for_no_collector(
+    does: Callable[[Running, Peer], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a server that runs for weeks such remains are memory that grows until the collector comes, and its pauses."""
+    monkeypatch.setattr(connection, "CLOSE_WAIT", 0.1)
+    server = Running(send_buffer=2)
+    gc.collect()
+    gc.disable()
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    try:
+        with server, Peer(server.port) as peer:
+            until(lambda: server.clients)
+            does(server, peer)
+            until(lambda: server.deserted)
+        gc.collect()
+        kinds = {f"{type(each).__module__}.{type(each).__qualname__}" for each in gc.garbage}
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+        gc.enable()
+    ours = "threadchat", "werkzeug", "simple_websocket", "wsproto", "socket", "_io"
+    assert [kind for kind in kinds if kind.startswith(ours)] == []

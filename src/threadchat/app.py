@@ -110,7 +110,8 @@ class App:
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         try:
-            response = self._respond(Request(environ))
+            # Not put into the environ, which it refers to: the two would keep each other, and wait for the collector.
+            response = self._respond(Request(environ, populate_request=False))
         except HTTPException as error:
             response = Response.force_type(error.get_response(environ), environ)
         response.headers.update(SECURITY_HEADERS)

@@ -119,8 +119,10 @@ class Channel(Generic[T]):
             with self._mutex, suppress(ValueError):
                 self._senders.remove(sender)
             raise
-        if sender.refusal is not None:
-            raise sender.refusal
+        if sender.refusal is Closed:
+            raise Closed(self)
+        if sender.refusal is WouldBlock:
+            raise WouldBlock
 
     def send_nowait(self, item: T) -> None:
         """`select { case ch <- item: default: }`: raises WouldBlock instead of blocking, and Closed as `send` does."""
@@ -191,7 +193,7 @@ class Channel(Generic[T]):
         with self._mutex:
             self._away += 1
             while self._senders:
-                self._senders.pop(0).wake(WouldBlock())
+                self._senders.pop(0).wake(WouldBlock)
 
     def come_back(self) -> None:
         """For a receiver: it can receive again."""
@@ -210,7 +212,7 @@ class Channel(Generic[T]):
             while self._receivers:
                 self._receivers.pop(0).hand(self, _CLOSED)
             while self._senders:  # race 3: all of this and all of _take hold the mutex, so a sender is told one thing
-                self._senders.pop(0).wake(Closed(self))
+                self._senders.pop(0).wake(Closed)
 
     def __iter__(self) -> Iterator[T]:
         """`for item := range ch`: receives until the channel is closed and empty."""
@@ -333,7 +335,8 @@ class _Sender(Generic[T]):
 
     def __init__(self, item: T) -> None:
         self.item = item
-        self.refusal: Closed | WouldBlock | None = None
+        # The type alone: an exception kept here would lead back here, by its traceback, and wait for the collector.
+        self.refusal: type[Closed | WouldBlock] | None = None
         self._parked = threading.Lock()
         self._parked.acquire()
 
@@ -341,7 +344,7 @@ class _Sender(Generic[T]):
         """Sleep until `wake`."""
         self._parked.acquire()
 
-    def wake(self, refusal: Closed | WouldBlock | None) -> None:
+    def wake(self, refusal: type[Closed | WouldBlock] | None) -> None:
         """Let it return, or raise the refusal."""
         self.refusal = refusal
         self._parked.release()
