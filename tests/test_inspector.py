@@ -19,7 +19,7 @@ from threadchat.channel import Closed
 from threadchat.inspector import journey as journey_module
 from threadchat.inspector import lessons as lessons_module
 from threadchat.inspector import picture as picture_module
-from threadchat.inspector.journey import MOST_ANNOUNCED, MOST_KEPT, Followed, Journey, Journeys
+from threadchat.inspector.journey import MOST_ANNOUNCED, MOST_KEPT, Followed, Journeys
 from threadchat.inspector.perfetto import trace
 from threadchat.inspector.picture import DRAWN, PICTURES, VIEWERS
 from threadchat.inspector.site import InspectedApp
@@ -261,8 +261,10 @@ def test_messages_that_share_a_frame_are_told_so_and_who_is_evicted_gets_none(in
         until(lambda: not client.send.has_parked_receiver)
         client.send.step_away()
         for text in ("1", "2", "too many"):
-            server.hub.broadcast.send(Followed.on(journey := Journey(99, text, 1), text))
-            server.watch.journeys._journeys[99 + len(text)] = journey
+            server.watch.journeys.announce("peer", text, None, follow=True)
+            journey = server.watch.journeys.begin("peer", 1, text)
+            assert journey is not None
+            server.hub.broadcast.send(Followed.on(journey, text))
         look.until_event("evicted")
         server.hub.run_queue.next()
         told = [journey.as_json()["deliveries"] for journey in server.watch.journeys.all() if journey.text == "2"]
@@ -307,7 +309,7 @@ def test_what_is_kept_is_bounded(inspect: Inspect, monkeypatch: pytest.MonkeyPat
         journeys.announce("peer", f"never sent {number}", None, follow=True)
     assert len(journeys._announced) == MOST_ANNOUNCED
     journeys.forget_old()
-    assert len(journeys.all()) == MOST_KEPT
+    assert len(journeys.all()) == len(journeys.coming) == MOST_KEPT
     monkeypatch.setattr(picture_module, "KEPT", 3 * picture_module.INTERVAL)
     server = inspect()
     with server.look() as look:
@@ -323,6 +325,7 @@ def test_clients_that_have_gone_are_forgotten_and_what_they_got_is_not(inspect: 
             with Peer(server.port) as peer:
                 peer.send(TEXT, str(number))
                 peer.lines(1)
+            until(lambda: not server.clients)  # or the next message would be for this one too
         look.until(lambda picture: not server.watch.clients, "their going")
         assert server.inspected.sampler._figures == {}
         assert server.hub.deliveries == 3

@@ -1,7 +1,8 @@
 """Messages that are followed: when each got where, from the read pump to the kernel's buffers of its receivers.
 
 A followed message is a `Followed`, a str that bears its Journey. The read pump sends it on as it would any other, so it
-comes by each watched part, which knows it by its type. All others are plain str and cost that one test.
+comes by each watched part, which knows it by its type. All others are plain str and cost that one test; the hub spares
+itself even that while no followed one is coming.
 
 Any thread may note a step. Each field has one writer, and nothing here locks.
 """
@@ -133,6 +134,7 @@ class Journeys:
         self._journeys: dict[int, Journey] = {}
         self._tokens: deque[None] = deque([None] * A_SECOND, A_SECOND)  # who takes one may follow a message
         self.choosing = True  # False while no message would be followed: then nobody need ask
+        self.coming: set[int] = set()  # those that the hub has not met yet: while there are none, it need not look
         self._announced: dict[tuple[str, str], tuple[float | None, bool]] = {}
 
     def announce(self, peer: str, text: str, typed: float | None, follow: bool) -> None:
@@ -156,6 +158,7 @@ class Journeys:
         journey.read = self._now()
         self._decide()
         self._journeys[journey.number] = journey
+        self.coming.add(journey.number)
         return journey
 
     def refill(self) -> None:
@@ -177,6 +180,7 @@ class Journeys:
             if journey.read >= oldest and len(journeys) - place <= MOST_KEPT:
                 return
             del self._journeys[journey.number]
+            self.coming.discard(journey.number)
 
     def get(self, number: int) -> Journey | None:
         """The journey of that number, if it is not too old."""

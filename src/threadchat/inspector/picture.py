@@ -192,8 +192,8 @@ class Sampler:
             if connection.departed:
                 client.draw(False, False)
                 self._frames_of_departed += connection.frames_out
-                del self.watch.clients[number]
                 self._figures.pop(number, None)
+                del self.watch.clients[number]  # at last, so that who sees it gone sees it counted
             else:
                 clients.append(client)
         return clients

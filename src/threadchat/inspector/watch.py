@@ -275,9 +275,11 @@ class WatchedHub(Hub):
         self.messages += len(messages)
         self.deliveries += len(messages) * len(self.clients)
         self.batches += 1
-        if not _followed(messages):
+        coming = self.watch.journeys.coming
+        if not coming or not (followed := _followed(messages)):
             Hub._pass_on(self, messages)
             return
+        coming.difference_update(message.journey.number for message in followed)
         noted = [client.send for client in list(self.watch.clients.values()) if client.send.noted]
         for channel in noted:
             channel.__class__ = NotingSendChannel

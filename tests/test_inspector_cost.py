@@ -1,0 +1,124 @@
+"""What the inspector costs on the way of every message, counted: instructions of Python's interpreter.
+
+The work is the same with the core's parts and with the watched ones, from the hub to the socket. What the system does
+is left out, so the share of what a server really does is smaller. The pictures come on top, and are bounded by SHARE.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+import pytest
+
+from threadchat.client import Client
+from threadchat.connection import Connection
+from threadchat.hub import Hub
+from threadchat.inspector.journey import Followed
+from threadchat.inspector.picture import DRAWN, SHARE
+from threadchat.inspector.watch import Watch, WatchedConnection, WatchedHub
+from threadchat.options import Options
+
+BATCHES, BATCH = 8, 20  # messages that come to the hub while a thousand pumps write, as in the benchmark's saturation
+ALLOWED = 0.05
+
+
+class OpenSocket:
+    """It takes all there is."""
+
+    def send(self, data: bytes) -> int:
+        return len(data)
+
+
+def instructions(work: Callable[[], None]) -> int:
+    """How many the interpreter executes in this thread meanwhile."""
+    executed = 0
+
+    def trace(frame: FrameType, event: str, argument: Any) -> Any:
+        nonlocal executed
+        frame.f_trace_opcodes, frame.f_trace_lines = True, False
+        executed += event == "opcode"
+        return trace
+
+    before = sys.gettrace()  # coverage's
+    sys.settrace(trace)
+    try:
+        work()
+    finally:
+        sys.settrace(before)
+    return executed
+
+
+class Core:
+    """The core's parts of a server, with so many clients, whose pumps this thread is."""
+
+    def __init__(self, clients: int) -> None:
+        self.options = Options()
+        self.hub = self.make_hub()
+        self.clients = [Client(self.hub, self.connect(), self.options, number) for number in range(clients)]
+        for client in self.clients:
+            client.connection._socket = OpenSocket()  # type: ignore[assignment]
+        self.hub.clients = set(self.clients)
+
+    def make_hub(self) -> Hub:
+        return Hub()
+
+    def connect(self) -> Connection:
+        return Connection({}, self.options)
+
+    def pass_on(self, batches: list[list[str]]) -> None:
+        """All that the hub and the write pumps do, so that each client has one frame more."""
+        for batch in batches:
+            self.hub._pass_on(batch)
+        for client in self.clients:
+            messages = client.send.receive_pending(timeout=0)
+            frame = client.connection.encode(messages)
+            self.hub.run_queue.next()
+            client.connection.send(frame)
+
+
+class Watched(Core):
+    """The watched parts, as many of the clients drawn as the sampler draws."""
+
+    def __init__(self, clients: int) -> None:
+        self.watch = Watch()
+        super().__init__(clients)
+        for number, client in enumerate(self.clients):
+            assert isinstance(client.connection, WatchedConnection)
+            client.connection.outbound = client.send  # type: ignore[assignment]
+            client.connection.drawn = number < DRAWN
+
+    def make_hub(self) -> Hub:
+        return WatchedHub(self.watch)
+
+    def connect(self) -> Connection:
+        return WatchedConnection(self.watch, {}, self.options)
+
+
+def batches() -> list[list[str]]:
+    return [[f"message {batch} {number}" for number in range(BATCH)] for batch in range(BATCHES)]
+
+
+@pytest.mark.parametrize("clients", [100, 1000])
+def test_what_is_watched_costs_few_instructions(clients: int) -> None:
+    core, watched = Core(clients), Watched(clients)
+    work = batches()
+    plain = instructions(lambda: core.pass_on(work))
+    looked_at = instructions(lambda: watched.pass_on(work))
+    assert [client.connection.messages_out for client in watched.clients] == [BATCHES * BATCH] * clients  # type: ignore[attr-defined]
+    assert plain < looked_at < plain * (1 + ALLOWED - SHARE), f"{looked_at / plain - 1:.1%}"
+    print(f"{clients} clients: {looked_at / plain - 1:.1%} more instructions a frame")
+
+
+def test_the_hub_looks_for_followed_messages_only_while_one_is_coming() -> None:
+    watched = Watched(1)
+    journeys = watched.watch.journeys
+    idle = instructions(lambda: watched.pass_on(batches()))
+    journey = journeys.begin("peer", 1, "followed")
+    assert journey is not None
+    one_coming = instructions(lambda: watched.pass_on(batches()))
+    assert one_coming > idle + BATCHES * BATCH
+    watched.pass_on([[Followed.on(journey, "followed")]])
+    assert instructions(lambda: watched.pass_on(batches())) == idle
