@@ -7,6 +7,7 @@ that works round it can go.
 from __future__ import annotations
 
 import errno
+import gc
 import importlib.metadata
 import logging
 import queue
@@ -15,6 +16,7 @@ import select
 import socket
 import sys
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
@@ -492,6 +494,34 @@ def test_threadchat_does_not(pair: Pair) -> None:
     pair.peer.socket.sendall(SURROGATE_BEGINS + frame(PING))
     assert list(connection) == []
     assert connection.ending.startswith("1007 ")
+
+
+@pytest.fixture
+def no_collector() -> Iterator[None]:
+    gc.disable()
+    yield
+    gc.enable()
+
+
+def test_simple_websockets_protocol_waits_for_the_collector(pair: Pair, no_collector: None) -> None:
+    websocket = pair.library()
+    protocol = weakref.ref(websocket.ws.connection._proto)
+    pair.peer.close()  # after a close frame the parser would be at its end
+    join(websocket.thread)
+    del websocket
+    assert protocol() is not None
+    gc.collect()
+    assert protocol() is None
+
+
+def test_threadchats_does_not(pair: Pair, no_collector: None) -> None:
+    connection = pair.threadchat()
+    protocol = weakref.ref(connection._protocol._proto)
+    pair.peer.close()
+    assert list(connection) == []
+    connection.close()
+    del connection
+    assert protocol() is None
 
 
 # werkzeug: its requests

@@ -29,7 +29,7 @@ def fit_for_a_crowd() -> None:
     """Prepare this process for thousands of threads. To be called before it starts any."""
     threading.stack_size(STACK)
     sys.setswitchinterval(SWITCH_INTERVAL)
-    gc.set_threshold(50_000, 20, 100)  # a client's objects last: looking through them for garbage is vain
+    gc.set_threshold(10_000, 100, 100)  # a client's objects last: looking through them for garbage is vain
     _use_all_descriptors()
     _find_sleepers_soon()
     _share_one_heap()
