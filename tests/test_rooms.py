@@ -84,7 +84,7 @@ OURS: dict[str, set[str]] = {
         "channel", "app", "guide", "hosts", "options", "inspector.bots", "inspector.lessons", "inspector.perfetto",
         "inspector.picture", "inspector.watch",
     },
-    "__main__": {"cli"},
+    "__main__": {"cli", "system"},
     "__init__": set(),
 }
 # fmt: on

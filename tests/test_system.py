@@ -5,16 +5,18 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import platform
 import resource
 import subprocess
 import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import LIMIT, go
+from helpers import LIMIT, Process, go
 
 from threadchat import system
 from threadchat.system import give_way_to_wakers, stay_on_one_processor
@@ -23,17 +25,26 @@ THREADS = 100
 
 # A process with many threads, each of which allocates. It tells what it has of what it could ask for.
 CROWD = f"""
-import ctypes, gc, json, resource, sys, threading
+import ctypes, gc, json, os, resource, sys, threading
 if sys.argv[1:] == ["fit"]:
-    from threadchat.system import fit_for_a_crowd
+    from threadchat.system import fit_for_a_crowd, start_with_one_heap
+    start_with_one_heap()
     fit_for_a_crowd()
 libc = ctypes.CDLL(None)
 libc.malloc.restype = libc.open_memstream.restype = ctypes.c_void_p
+libc.free.argtypes = [ctypes.c_void_p]
 started, over = threading.Barrier({THREADS} + 1), threading.Event()
 def allocate():
     libc.malloc(2_000)
+    for size in (600, 700, 800, 900, 1_000):
+        for piece in [libc.malloc(size) for _ in range(7)]:
+            libc.free(piece)
     started.wait()
     over.wait()
+class Heap(ctypes.Structure):  # struct mallinfo2 of <malloc.h>
+    _fields_ = [(name, ctypes.c_size_t) for name in "1 2 3 4 5 6 7 used free 10".split()]
+libc.mallinfo2.restype = Heap
+before = libc.mallinfo2().used
 threads = [threading.Thread(target=allocate) for _ in range({THREADS})]
 for thread in threads:
     thread.start()
@@ -46,15 +57,17 @@ slots = libc.prctl({system.PR_FUTEX_HASH}, 2, 0, 0, 0)  # PR_FUTEX_HASH_GET_SLOT
 over.set()
 print(json.dumps({{
     "heaps": text.value.count(b"<heap nr="), "slots": slots, "stack": threading.stack_size(),
+    "kept": libc.mallinfo2().used - before, "words": os.environ.get("GLIBC_TUNABLES"),
     "interval": sys.getswitchinterval(), "garbage": gc.get_threshold()[0],
     "descriptors": resource.getrlimit(resource.RLIMIT_NOFILE)[0],
 }}))
 """
 
 
-def crowd(*arguments: str) -> dict[str, Any]:
+def crowd(*arguments: str, **environment: str) -> dict[str, Any]:
     done = subprocess.run(
         [sys.executable, "-c", CROWD, *arguments],
+        env=os.environ | environment,
         capture_output=True,
         text=True,
         timeout=LIMIT,
@@ -68,6 +81,7 @@ def crowd(*arguments: str) -> dict[str, Any]:
 def test_a_process_that_is_fit_for_a_crowd_has_what_it_would_not_have_by_itself() -> None:
     unfit, fit = crowd(), crowd("fit")
     assert unfit["heaps"] > fit["heaps"] == 1
+    assert fit["words"] is None  # for the programs that it starts
     assert unfit["interval"] < fit["interval"] == pytest.approx(system.SWITCH_INTERVAL)
     assert unfit["garbage"] < fit["garbage"]
     assert unfit["descriptors"] < fit["descriptors"] == 512
@@ -76,12 +90,51 @@ def test_a_process_that_is_fit_for_a_crowd_has_what_it_would_not_have_by_itself(
         assert unfit["slots"] < THREADS < fit["slots"] == system.FUTEX_SLOTS
 
 
+def test_a_thread_keeps_nothing_of_what_it_has_freed() -> None:
+    one_heap = "glibc.malloc.arena_max=1"  # without which it would not be known how much is in use
+    kept, not_kept = crowd(GLIBC_TUNABLES=one_heap)["kept"], crowd("fit")["kept"]
+    assert kept - not_kept > THREADS * 7 * (600 + 700 + 800 + 900 + 1_000) / 2
+
+
+def test_who_has_words_for_the_heap_is_not_contradicted() -> None:
+    words = "glibc.malloc.arena_max=3"
+    told = crowd("fit", GLIBC_TUNABLES=words)
+    assert told["words"] == words
+    assert told["heaps"] == 3
+
+
+PYTHON = Path(sys.executable)
+
+
+@pytest.mark.parametrize("command", [[PYTHON, "-m", "threadchat"], [PYTHON.with_name("threadchat")]])
+def test_the_program_starts_with_one_heap(tmp_path: Path, command: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
+    with Process(tmp_path, [*command, "serve", "--port", "0"]) as process:
+        assert process.port
+        assert "GLIBC_TUNABLES=" in Path(f"/proc/{process.pid}/environ").read_text()
+
+
+def test_where_the_program_cannot_be_started_anew_it_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[str] = []
+
+    def execve(path: str, arguments: list[str], environment: dict[str, str]) -> None:
+        tried.append(path)
+        raise OSError
+
+    monkeypatch.setattr(os, "execve", execve)
+    monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
+    system.start_with_one_heap()
+    assert tried == [sys.executable]
+    monkeypatch.setattr(platform, "libc_ver", lambda: ("", ""))
+    system.start_with_one_heap()
+    assert tried == [sys.executable]
+
+
 def test_no_word_is_said_where_the_c_library_does_not_know_it(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[None] = []
     monkeypatch.setattr(ctypes, "CDLL", asked.append)
     system._find_sleepers_soon()
-    system._share_one_heap()
-    assert asked == [None, None]
+    assert asked == [None]
 
 
 def result(future: Future[Any]) -> Any:

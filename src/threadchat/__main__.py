@@ -1,7 +1,17 @@
-"""`python -m threadchat` is `threadchat`."""
+"""The program: `threadchat`, or `python -m threadchat`."""
 
 import sys
 
-from threadchat.cli import main
+from threadchat.system import start_with_one_heap
 
-sys.exit(main())
+
+def main() -> int:
+    """Run the command that sys.argv has; returns the exit status."""
+    start_with_one_heap()
+    from threadchat import cli  # not before: it takes ten times as long as all that was imported until then
+
+    return cli.main()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

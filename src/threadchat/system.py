@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import gc
 import os
+import platform
 import random
 import resource
 import sys
@@ -22,7 +23,26 @@ SWITCH_INTERVAL = 0.1
 
 PR_FUTEX_HASH, PR_FUTEX_HASH_SET_SLOTS = 78, 1  # <linux/prctl.h>
 FUTEX_SLOTS = 32_768  # 64 bytes each; more than threads
-M_ARENA_MAX = -8  # <malloc.h>
+
+# Words to glibc's malloc (its manual, "Memory Allocation Tunables"). By itself it has up to eight heaps for each
+# processor, so that threads need not wait for each other, though these here wait for the interpreter's lock anyway; and
+# each thread keeps up to seven pieces of each size that it has freed: with thousands of threads they add up for hours.
+ONE_HEAP = "glibc.malloc.arena_max=1:glibc.malloc.tcache_count=0"
+
+
+def start_with_one_heap() -> None:
+    """Start this program anew, with one heap for all threads and nothing kept by each: glibc is only told at the start.
+
+    Returns in the new one; and at once where there is no glibc, or somebody else has words for it (GLIBC_TUNABLES).
+    To be called before anything is opened or started.
+    """
+    words = os.environ.get("GLIBC_TUNABLES")
+    if words == ONE_HEAP:
+        del os.environ["GLIBC_TUNABLES"]  # the programs that this one starts are no crowds
+    elif words is None and platform.libc_ver()[0] == "glibc" and sys.executable:
+        with suppress(OSError):
+            arguments = [sys.executable, *sys.orig_argv[1:]]
+            os.execve(sys.executable, arguments, os.environ | {"GLIBC_TUNABLES": ONE_HEAP})
 
 
 def fit_for_a_crowd() -> None:
@@ -32,7 +52,6 @@ def fit_for_a_crowd() -> None:
     gc.set_threshold(10_000, 100, 100)  # a client's objects last: looking through them for garbage is vain
     _use_all_descriptors()
     _find_sleepers_soon()
-    _share_one_heap()
 
 
 def give_way_to_wakers() -> None:
@@ -71,13 +90,3 @@ def _find_sleepers_soon() -> None:
     with suppress(AttributeError):
         arguments = map(ctypes.c_ulong, (PR_FUTEX_HASH_SET_SLOTS, FUTEX_SLOTS, 0, 0))
         ctypes.CDLL(None).prctl(PR_FUTEX_HASH, *arguments)
-
-
-def _share_one_heap() -> None:
-    """Let all threads allocate from one heap of the C library (glibc).
-
-    By itself it has up to eight for each processor, so that threads need not wait for each other: but these here wait
-    for the interpreter's lock anyway. Each heap would grow to the most that its own threads have ever needed at once.
-    """
-    with suppress(AttributeError):
-        ctypes.CDLL(None).mallopt(M_ARENA_MAX, 1)
