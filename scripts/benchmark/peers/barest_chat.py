@@ -1,0 +1,85 @@
+"""What two threads a client cost at the least: threadchat, with next to nothing between its hub and the sockets.
+
+No channel, no limit, no eviction, no ping, no close frame; a peer that does not read breaks its own connection. The hub
+encodes each batch once and wakes the first write pump; each pump wakes the next one, and writes. What threadchat takes
+beyond this is what its channels and promises cost: scripts/bench --other, see the README.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections import deque
+
+from threadchat import client
+from threadchat.app import App
+from threadchat.client import Client
+from threadchat.connection import Connection
+from threadchat.hub import Hub
+from threadchat.options import Options
+from threadchat.server import Server
+from threadchat.system import (
+    fit_for_a_crowd,
+    give_way_to_wakers,
+    start_with_one_heap,
+    stay_on_one_processor,
+)
+
+line: deque[threading.Lock] = deque()  # what wakes the pumps that have something to write
+turn = threading.Lock()  # held while a pump has been woken, and has not woken the next
+
+
+class BarestHub(Hub):
+    def _pass_on(self, messages: list[str]) -> None:
+        frame = b""
+        for member in list(self.clients):
+            assert isinstance(member, BarestClient)
+            frame = frame or member.connection.encode(messages)
+            member.frames.append(frame)
+            if member.parked:
+                member.parked = False
+                line.append(member.wake)
+        if turn.acquire(blocking=False):
+            wake_next()
+
+
+class BarestClient(Client):
+    __slots__ = ("frames", "parked", "wake")
+
+    def __init__(self, hub: Hub, connection: Connection, options: Options, number: int) -> None:
+        super().__init__(hub, connection, options, number)
+        self.frames: deque[bytes] = deque()
+        self.parked = True
+        self.wake = threading.Lock()
+        self.wake.acquire()
+
+    def write_pump(self) -> None:
+        give_way_to_wakers()
+        while True:
+            self.wake.acquire(timeout=threading.TIMEOUT_MAX)  # a pump that pings has a limit too, which costs a little
+            self.parked = True  # what comes from here on wakes it once more, perhaps in vain
+            frames = []
+            while self.frames:
+                frames.append(self.frames.popleft())
+            wake_next()
+            self.connection._socket.send(b"".join(frames))
+
+
+def wake_next() -> None:
+    """Pass the turn on. Who finds nobody in line gives it up, and looks once more: the hub may have come in between."""
+    while True:
+        if line:
+            line.popleft().release()
+            return
+        turn.release()
+        if not line or not turn.acquire(blocking=False):
+            return
+
+
+if __name__ == "__main__":
+    start_with_one_heap()
+    fit_for_a_crowd()
+    stay_on_one_processor()
+    client.Client = BarestClient  # type: ignore[misc]
+    Server(App(Options(message_rate=0), BarestHub()), "127.0.0.1", int(sys.argv[1])).start()
+    threading.Event().wait()
