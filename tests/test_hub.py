@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -71,6 +71,23 @@ def test_the_hub_passes_on_all_that_is_pending_at_once(hub: Hub) -> None:
         full.send.receive_pending(LIMIT)
     assert len(member.send.receive_pending()) == 12
     full.send.step_away()  # the hub need not wait for it any more
+
+
+def test_the_hub_serves_first_whom_it_served_last(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    members = [join(hub) for _ in range(10)]
+    served: list[Channel[str]] = []
+    send_all_nowait = Channel.send_all_nowait
+
+    def noted(channel: Channel[str], items: Sequence[str]) -> None:
+        served.append(channel)
+        send_all_nowait(channel, items)
+
+    monkeypatch.setattr(Channel, "send_all_nowait", noted)
+    for message in ("1", "2", "3"):
+        hub.broadcast.send(message)
+        until(lambda: is_idle(hub))
+    assert served[20:] == served[10:20][::-1] == served[:10]
+    assert all(member.send.receive_pending() == ["1", "2", "3"] for member in members)
 
 
 def test_an_unregistered_client_can_receive_what_was_sent_before_and_then_its_channel_is_closed(hub: Hub) -> None:
