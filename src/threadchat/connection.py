@@ -13,7 +13,7 @@ code that does it instead; each has a test in tests/test_defects.py that shows t
 - It refuses a peer that offers other protocols beside websocket. Here it is not told of them.
 - It takes a message for uncompressed from the first ping within it on. Here the ping changes nothing.
 - It finds a surrogate in UTF-8 a byte later than it could. Here the byte before is looked at.
-- Where no close frame came, its parser and the protocol refer to each other, until the collector comes. Here they part.
+- Its protocol and its parser refer to each other until the collector comes, if no close frame did. Here they part.
 
 The socket does not block: a thread that can't go on waits in poll() until it can or its deadline has passed, as Go's
 network poller has it. How a connection ends is decided once, by the first call of `end`:
@@ -265,7 +265,7 @@ class Connection:
             while _wait(self._readable, deadline) and self._socket.recv(RECEIVE_BYTES):
                 pass
         self.abort()
-        self._protocol._proto._parse_more.close()  # or it would keep the protocol, which keeps it
+        _part(self._protocol._proto)
 
     def _keep_to_rate(self, bucket: TokenBucket, event: Event) -> bool:
         """Wait until the peer may send this frame; False if the connection has ended meanwhile.
@@ -355,15 +355,18 @@ class Connection:
         return True
 
 
-_plain_frames = FrameProtocol(client=False, extensions=[])
-_encoding = threading.Lock()  # guards it: it remembers, for as long as it makes a frame, what kind of message it is in
-
-
 @lru_cache(maxsize=8)
 def _encode_text(lines: tuple[str, ...]) -> bytes:
     """The frame of a text message, not compressed. A broadcast wants the same one for each client."""
-    with _encoding:
-        return bytes(_plain_frames.send_data("\n".join(lines)))
+    protocol = FrameProtocol(client=False, extensions=[])
+    frame = bytes(protocol.send_data("\n".join(lines)))
+    _part(protocol)
+    return frame
+
+
+def _part(protocol: FrameProtocol) -> None:
+    """Part a protocol that parses no more from its parser: each would keep the other until the collector comes."""
+    del protocol._parse_more
 
 
 class _Deflate(PerMessageDeflate):
