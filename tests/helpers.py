@@ -21,6 +21,7 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPMessage, HTTPResponse
 from pathlib import Path
+from types import FrameType
 from typing import Any, Protocol, Self, TypeVar
 
 import pytest
@@ -55,6 +56,25 @@ def until(condition: Callable[[], object], what: str = "the condition", limit: f
     while not condition():
         assert time.monotonic() < deadline, f"{what} did not come true within {limit:g} s"
         pause.wait(0.001)
+
+
+def instructions(work: Callable[[], object]) -> int:
+    """How many the interpreter executes in this thread meanwhile."""
+    executed = 0
+
+    def trace(frame: FrameType, event: str, argument: Any) -> Any:
+        nonlocal executed
+        frame.f_trace_opcodes, frame.f_trace_lines = True, False
+        executed += event == "opcode"
+        return trace
+
+    before = sys.gettrace()  # coverage's
+    sys.settrace(trace)
+    try:
+        work()
+    finally:
+        sys.settrace(before)
+    return executed
 
 
 # Threads

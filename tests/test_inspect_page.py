@@ -24,7 +24,7 @@ from threadchat.app import SECURITY_HEADERS
 
 WWW = Path(__file__).parents[1] / "www"
 EVIL = '<img src=x onerror="document.title=1"><b>bold</b>'
-REASON = "1008 evicted: not reading fast enough; 255 of 256 messages were waiting when 2 more came"
+REASON = "1008 evicted: not reading fast enough; 256 of 256 messages were waiting when more came"
 
 COUNT_ANIMATIONS = """
     document.animations = 0;

@@ -503,7 +503,7 @@ def test_a_plain_server_has_no_inspector() -> None:
 def test_what_is_said_in_the_inspector_comes_from_a_client_of_its_own_and_is_followed(inspect: Inspect) -> None:
     server = inspect()
     with Peer(server.port) as peer, server.look() as look:
-        assert server.do("say", text="hello", typed=time.time() * 1000) == (200, {"ok": True})
+        assert server.do("say", text=" hello\n", typed=time.time() * 1000) == (200, {"ok": True})
         event = look.until_event("message")
         assert peer.lines(1) == ["hello"]
         picture = look.until(lambda picture: len(picture["clients"]) == 2, "the inspector's client")

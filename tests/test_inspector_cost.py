@@ -6,13 +6,10 @@ is left out, so the share of what a server really does is smaller. The pictures 
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable
-from types import FrameType
-from typing import Any
-
 import pytest
+from helpers import instructions
 
+from threadchat.channel import Channel
 from threadchat.client import Client
 from threadchat.connection import Connection
 from threadchat.hub import Hub
@@ -30,25 +27,6 @@ class OpenSocket:
 
     def send(self, data: bytes) -> int:
         return len(data)
-
-
-def instructions(work: Callable[[], None]) -> int:
-    """How many the interpreter executes in this thread meanwhile."""
-    executed = 0
-
-    def trace(frame: FrameType, event: str, argument: Any) -> Any:
-        nonlocal executed
-        frame.f_trace_opcodes, frame.f_trace_lines = True, False
-        executed += event == "opcode"
-        return trace
-
-    before = sys.gettrace()  # coverage's
-    sys.settrace(trace)
-    try:
-        work()
-    finally:
-        sys.settrace(before)
-    return executed
 
 
 class Core:
@@ -110,6 +88,27 @@ def test_what_is_watched_costs_few_instructions(clients: int) -> None:
     assert [client.connection.messages_out for client in watched.clients] == [BATCHES * BATCH] * clients  # type: ignore[attr-defined]
     assert plain < looked_at < plain * (1 + ALLOWED - SHARE), f"{looked_at / plain - 1:.1%}"
     print(f"{clients} clients: {looked_at / plain - 1:.1%} more instructions a frame")
+
+
+def test_the_hub_gives_way_to_a_full_buffer_at_no_extra_cost() -> None:
+    """Under full load that is what it does for nearly every frame."""
+
+    def give_way(server: Core) -> int:
+        return instructions(lambda: server.hub._give_way_or_evict(server.clients[0], ["message"]))
+
+    assert give_way(Core(1)) == give_way(Watched(1)) > 0
+
+
+def test_a_read_pump_does_nothing_for_the_inspector_while_no_message_is_to_be_followed() -> None:
+    watched = Watched(1)
+    journeys = watched.watch.journeys
+    assert type(watched.hub.broadcast).send is not Channel.send
+    while journeys.begin("peer", 1, "followed"):
+        pass
+    assert type(watched.hub.broadcast).send is Channel.send
+    journeys.refill()
+    assert type(watched.hub.broadcast).send is not Channel.send
+    assert type(watched.clients[0].connection).__iter__ is Connection.__iter__
 
 
 def test_the_hub_looks_for_followed_messages_only_while_one_is_coming() -> None:

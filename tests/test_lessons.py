@@ -67,7 +67,7 @@ def test_self_send_a_hub_that_sends_to_itself_waits_for_ever_and_the_real_one_go
     assert broken["threads that send to `unregister`"] == 1
     assert broken["threads that receive from it"] == 0
     assert broken["what the hub's thread does"] == (
-        "Hub.run > Hub._pass_on > HubThatSendsToItself._give_way_or_evict > Channel.send"
+        "Hub.run > Hub._pass_on > Hub._give_way_or_evict > HubThatSendsToItself._evict > Channel.send"
     )
     assert broken["heard by the client that reads"] < 2_000
     assert real["threads that send to `unregister`"] == 0

@@ -80,7 +80,8 @@ class Connection:
     Any thread may call `end` and `abort`, neither of which blocks.
 
     `on_stuck` is called, in the reader or writer, when a frame has waited for the peer for STUCK_AFTER, `on_unstuck`
-    when that wait is over. `blocked` is True while the kernel takes no more bytes for the peer.
+    when that wait is over. `blocked` is True while the kernel takes no more bytes for the peer. `received` counts the
+    peer's messages.
     """
 
     __slots__ = (
@@ -100,10 +101,12 @@ class Connection:
         "on_stuck",
         "on_unstuck",
         "peer",
+        "received",
     )
 
     def __init__(self, environ: dict[str, Any], options: Options) -> None:
         self.peer = ascii(":".join(str(environ[key]) for key in ("REMOTE_ADDR", "REMOTE_PORT") if key in environ))[1:-1]
+        self.received = 0
         self.blocked = False
         self.on_stuck: Callable[[], None] = lambda: None
         self.on_unstuck: Callable[[], None] = lambda: None
@@ -178,6 +181,7 @@ class Connection:
                         if event.data:  # a peer may send empty fragments without end
                             message.append(event.data)
                         if event.message_finished:
+                            self.received += 1
                             yield "".join(message)
                             message, size = [], 0
                     case BytesMessage():

@@ -38,6 +38,7 @@ BESIDE = {
     ("hub.py", "Hub.run"): "hub.run",
     ("hub.py", "Hub.send_channel"): 'serveWs line "make(chan"',
     ("hub.py", "Hub._give_way_or_evict"): 'hub.run from "default:" to "part(c)"',
+    ("hub.py", "Hub._evict"): 'hub.run from "part :=" to "close(c.send)"',
     ("client.py", "Client"): "client",
     ("client.py", "Client.__init__"): 'serveWs line "&client{"',
     ("client.py", "Client.read_pump"): "client.readPump",

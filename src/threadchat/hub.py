@@ -97,10 +97,13 @@ class Hub:
         try:
             client.send.send_all(messages)
         except WouldBlock:
-            self.clients.remove(client)
-            client.end(Ending.EVICTED)
-            client.send.close()
-            client.send.take_pending()  # nothing more is sent but the reason
+            self._evict(client)
+
+    def _evict(self, client: Member) -> None:
+        self.clients.remove(client)
+        client.end(Ending.EVICTED)
+        client.send.close()
+        client.send.take_pending()  # nothing more is sent but the reason
 
 
 class Ending(Enum):

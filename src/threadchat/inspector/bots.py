@@ -151,7 +151,8 @@ class Bots:
                 self._inspector = self._join("quiet", "inspector", 0.0)
             if len(self._inspector.unsent) > MOST_UNSENT:
                 raise Refused("the server takes no more for the moment: too many messages a second")
-            self._watch.journeys.announce(self._inspector.peer, text, typed, follow=True)
+            line = text.replace("\n", " ").strip()  # the read pump makes it one
+            self._watch.journeys.announce(self._inspector.peer, line, typed, follow=True)
             self._say(self._inspector, text)
 
         self._order(say)

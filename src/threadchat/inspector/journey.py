@@ -1,8 +1,8 @@
 """Messages that are followed: when each got where, from the read pump to the kernel's buffers of its receivers.
 
-A followed message is a `Followed`, a str that bears its Journey. The read pump sends it on as it would any other, so it
-comes by each watched part, which knows it by its type. All others are plain str and cost that one test; the hub spares
-itself even that while no followed one is coming.
+A followed message is a `Followed`, a str that bears its Journey. It takes the plain one's place as the read pump sends
+it to the hub, and comes by each watched part, which knows it by its type. All others are plain str and cost that one
+test; the hub spares itself even that while no followed one is coming.
 
 Any thread may note a step. Each field has one writer, and nothing here locks.
 """
@@ -108,7 +108,7 @@ class Journey:
 
 
 class Followed(str):
-    """A message that is followed. It stays one through what the read pump does to a message."""
+    """A message that is followed."""
 
     journey: Journey
 
@@ -118,31 +118,32 @@ class Followed(str):
         message.journey = journey
         return message
 
-    def replace(self, *arguments: Any) -> Followed:
-        return Followed.on(self.journey, super().replace(*arguments))
-
-    def strip(self, *arguments: Any) -> Followed:
-        return Followed.on(self.journey, super().strip(*arguments))
-
 
 class Journeys:
-    """All journeys of the last minute, and the choice of who is followed. `now` is the watch's clock."""
+    """All journeys of the last minute, and the choice of who is followed. `now` is the watch's clock.
+
+    `on_choosing` is told True when the next message may be followed, and False when none would be: then nobody need
+    ask. It may be told so more than once.
+    """
 
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
+        self.on_choosing: Callable[[bool], None] = lambda choosing: None
         self._numbers = itertools.count(1)
         self._journeys: dict[int, Journey] = {}
         self._tokens: deque[None] = deque([None] * A_SECOND, A_SECOND)  # who takes one may follow a message
-        self.choosing = True  # False while no message would be followed: then nobody need ask
         self.coming: set[int] = set()  # those that the hub has not met yet: while there are none, it need not look
         self._announced: dict[tuple[str, str], tuple[float | None, bool]] = {}
 
     def announce(self, peer: str, text: str, typed: float | None, follow: bool) -> None:
-        """Tell when a message was typed, before the peer sends it, and whether it is followed in any case."""
+        """Tell when a message was typed, before the peer sends it, and whether it is followed in any case.
+
+        `text` is what the read pump sends to the hub.
+        """
         while len(self._announced) >= MOST_ANNOUNCED:
             self._announced.pop(next(iter(self._announced)), None)
         self._announced[peer, text] = (typed, follow)
-        self.choosing = True
+        self.on_choosing(True)
 
     def begin(self, peer: str, client: int, text: str) -> Journey | None:
         """For a read pump that has a message: its journey, if it is to be followed."""
@@ -164,13 +165,13 @@ class Journeys:
     def refill(self) -> None:
         """Let one more message be followed; called A_SECOND times a second."""
         self._tokens.append(None)
-        self.choosing = True
+        self.on_choosing(True)
 
     def _decide(self) -> None:
         """In this order, so that what is announced or refilled meanwhile is not overlooked."""
-        self.choosing = False
+        self.on_choosing(False)
         if self._tokens or self._announced:
-            self.choosing = True
+            self.on_choosing(True)
 
     def forget_old(self) -> None:
         """Drop the journeys of more than a minute ago, and those above the limit."""

@@ -228,9 +228,9 @@ class Sampler:
                 interest = STUCK
             elif waiting * 2 >= capacity:
                 interest = FULL
-            elif connection.messages_in != figures.messages_in:
+            elif connection.received != figures.messages_in:
                 interest = TALKS
-            figures.messages_in = connection.messages_in
+            figures.messages_in = connection.received
             if interest >= figures.interest or t > figures.interest_until:
                 figures.interest, figures.interest_until = interest, t + STAYS
             interesting.append((-figures.interest, client.number not in self._drawn, client.number))
@@ -256,7 +256,7 @@ class Sampler:
         figures = self._figures[client.number]
         threads = {}
         for role, ident, progress in (
-            ("readPump", client.reader, connection.messages_in),
+            ("readPump", client.reader, connection.received),
             ("writePump", client.writer, connection.frames_out),
         ):
             frame = frames.get(ident or 0)
@@ -273,7 +273,7 @@ class Sampler:
             "send": channel,
             "away": send.away > 0,
             "evicted": connection.evicted,
-            "messages_in": connection.messages_in,
+            "messages_in": connection.received,
             "messages_out": connection.messages_out,
             "frames_out": connection.frames_out,
             "pinned": pinned,

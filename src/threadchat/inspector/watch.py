@@ -17,7 +17,7 @@ import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -171,6 +171,44 @@ class UnregisterChannel(WatchedChannel[Any]):
             client.connection.departed |= not client.connection.accepted
 
 
+class BroadcastChannel(WatchedChannel[str]):
+    """The hub's channel for messages: who sends to it is a client's read pump."""
+
+    __slots__ = ("_watch",)
+
+    def __init__(self, watch: Watch) -> None:
+        super().__init__("broadcast", BROADCAST_BUFFER)
+        self._watch = watch
+
+    def choose(self, choosing: bool) -> None:
+        """Whether it is to choose messages that are followed, from now on. Any thread may call this."""
+        self.__class__ = ChoosingBroadcastChannel if choosing else BroadcastChannel
+
+
+class ChoosingBroadcastChannel(BroadcastChannel):
+    """What the channel is while the next message may be followed."""
+
+    __slots__ = ()
+
+    def send(self, message: str) -> None:
+        pump = threading.current_thread().name
+        client = self._watch.clients.get(int(pump.rpartition("-")[2])) if pump.startswith("readPump-") else None
+        journey = self._begin(client, message) if client else None
+        if journey is None:
+            Channel.send(self, message)  # not super(): by now another thread may have made it a plain one again
+            return
+        journey.places["read"] = pump, *READ_LINE
+        Channel.send(self, Followed.on(journey, message))
+        journey.broadcast = self._watch.now()
+        journey.places["broadcast"] = place(pump)
+
+    def _begin(self, client: WatchedClient, message: str) -> Journey | None:
+        journey = self._watch.journeys.begin(client.connection.peer, client.number, message)
+        if journey:
+            self._watch.note("message", id=journey.number, client=client.number, text=message[:TEXT])
+        return journey
+
+
 class SendChannel(WatchedChannel[str]):
     """A client's channel `send`. `away` is how many times its receiver has stepped away and not come back.
 
@@ -242,7 +280,9 @@ class WatchedHub(Hub):
         self.gate = Gate()
         self.register: RegisterChannel = RegisterChannel(watch)
         self.unregister: UnregisterChannel = UnregisterChannel("unregister")
-        self.broadcast: WatchedChannel[str] = WatchedChannel("broadcast", BROADCAST_BUFFER)
+        self.broadcast: BroadcastChannel = BroadcastChannel(watch)
+        self.broadcast.choose(True)
+        watch.journeys.on_choosing = self.broadcast.choose
         self.run_queue: WatchedRunQueue = WatchedRunQueue()
         self.messages = 0
         self.batches = 0
@@ -289,23 +329,22 @@ class WatchedHub(Hub):
             for channel in noted:
                 channel.__class__ = SendChannel
 
-    def _give_way_or_evict(self, client: Member, messages: list[str]) -> None:
+    def _evict(self, client: Member) -> None:
         assert isinstance(client, Client)
         connection = client.connection
         assert isinstance(connection, WatchedConnection)
         waiting, leaving = len(client.send), connection.ended
-        super()._give_way_or_evict(client, messages)
-        if client not in self.clients and not leaving:
+        super()._evict(client)
+        if not leaving:
             self.evictions += 1
             connection.evicted = True
             self.watch.journeys.evicted(client.number)
-            had = f"{waiting} of {client.send.capacity} messages were waiting when {len(messages)} more came"
-            reason = f"{connection.ending}; {had}"
+            reason = f"{connection.ending}; {waiting} of {client.send.capacity} messages were waiting when more came"
             self.watch.note("evicted", client=client.number, name=connection.name, reason=reason)
 
 
 class WatchedConnection(Connection):
-    """A connection that counts what comes in and goes out, and chooses which of the former is followed.
+    """A connection that counts what goes out.
 
     While its client is `drawn`, it notes what becomes of followed messages that go out.
     """
@@ -321,7 +360,6 @@ class WatchedConnection(Connection):
         "ended",
         "evicted",
         "frames_out",
-        "messages_in",
         "messages_out",
         "name",
         "number",
@@ -338,7 +376,6 @@ class WatchedConnection(Connection):
         self.evicted = False
         self.ended = False  # it is decided how the connection ends
         self.departed = False  # its threads are done with it
-        self.messages_in = 0
         self.messages_out = 0
         self.frames_out = 0
         self.drawn = False
@@ -353,24 +390,6 @@ class WatchedConnection(Connection):
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self._watch.kernel_buffer)
         self.accepted = True
         self._watch.note("joined", client=self.number, name=self.name, reason="")
-
-    def __iter__(self) -> Iterator[str]:
-        journeys = self._watch.journeys
-        for message in super().__iter__():
-            self.messages_in += 1
-            if not (journeys.choosing and message.strip() and (journey := self._begin(message))):
-                yield message
-                continue
-            yield Followed.on(journey, message)
-            journey.broadcast = self._watch.now()  # the read pump is back for the next one
-            journey.places["broadcast"] = f"readPump-{self.number}", *BROADCAST_LINE
-
-    def _begin(self, message: str) -> Journey | None:
-        journey = self._watch.journeys.begin(self.peer, self.number, message)
-        if journey:
-            journey.places["read"] = place(f"readPump-{self.number}")
-            self._watch.note("message", id=journey.number, client=self.number, text=message[:TEXT])
-        return journey
 
     def end(self, code: int, reason: str | None = None) -> None:
         super().end(code, reason)
@@ -444,7 +463,7 @@ def _line(function: Callable[..., Any], text: str) -> tuple[str, int]:
     return Path(function.__code__.co_filename).name, number
 
 
-BROADCAST_LINE = _line(Client.read_pump, "self.hub.broadcast.send")  # where the pump was before it came back
+READ_LINE = _line(Client.read_pump, "for message in self.connection")  # where the pump comes from when it broadcasts
 
 
 def _followed(messages: Sequence[str]) -> Sequence[Followed]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from functools import partial
 
-from threadchat.channel import WouldBlock
 from threadchat.hub import Hub, Member
 from threadchat.lessons.lesson import Lesson, Part, Result, Value
 from threadchat.lessons.peers import LIMIT, Chat, Peer, where_it_waits
@@ -16,12 +15,8 @@ PATIENCE = 1.0  # seconds, for what never happens
 class HubThatSendsToItself(Hub):
     """It evicts the way everybody leaves: through the channel `unregister`."""
 
-    def _give_way_or_evict(self, client: Member, messages: list[str]) -> None:
-        try:
-            for message in messages:
-                client.send.send(message)
-        except WouldBlock:
-            self.unregister.send(client)
+    def _evict(self, client: Member) -> None:
+        self.unregister.send(client)
 
 
 def stop_reading(hub_type: type[Hub], patience: float) -> Result:
@@ -53,7 +48,7 @@ LESSON = Lesson(
     ),
     answer=0,
     broken=Part("It sends to itself", HubThatSendsToItself, partial(stop_reading, HubThatSendsToItself, PATIENCE)),
-    real=Part("It does it itself", Hub._give_way_or_evict, partial(stop_reading, Hub, LIMIT)),
+    real=Part("It does it itself", Hub._evict, partial(stop_reading, Hub, LIMIT)),
     why="""
 A send to an unbuffered channel returns once somebody has received the item. The one thread that receives from
 `unregister` is the hub, and the hub is busy sending. It waits for itself: a deadlock, and one that Go chats have had
