@@ -42,6 +42,7 @@ from helpers import (
     deflate,
     frame,
     handshake_environ,
+    instructions,
     join,
     read_all,
     run,
@@ -49,6 +50,7 @@ from helpers import (
 )
 from werkzeug.serving import BaseWSGIServer, make_server
 from werkzeug.wrappers import Response
+from wsproto.frame_protocol import FrameDecoder
 from wsproto.utilities import RemoteProtocolError
 
 from threadchat import server as threadchat_server
@@ -476,6 +478,23 @@ def test_threadchat_takes_the_one_that_it_speaks(pair: Pair) -> None:
     pair.environ["HTTP_UPGRADE"] = "example/1, WebSocket"
     pair.threadchat()
     assert pair.peer.answer.startswith(b"HTTP/1.1 101 ")
+
+
+def instructions_of_a_small_frame(decoder: FrameDecoder) -> int:
+    """When the whole of it is there."""
+    decoder.receive_bytes(frame(TEXT, "a message of some forty characters or so"))
+    return instructions(decoder.process_buffer)
+
+
+def test_simple_websockets_decoder_is_slow(pair: Pair) -> None:
+    websocket = pair.library()
+    pair.peer.close()
+    join(websocket.thread)
+    assert instructions_of_a_small_frame(websocket.ws.connection._proto._frame_decoder) > 600
+
+
+def test_threadchats_is_not(pair: Pair) -> None:
+    assert instructions_of_a_small_frame(pair.threadchat()._protocol._proto._frame_decoder) < 150
 
 
 SURROGATE_BEGINS = frame(TEXT, b"\xed\xa0", fin=False)  # no UTF-8, whatever follows

@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from helpers import (
@@ -45,6 +46,9 @@ from websockets.http11 import Response
 from websockets.protocol import State
 from websockets.streams import StreamReader
 from websockets.uri import parse_uri
+from wsproto.frame_protocol import FrameDecoder, FrameProtocol, ParseFailed
+
+from threadchat.connection import _Decoder
 
 MESSAGE_SIZE = 60  # bytes; small, so that random messages are too long at times
 
@@ -278,6 +282,27 @@ def send_segments(peer: socket.socket, parts: list[bytes]) -> bytes:
         peer.sendall(part)
     peer.shutdown(socket.SHUT_WR)
     return read_all(peer)
+
+
+def decoded(decoder: type[FrameDecoder], parts: list[bytes]) -> list[Any]:
+    """The frames in these bytes, and what is wrong with the one after them."""
+    protocol = FrameProtocol(client=False, extensions=[])
+    protocol._frame_decoder.__class__ = decoder
+    found: list[Any] = []
+    try:
+        for part in parts:
+            protocol.receive_bytes(part)
+            found += protocol.received_frames()
+    except ParseFailed as error:
+        found.append(error.code)
+    return found
+
+
+@given(segments(streams | cut_streams))
+@example([wire(TEXT), wire(TEXT, b"x" * 125) + wire(TEXT, b"x" * 126)])
+@example([wire(TEXT, b"x")[:6], wire(TEXT, b"x")[6:]])
+def test_the_short_way_through_the_decoder_leads_where_the_long_one_does(parts: list[bytes]) -> None:
+    assert decoded(_Decoder, parts) == decoded(FrameDecoder, parts)
 
 
 @given(segments(streams | cut_streams))

@@ -12,6 +12,7 @@ code that does it instead; each has a test in tests/test_defects.py that shows t
 - A frame that arrives with the handshake stays in werkzeug's buffer. Here it is taken from there.
 - It refuses a peer that offers other protocols beside websocket. Here it is not told of them.
 - It takes a message for uncompressed from the first ping within it on. Here the ping changes nothing.
+- Its decoder takes 700 instructions of the interpreter for a small frame. Here a short way takes a fifth of them.
 - It finds a surrogate in UTF-8 a byte later than it could. Here the byte before is looked at.
 - Its protocol and its parser refer to each other until the collector comes, if no close frame did. Here they part.
 
@@ -47,7 +48,7 @@ import simple_websocket
 from wsproto.connection import ConnectionState
 from wsproto.events import BytesMessage, CloseConnection, Event, Ping, Pong, TextMessage
 from wsproto.extensions import PerMessageDeflate
-from wsproto.frame_protocol import CloseReason, FrameProtocol
+from wsproto.frame_protocol import CloseReason, Frame, FrameDecoder, FrameProtocol, Opcode
 from wsproto.utilities import LocalProtocolError, RemoteProtocolError
 
 from threadchat.limits import TokenBucket
@@ -144,6 +145,7 @@ class Connection:
         except OSError as error:
             raise ConnectionClosed from error
         self._protocol = server.ws.connection  # the handshake's part of server.ws takes several KB, and is done
+        self._protocol._proto._frame_decoder.__class__ = _Decoder  # wsproto makes it by itself
         for extension in self._protocol._proto.extensions:
             extension.__class__ = _Deflate  # simple-websocket makes it by itself
         self._socket: socket.socket = server.sock
@@ -371,6 +373,25 @@ def _encode_text(lines: tuple[str, ...]) -> bytes:
 def _part(protocol: FrameProtocol) -> None:
     """Part a protocol that parses no more from its parser: each would keep the other until the collector comes."""
     del protocol._parse_more
+
+
+class _Decoder(FrameDecoder):
+    """wsproto's decoder, with a short way for nearly all that comes to a chat: small frames of text that are whole.
+
+    Without it 10 clients at full load are delivered a third less. All else, faults included, goes the long way.
+    """
+
+    def process_buffer(self) -> Frame | None:
+        """The next frame (RFC 6455, section 5.2), None until it is there."""
+        data = self.buffer.buffer
+        if self.header is None and not self.extensions and len(data) > 5 and data[0] == 0x81 and 0x80 <= data[1] < 0xFE:
+            size = data[1] - 0x80
+            if len(data) >= 6 + size:
+                key = (data[2:6] * (size // 4 + 1))[:size]
+                payload = int.from_bytes(data[6 : 6 + size]) ^ int.from_bytes(key)
+                del data[: 6 + size]
+                return Frame(Opcode.TEXT, payload.to_bytes(size), frame_finished=True, message_finished=True)
+        return super().process_buffer()
 
 
 class _Deflate(PerMessageDeflate):
