@@ -333,7 +333,7 @@ def test_a_stuck_client_is_seen_filling_and_evicted_with_the_reason(inspector: I
     inspector.show(client(1), events=[{"kind": "evicted", "client": 2, "name": "bot", "reason": REASON}])
     expect(row_of(page, 2)).to_contain_text("evicted: not reading fast enough")
     expect(gauge_of(page, 2)).to_contain_text("256/256")
-    expect(page.locator("#why")).to_contain_text("Client 2 (bot) was evicted: not reading fast enough; 255 of 256")
+    expect(page.locator("#why")).to_contain_text("Client 2 (bot) was evicted: not reading fast enough; 256 of 256")
     expect(page.locator("#why")).to_contain_text("its peer stopped reading")
     expect(page.locator("#why")).to_contain_text("Nobody else waited")
     expect(page.locator("[aria-live]#aloud")).to_contain_text("Client 2 (bot) was evicted")
