@@ -18,12 +18,7 @@ from threadchat.connection import Connection
 from threadchat.hub import Hub
 from threadchat.options import Options
 from threadchat.server import Server
-from threadchat.system import (
-    fit_for_a_crowd,
-    give_way_to_wakers,
-    start_with_one_heap,
-    stay_on_one_processor,
-)
+from threadchat.system import fit_for_a_crowd, give_way_to_wakers, start_with_one_heap, stay_on_one_processor
 
 line: deque[threading.Lock] = deque()  # what wakes the pumps that have something to write
 turn = threading.Lock()  # held while a pump has been woken, and has not woken the next
