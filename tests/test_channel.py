@@ -398,63 +398,60 @@ def test_take_pending_takes_nothing_from_those_who_wait() -> None:
     assert result(receiving) == "item"
 
 
-# send_all_nowait
+# send_what_fits
 
 
-def test_send_all_nowait_puts_all_items_into_the_buffer_in_their_order() -> None:
+def test_send_what_fits_puts_all_items_into_the_buffer_in_their_order() -> None:
     channel = filled(5, 0)
-    channel.send_all_nowait([1, 2, 3, 4])
+    assert not channel.send_what_fits([1, 2, 3, 4])
     assert channel.statistics() == ChannelStatistics(5, 5, 0, 0, False)
     assert channel.receive_pending() == [0, 1, 2, 3, 4]
 
 
 @pytest.mark.parametrize("capacity", [0, 1, 3])
-def test_send_all_nowait_would_block_where_there_is_no_room_for_all_and_then_sends_none(capacity: int) -> None:
+def test_send_what_fits_returns_what_does_not_fit(capacity: int) -> None:
     channel: Channel[int] = Channel(capacity)
-    with pytest.raises(WouldBlock):
-        channel.send_all_nowait(range(capacity + 1))
-    assert len(channel) == 0
-    channel.send_all_nowait(range(capacity))
-    with pytest.raises(WouldBlock):
-        channel.send_all_nowait([7])
+    assert list(channel.send_what_fits(range(capacity + 2))) == [capacity, capacity + 1]
+    assert channel.send_what_fits([7]) == [7]
+    assert channel.take_pending() == list(range(capacity))
+    assert not channel.send_what_fits(range(capacity))
     assert channel.take_pending() == list(range(capacity))
 
 
-def test_send_all_nowait_does_not_overtake_a_parked_sender() -> None:
+def test_send_what_fits_does_not_overtake_a_parked_sender() -> None:
     channel = filled(2, 0, 1)
     sending = go(channel.send, 2)
     senders(channel, 1)
     assert channel.receive() == 0
     result(sending)
-    with pytest.raises(WouldBlock):
-        channel.send_all_nowait([3])
+    assert channel.send_what_fits([3]) == [3]
     assert channel.receive() == 1
-    channel.send_all_nowait([3])
+    assert channel.send_what_fits([3, 4]) == [4]
     assert channel.take_pending() == [2, 3]
 
 
-def test_send_all_nowait_of_nothing_sends_nothing_however_full_the_channel_is() -> None:
+def test_send_what_fits_of_nothing_sends_nothing_however_full_the_channel_is() -> None:
     channel = filled(1, "item")
-    channel.send_all_nowait([])
+    channel.send_what_fits([])
     assert channel.take_pending() == ["item"]
     unbuffered: Channel[str] = Channel()
     receiving = go(unbuffered.receive)
     receivers(unbuffered, 1)
-    unbuffered.send_all_nowait([])
+    unbuffered.send_what_fits([])
     assert unbuffered.statistics().waiting_receivers == 1
     unbuffered.send_nowait("item")
     assert result(receiving) == "item"
 
 
 @pytest.mark.parametrize("items", [[], [1], [1, 2, 3]])
-def test_send_all_nowait_to_a_closed_channel_raises(items: list[int]) -> None:
+def test_send_what_fits_to_a_closed_channel_raises(items: list[int]) -> None:
     channel: Channel[int] = closed(2)
-    assert_closed(go(channel.send_all_nowait, items), channel)
+    assert_closed(go(channel.send_what_fits, items), channel)
     assert len(channel) == 0
 
 
 @pytest.mark.parametrize("count", [2, 3, 5])
-def test_send_all_nowait_hands_its_first_items_to_those_who_wait(count: int) -> None:
+def test_send_what_fits_hands_its_first_items_to_those_who_wait(count: int) -> None:
     """To each one, in the order of their line; the buffer has the rest."""
     channel: Channel[int] = Channel(5)
     other: Channel[int] = Channel()
@@ -466,7 +463,7 @@ def test_send_all_nowait_hands_its_first_items_to_those_who_wait(count: int) -> 
     ):
         receiving.append(start())
         receivers(channel, len(receiving))
-    channel.send_all_nowait(list(range(count)))
+    assert not channel.send_what_fits(list(range(count)))
     assert channel.statistics() == ChannelStatistics(max(0, count - 3), 5, 0, max(0, 3 - count), False)
     assert [result(future) for future in receiving[:count]] == [0, (channel, 1), 2][:count]
     assert channel.take_pending() == list(range(3, count))
@@ -476,15 +473,14 @@ def test_send_all_nowait_hands_its_first_items_to_those_who_wait(count: int) -> 
     assert nobody_in_line(channel, other)
 
 
-def test_send_all_nowait_counts_on_the_buffer_alone_and_not_on_those_who_wait() -> None:
-    channel: Channel[int] = Channel(1)
+@pytest.mark.parametrize("capacity", [0, 1])
+def test_send_what_fits_counts_on_those_who_wait_and_on_the_buffer(capacity: int) -> None:
+    channel: Channel[int] = Channel(capacity)
     receiving = go(channel.receive)
     receivers(channel, 1)
-    with pytest.raises(WouldBlock):
-        channel.send_all_nowait([1, 2])
-    assert channel.statistics() == ChannelStatistics(0, 1, 0, 1, False)
-    channel.send_all_nowait([3])
-    assert result(receiving) == 3
+    assert channel.send_what_fits([0, 1, 2]) == [0, 1, 2][1 + capacity :]
+    assert result(receiving) == 0
+    assert channel.take_pending() == [1][:capacity]
 
 
 # step_away and come_back
@@ -555,7 +551,7 @@ def test_a_closed_channel_is_closed_whether_its_receiver_is_away_or_not() -> Non
     channel = filled(1, "item")
     channel.step_away()
     channel.close()
-    for future in (go(channel.send, "late"), go(channel.send_nowait, "late"), go(channel.send_all_nowait, ["late"])):
+    for future in (go(channel.send, "late"), go(channel.send_nowait, "late"), go(channel.send_what_fits, ["late"])):
         assert_closed(future, channel)
     channel.step_away()
     channel.come_back()
@@ -591,7 +587,7 @@ def test_parked_receivers_are_woken_one_at_a_time_as_turns_are_given_back(how: s
         receiving.append(go(getattr(channel, how), FAR))
         receivers(channel, number + 1)
     if at_once:
-        channel.send_all_nowait([0, 1, 2])
+        channel.send_what_fits([0, 1, 2])
     else:
         for number in range(3):
             channel.send_nowait(number)
@@ -738,7 +734,7 @@ def test_take_pending_and_a_select_need_no_turn() -> None:
     run_queue = RunQueue()
     channel: Channel[int] = Channel(2, run_queue)
     take_turn(run_queue)
-    channel.send_all_nowait([0, 1])
+    channel.send_what_fits([0, 1])
     assert result(go(select, channel)) == (channel, 0)
     assert result(go(channel.take_pending)) == [1]
     selecting = go(select, channel)
@@ -1377,7 +1373,7 @@ def meet_a_leaver(channel: Channel[str], then: str, waiting: Future[str] | None)
     elif then == "closed":
         channel.close()
     elif then == "all at once":
-        channel.send_all_nowait(["item"])
+        channel.send_what_fits(["item"])
         assert len(channel) == 1
     elif then != "nothing":
         channel.send_nowait("item")
@@ -1949,7 +1945,7 @@ def test_with_turns_selects_and_closes_amid_the_sends_nothing_is_lost_and_all_tu
             number += len(items)
             try:
                 if len(items) > 1:
-                    channels[to].send_all_nowait(items)
+                    items = items[: len(items) - len(channels[to].send_what_fits(items))]
                 elif chance.random() < 0.5:
                     channels[to].send_nowait(items[0])
                 else:

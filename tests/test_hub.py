@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 from helpers import LIMIT, go, hub_selects_first, until
@@ -73,23 +74,6 @@ def test_the_hub_passes_on_all_that_is_pending_at_once(hub: Hub) -> None:
     full.send.step_away()  # the hub need not wait for it any more
 
 
-def test_the_hub_serves_first_whom_it_served_last(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
-    members = [join(hub) for _ in range(10)]
-    served: list[Channel[str]] = []
-    send_all_nowait = Channel.send_all_nowait
-
-    def noted(channel: Channel[str], items: Sequence[str]) -> None:
-        served.append(channel)
-        send_all_nowait(channel, items)
-
-    monkeypatch.setattr(Channel, "send_all_nowait", noted)
-    for message in ("1", "2", "3"):
-        hub.broadcast.send(message)
-        until(lambda: is_idle(hub))
-    assert served[20:] == served[10:20][::-1] == served[:10]
-    assert all(member.send.receive_pending() == ["1", "2", "3"] for member in members)
-
-
 def test_an_unregistered_client_can_receive_what_was_sent_before_and_then_its_channel_is_closed(hub: Hub) -> None:
     member = join(hub)
     hub.broadcast.send("before")
@@ -139,6 +123,47 @@ def test_the_hub_gives_way_to_a_pump_that_has_not_had_its_turn(hub: Hub) -> None
     until(lambda: member.send.statistics().waiting_senders == 1)
     assert member.send.receive_pending() == ["1", "2", "3"]
     assert member.endings == []
+
+
+def test_the_hub_waits_once_for_all_pumps_that_have_not_had_their_turn(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It parks in the run queue, and in none of their channels."""
+    members = [FakeMember() for _ in range(10)]
+    got: list[list[str]] = [[] for _ in members]
+    parked: list[Channel[Any]] = []
+    send = Channel.send
+
+    def noted(channel: Channel[Any], item: Any) -> None:
+        parked.append(channel)
+        send(channel, item)
+
+    def pump(member: FakeMember, messages: list[str]) -> None:
+        while len(messages) < 5:
+            messages += member.send.receive_pending(LIMIT)
+            hub.run_queue.next()
+
+    for member in members:
+        member.send = hub.send_channel(capacity=2)
+        hub.register.send(member)
+    pumps = [go(pump, member, messages) for member, messages in zip(members, got, strict=True)]
+    until(lambda: all(member.send.statistics().waiting_receivers for member in members))
+    hub.run_queue.ready(lambda: None)  # the one turn is taken
+    for message in ("1", "2", "3"):  # each pump has been handed one
+        hub.broadcast.send(message)
+        until(lambda: is_idle(hub))
+    monkeypatch.setattr(Channel, "send", noted)
+    send(hub.broadcast, "4")
+    until(lambda: len(hub.run_queue._line) == len(members) + 1, "the hub standing in the line")
+    send(hub.broadcast, "5")  # waits with the hub
+    assert got == [[] for _ in members]
+    hub.run_queue.next()
+    for future in pumps:
+        future.result(LIMIT)
+    assert got == [["1", "2", "3", "4", "5"] for _ in members]
+    assert parked == []
+    until(lambda: is_idle(hub))
+    assert not any(member.endings for member in members)
 
 
 def test_a_pump_that_gets_stuck_while_the_hub_gives_way_is_evicted(hub: Hub) -> None:

@@ -228,7 +228,7 @@ def test_each_step_names_the_line_of_the_core_that_made_it(inspect: Inspect) -> 
     assert lines == {
         "read": "for message in self.connection:",
         "broadcast": "self.hub.broadcast.send(message)",
-        "buffered": "client.send.send_all_nowait(messages)",
+        "buffered": "if rest := client.send.send_what_fits(messages):",
         "coalesced": "frame = self.connection.encode(messages)",
         "written": "self.connection.send(frame)",
     }
@@ -242,7 +242,9 @@ def test_a_message_that_is_changed_on_its_way_is_still_followed(inspect: Inspect
         assert peer.lines(1) == [line]
 
 
-def test_messages_that_share_a_frame_are_told_so_and_who_is_evicted_gets_none(inspect: Inspect) -> None:
+def test_messages_that_share_a_frame_are_told_so_and_who_is_evicted_gets_none(
+    inspect: Inspect, monkeypatch: pytest.MonkeyPatch
+) -> None:
     server = inspect(send_buffer=2)
     with Peer(server.port) as peer, server.look() as look:
         look.until(lambda picture: picture["clients"], "the client")
@@ -257,6 +259,7 @@ def test_messages_that_share_a_frame_are_told_so_and_who_is_evicted_gets_none(in
         assert first["deliveries"][0]["with"] == 2
         client = server.client()
         server.hub.run_queue.ready(lambda: None)  # the pump gets no turn
+        monkeypatch.setattr(server.hub.run_queue, "gosched", lambda: None)  # and the hub does not wait until it has
         peer.send(TEXT, "handed to the pump")
         until(lambda: not client.send.has_parked_receiver)
         client.send.step_away()

@@ -92,7 +92,7 @@ def test_what_is_watched_costs_few_instructions(clients: int) -> None:
 
 def test_the_hub_gives_way_to_a_full_buffer_at_no_extra_cost() -> None:
     def give_way(server: Core) -> int:
-        return instructions(lambda: server.hub._give_way_or_evict(server.clients[0], ["message"]))
+        return instructions(lambda: server.hub._wait_or_evict(server.clients[0], ["message"]))
 
     assert give_way(Core(1)) == give_way(Watched(1)) > 0
 

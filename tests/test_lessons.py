@@ -55,7 +55,7 @@ def test_blocking_send_a_hub_that_waits_for_room_serves_nobody_and_the_real_one_
     assert broken["what became of it"] == "still a client"
     assert broken["waiting for the client that is stuck"] == 256
     assert broken["what the hub's thread does"] == (
-        "Hub.run > Hub._pass_on > BlockingHub._give_way_or_evict > Channel.send"
+        "Hub.run > Hub._pass_on > BlockingHub._wait_or_evict > Channel.send"
     )
     assert real[heard] == 2_000
     assert real["what became of it"].startswith("1008 evicted")
@@ -67,7 +67,7 @@ def test_self_send_a_hub_that_sends_to_itself_waits_for_ever_and_the_real_one_go
     assert broken["threads that send to `unregister`"] == 1
     assert broken["threads that receive from it"] == 0
     assert broken["what the hub's thread does"] == (
-        "Hub.run > Hub._pass_on > Hub._give_way_or_evict > HubThatSendsToItself._evict > Channel.send"
+        "Hub.run > Hub._pass_on > Hub._wait_or_evict > HubThatSendsToItself._evict > Channel.send"
     )
     assert broken["heard by the client that reads"] < 2_000
     assert real["threads that send to `unregister`"] == 0

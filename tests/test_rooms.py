@@ -75,7 +75,7 @@ OURS: dict[str, set[str]] = {
     "inspector.__init__": set(),
     "inspector.journey": set(),
     "inspector.watch": {"runqueue", "channel", "hub", "connection", "client", "options", "inspector.journey"},
-    "inspector.sample": {"channel", "hub", "connection", "client", "inspector.watch", "threadchat"},
+    "inspector.sample": {"channel", "hub", "runqueue", "connection", "client", "inspector.watch", "threadchat"},
     "inspector.picture": {"channel", "inspector.journey", "inspector.sample", "inspector.watch"},
     "inspector.perfetto": {"inspector.journey", "inspector.picture"},
     "inspector.bots": {"inspector.watch"},

@@ -141,6 +141,31 @@ def test_a_wake_may_itself_use_the_queue() -> None:
     assert_free(queue, 1)
 
 
+@pytest.mark.parametrize("turns", [1, 3])
+def test_gosched_returns_when_all_before_have_had_their_turn_and_keeps_none(turns: int) -> None:
+    queue = RunQueue(turns)
+    result(go(queue.gosched))
+    order: list[int] = []
+    for _ in range(turns):
+        enter(queue)
+    for number in (0, 1):
+        queue.ready(lambda number=number: order.append(number))  # type: ignore[misc]
+    waiting = go(queue.gosched)
+    in_line(queue, 3)
+    queue.ready(lambda: order.append(2))
+    for number in (0, 1):
+        assert order == list(range(number))
+        assert not waiting.done()
+        queue.next()
+    queue.next()
+    result(waiting)
+    until(lambda: order == [0, 1, 2], "its turn to go to who came after it")
+    queue.next()
+    for _ in range(turns - 1):
+        queue.next()
+    assert_free(queue, turns)
+
+
 @pytest.mark.parametrize("turns", [2, 4])
 def test_as_many_threads_are_awake_as_there_are_turns(turns: int) -> None:
     queue = RunQueue(turns)

@@ -19,6 +19,7 @@ from threadchat.hub import Hub
 from threadchat.inspector.journey import Journeys
 from threadchat.inspector.sample import STATES
 from threadchat.inspector.watch import Gate
+from threadchat.runqueue import RunQueue
 
 Inspect = Callable[..., Inspected]
 Test = TypeVar("Test", bound=Callable[..., None])
@@ -133,9 +134,21 @@ def test_a_read_pump_sends_while_the_hubs_channel_is_full(inspect: Inspect) -> N
         server.hub.gate.open()
 
 
-def test_a_hub_that_gives_way_sends_to_that_clients_channel(inspect: Inspect) -> None:
+@forces(RunQueue.gosched)
+def test_a_hub_that_stands_in_the_line_is_ready(inspect: Inspect) -> None:
     server = inspect(send_buffer=1)
     with Peer(server.port) as peer, server.look() as look, no_turns(server):
+        for _ in range(3):
+            peer.send(TEXT, "hello")
+        until_hub(look, "ready", "")
+
+
+def test_a_hub_that_waits_for_a_pump_sends_to_that_clients_channel(
+    inspect: Inspect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = inspect(send_buffer=1)
+    with Peer(server.port) as peer, server.look() as look, no_turns(server):
+        monkeypatch.setattr(server.hub.run_queue, "gosched", lambda: None)
         for _ in range(3):
             peer.send(TEXT, "hello")
         until_hub(look, "sending", "send-1")
@@ -243,12 +256,13 @@ def test_a_thread_that_answers_a_handshake_runs_and_there_is_no_write_pump_yet(
 
 
 @forces(Hub.run)
-def test_the_hub_runs_while_it_parts_with_a_client(inspect: Inspect) -> None:
+def test_the_hub_runs_while_it_parts_with_a_client(inspect: Inspect, monkeypatch: pytest.MonkeyPatch) -> None:
     server = inspect(send_buffer=1)
     with Peer(server.port), server.look() as look:
         until_pump(look, "write_pump", "receiving", "send-1")
         client = server.client()
         client.send.step_away()
+        monkeypatch.setattr(server.hub.run_queue, "gosched", lambda: None)
         with no_turns(server), client.connection._state:
             server.hub.broadcast.send("handed to the pump, which has no turn")
             until(lambda: not client.send.has_parked_receiver)

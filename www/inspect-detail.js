@@ -34,7 +34,7 @@ const STEPS = {
 // pending at once, and receives from all its channels at once.
 const toClient = (name) => name.startsWith("send-");
 function callAt(end, name) {
-  if (end === "send") return toClient(name) ? "Channel.send_all_nowait" : "Channel.send";
+  if (end === "send") return toClient(name) ? "Channel.send_what_fits" : "Channel.send";
   return toClient(name) ? "Channel.receive" : "select";
 }
 

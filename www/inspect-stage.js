@@ -372,7 +372,7 @@ export class Stage {
       const { turns, free, waiting } = this.#picture.run_queue;
       const wanted = turns === 1 ? "the one turn" : `one of ${turns} turns`;
       return (
-        `Run queue: ${plural(waiting, "write pump")} ready, each waiting for ${wanted} to run; ` +
+        `Run queue: ${plural(waiting, "thread")} ready, each waiting for ${wanted} to run; ` +
         `${free ? `${free} free` : "none free"}. Woken all at once they would fight over Python's one lock.`
       );
     });
@@ -392,7 +392,7 @@ export class Stage {
     const { waiting, turns, free } = picture.run_queue;
     setText(
       this.queueText,
-      waiting ? `${plural(waiting, "pump")} in line` : free === turns ? "empty" : "a pump has the turn",
+      waiting ? `${plural(waiting, "thread")} in line` : free === turns ? "empty" : "a pump has the turn",
     );
     const dots = Math.min(waiting, 24);
     while (this.queueDots.childElementCount < dots) this.queueDots.append(make("i"));

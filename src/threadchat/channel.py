@@ -55,7 +55,7 @@ class Closed(Exception):
 class WouldBlock(Exception):
     """A send that must not wait found neither room nor a receiver: the `default` case of Go's select.
 
-    Raised by `send_nowait` and `send_all_nowait`, and by `send` where the receiver is away.
+    Raised by `send_nowait`, and by `send` where the receiver is away.
     """
 
 
@@ -130,18 +130,15 @@ class Channel(Generic[T]):
             if not self._accept(item):
                 raise WouldBlock
 
-    def send_all_nowait(self, items: Sequence[T]) -> None:
-        """As many `send_nowait` at once, or none: raises WouldBlock unless the buffer has room for all of them."""
+    def send_what_fits(self, items: Sequence[T]) -> Sequence[T]:
+        """One `send_nowait` after the other until one would block; returns the items that are left. Raises Closed."""
         with self._mutex:
-            if not self._closed and len(items) > self.capacity - len(self._buffer):
-                raise WouldBlock
-            self._accept_some(items)
+            return self._accept_some(items)
 
     def send_all(self, items: Sequence[T]) -> None:
         """One `send` after the other, but all that there is room for at once. Raises as `send`."""
         while items:
-            with self._mutex:
-                items = self._accept_some(items)
+            items = self.send_what_fits(items)
             if items:
                 self.send(items[0])
                 items = items[1:]

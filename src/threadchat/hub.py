@@ -14,6 +14,7 @@ The races, each forced by a test of the same number in tests/test_hub.py:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from enum import Enum, auto
 from typing import Protocol
@@ -37,7 +38,6 @@ class Hub:
         self.broadcast: Channel[str] = Channel(BROADCAST_BUFFER)
         self.run_queue = RunQueue()
         self._done: Channel[None] = Channel()  # never sent to: its close tells the hub to stop
-        self._step = 1  # through the clients: forth, or -1 back
 
     def run(self) -> None:
         """Serve the channels until `stop`; then part with all clients, and let nobody wait for the hub any more."""
@@ -63,8 +63,7 @@ class Hub:
                 inbox.close()
             last = self.broadcast.take_pending()
             for client in self.clients:
-                with suppress(WouldBlock):
-                    client.send.send_all_nowait(last)
+                client.send.send_what_fits(last)
                 client.end(Ending.STOPPED)
                 client.send.close()
             self.clients.clear()
@@ -79,20 +78,22 @@ class Hub:
             self._done.close()
 
     def _pass_on(self, messages: list[str]) -> None:
-        # To and fro: whom it served last the processor's caches are likely to know still. With 1,000 clients and full
-        # frames a third more is delivered than by always coming back to those whom it has not seen for longest.
-        self._step = -self._step
-        for client in list(self.clients)[:: self._step]:
-            try:
-                client.send.send_all_nowait(messages)
-            except WouldBlock:
-                self._give_way_or_evict(client, messages)
+        full = []
+        for client in self.clients:
+            if rest := client.send.send_what_fits(messages):
+                full.append((client, rest))
+        if full:
+            # Their pumps have not had their turn yet, or hardly any has. To wait once for all of them takes two changes
+            # of threads; to wait for one, and then for the next, took two for each, and a fifth less was delivered.
+            self.run_queue.gosched()
+        for client, rest in full:
+            self._wait_or_evict(client, rest)
 
-    def _give_way_or_evict(self, client: Member, messages: list[str]) -> None:
-        """The client's buffer has no room for all messages. Its peer does not read, or its pump has not had its turn.
+    def _wait_or_evict(self, client: Member, messages: Sequence[str]) -> None:
+        """The client's buffer was full, and its pump has had its turn since, if it was ready for one.
 
-        In the first case the client is evicted, and nobody waits for it. The second is the server's own doing: the hub
-        waits for the pump, which is about to take all that is pending, or else to find out that its peer is stuck.
+        If it has not, it is writing to its peer: then the hub waits, until it comes back for what is pending or finds
+        out that its peer is stuck. Whose peer does not read is evicted, and nobody waits for it.
         """
         try:
             client.send.send_all(messages)

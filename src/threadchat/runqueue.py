@@ -23,7 +23,7 @@ turn, so that each writes more at once. While others wait, at most every other t
 
 No thread holds a turn while it is blocked, so a stuck client holds nobody up. The hub and the read pumps need no turn:
 they run when they have something to do. While a pump stands in the queue, more messages may come for it; it then takes
-them all at once.
+them all at once. Only when buffers are full does the hub stand in the line too, behind all those that will empty them.
 
 What is left to pay is a thread's waking for each frame, and some words to the system make that cheaper: see `system`.
 """
@@ -36,7 +36,7 @@ from collections.abc import Callable
 
 
 class RunQueue:
-    """A number of turns, and two lines of those who wait for one. Any thread may call all of it; nothing blocks."""
+    """A number of turns, and two lines of those who wait for one. Any thread may call all; only gosched blocks."""
 
     def __init__(self, turns: int = 1) -> None:
         self._mutex = threading.Lock()  # guards the rest
@@ -53,6 +53,14 @@ class RunQueue:
                 return
             self._free -= 1
         wake()
+
+    def gosched(self) -> None:
+        """Stand in the line until all before have had their turn: Go's runtime.Gosched. For a thread without a turn."""
+        turn = threading.Lock()
+        turn.acquire()
+        self.ready(turn.release)
+        turn.acquire()
+        self.next()
 
     def next(self) -> None:
         """Give the turn back, to the next in line if there is one. The caller has one, and is about to block."""

@@ -19,6 +19,7 @@ from threadchat.client import Client, serve_ws
 from threadchat.connection import Connection
 from threadchat.hub import Hub
 from threadchat.inspector.watch import Gate, WatchedChannel, WatchedClient
+from threadchat.runqueue import RunQueue
 
 PACKAGE = str(Path(threadchat.__file__).parent)
 OWN = str(Path(__file__).parent)
@@ -42,6 +43,7 @@ STATES = (
     Row(Channel.receive, "receiving", CHANNEL),  # or "ready": it has been handed an item, and has not run since
     Row(Channel.send, "sending", CHANNEL),  # or "ready": its item has been taken
     Row(select, "selecting"),  # or "ready"
+    Row(RunQueue.gosched, "ready"),
     Row(Connection._receive, "reading", SOCKET),
     Row(Connection._write, "writing", SOCKET),  # or "stuck": the peer has not taken bytes for long
     Row(Connection._send, "writing", SOCKET),

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from threadchat.channel import Channel, WouldBlock
+from threadchat.channel import Channel
 from threadchat.client import Client
 from threadchat.connection import Connection
 from threadchat.hub import BROADCAST_BUFFER, Hub, Member
@@ -254,15 +254,14 @@ class NotingSendChannel(SendChannel):
         for item in items:
             self.send(item)
 
-    def send_all_nowait(self, items: Sequence[str]) -> None:
+    def send_what_fits(self, items: Sequence[str]) -> Sequence[str]:
         followed = _followed(items)
         self.followed += len(followed)
-        try:
-            super().send_all_nowait(items)
-        except WouldBlock:
-            self.followed -= len(followed)
-            raise
-        self._note_buffered(followed)
+        rest = super().send_what_fits(items)
+        left = _followed(rest)
+        self.followed -= len(left)
+        self._note_buffered(followed[: len(followed) - len(left)])
+        return rest
 
     def _note_buffered(self, messages: Sequence[Followed]) -> None:
         for message in messages:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
 from threadchat.channel import Channel
@@ -24,7 +25,7 @@ class BlockingHub(Hub):
     def send_channel(self, capacity: int) -> Channel[str]:
         return self.Plain(capacity, self.run_queue)
 
-    def _give_way_or_evict(self, client: Member, messages: list[str]) -> None:
+    def _wait_or_evict(self, client: Member, messages: Sequence[str]) -> None:
         for message in messages:
             client.send.send(message)
 
@@ -57,7 +58,7 @@ LESSON = Lesson(
     ),
     answer=2,
     broken=Part("It waits for room", BlockingHub, partial(stop_reading, BlockingHub, PATIENCE)),
-    real=Part("It waits for a pump, not for a peer", Hub._give_way_or_evict, partial(stop_reading, Hub, LIMIT)),
+    real=Part("It waits for a pump, not for a peer", Hub._wait_or_evict, partial(stop_reading, Hub, LIMIT)),
     why="""
 Each client has its own channel, but they all have one hub. While it waits for the slowest client it does nothing
 else: nobody's messages are passed on, nobody can join or leave, and soon the channel to the hub is full as well and

@@ -26,7 +26,7 @@ class LockedRoom:
         with self._lock:
             clients = list(self.clients)
         for client in clients:
-            client.send.send_all_nowait([message])
+            client.send.send_what_fits([message])
 
 
 class HeldChannel(Channel[str]):
@@ -39,11 +39,12 @@ class HeldChannel(Channel[str]):
         super().__init__(256)
         self._first_arrived, self._go_on = first_arrived, go_on
 
-    def send_all_nowait(self, items: Sequence[str]) -> None:
+    def send_what_fits(self, items: Sequence[str]) -> Sequence[str]:
         if "Red wins!" in items and self._first_arrived.is_set():
             self._go_on.wait(LIMIT)
-        super().send_all_nowait(items)
+        rest = super().send_what_fits(items)
         self._first_arrived.set()
+        return rest
 
 
 class Listener:

@@ -56,7 +56,7 @@ LESSON = Lesson(
     ),
     answer=1,
     broken=Part("Without a limit", HubWithoutALimit, partial(stop_reading, HubWithoutALimit)),
-    real=Part("With room for 256", Hub._give_way_or_evict, partial(stop_reading, Hub)),
+    real=Part("With room for 256", Hub._wait_or_evict, partial(stop_reading, Hub)),
     why="""
 The kernel takes the first few hundred messages. Then it takes no more, and the client's write pump blocks inside a
 write. That is as it should be; but the hub knows nothing of it, and puts message after message into the pump's
