@@ -250,10 +250,6 @@ class NotingSendChannel(SendChannel):
         super().send(item)
         self._note_buffered(followed)
 
-    def send_all(self, items: Sequence[str]) -> None:
-        for item in items:
-            self.send(item)
-
     def send_what_fits(self, items: Sequence[str]) -> Sequence[str]:
         followed = _followed(items)
         self.followed += len(followed)
