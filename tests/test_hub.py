@@ -309,6 +309,20 @@ def test_race_4_a_client_to_which_the_hub_gives_way_when_it_is_told_to_stop_is_p
     assert member.endings == [Ending.EVICTED if stuck else Ending.STOPPED]
 
 
+def test_race_4_a_hub_that_is_told_to_stop_while_it_stands_in_the_line_passes_on_what_it_has(hub: Hub) -> None:
+    member = join(hub, capacity=1)
+    hub.run_queue.ready(lambda: None)  # the one turn is taken
+    hub.broadcast.send("1")
+    hub.broadcast.send("2")
+    until(lambda: len(hub.run_queue._line) == 1, "the hub standing in the line")
+    hub.stop()
+    assert member.send.take_pending() == ["1"]
+    assert member.endings == []
+    hub.run_queue.next()
+    assert list(member.send) == ["2"]
+    assert member.endings == [Ending.STOPPED]
+
+
 def test_race_4_a_client_whose_buffer_is_full_when_the_hub_stops_is_not_waited_for(
     hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:

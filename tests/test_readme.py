@@ -27,6 +27,7 @@ TARGETS = {
     "`ch.receive(timeout=seconds)`": "def receive(",
     "`client.send.receive_pending()`": "self.send.receive_pending(",
     "`RunQueue(turns)`": "class RunQueue",
+    "`hub.run_queue.gosched()`": "self.run_queue.gosched()",
     "`try: ... finally:`": "finally:",
     "the request's thread runs `read_pump`": "client.read_pump()",
     "a non-blocking socket and poll() with a deadline": "def _wait(",

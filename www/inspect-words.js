@@ -5,7 +5,7 @@ const STATES = {
   receiving: { family: "waits", means: "waits to receive from" },
   selecting: { family: "waits", means: "waits for a message on any of its channels" },
   reading: { family: "waits", means: "waits for bytes from its socket" },
-  ready: { family: "ready", means: "has been handed something and waits for its turn to run" },
+  ready: { family: "ready", means: "can go on, and waits for its turn to run" },
   running: { family: "running", means: "runs" },
   writing: { family: "writing", means: "is inside a write to its socket" },
   sending: { family: "sending", means: "waits to send to" },
@@ -17,7 +17,7 @@ const STATES = {
 
 export const LEGEND = [
   ["waits", "waits", "receiving, selecting or reading: asleep until something comes"],
-  ["ready", "ready", "ready: has been handed something, and waits for its turn to run"],
+  ["ready", "ready", "ready: can go on, and waits for its turn to run"],
   ["running", "running", "running Python code"],
   ["writing", "writing", "writing: inside a write to its socket"],
   ["sending", "sending", "sending: waits to send to a channel that has no room, or whose receiver is busy"],

@@ -6,8 +6,8 @@ all clients see the messages in one order: the order in which the hub received t
 The races, each forced by a test of the same number in tests/test_hub.py:
 1. A client registers while a message waits for the hub.
 2. A client unregisters while a message waits for the hub.
-3. A client gets stuck while the hub has passed on some messages of several and gives way to it.
-4. The hub is told to stop while it gives way to a client, or would have to.
+3. A client gets stuck while the hub has passed on some messages of several and waits for its pump.
+4. The hub is told to stop while it waits for all pumps, or for one, or would have to.
 5. The hub stops while a registration, an unregistration and a message wait for it.
 6. A client unregisters twice, and two threads stop the hub, at once.
 """
