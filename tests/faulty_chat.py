@@ -10,10 +10,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from threadchat.app import App
-from threadchat.connection import Connection
 from threadchat.options import Options
-from threadchat.server import Server
+from threadchat.web.app import App
+from threadchat.web.server import Server
+from threadchat.websocket.connection import Connection
 
 EVERY = 20  # so often the fault shows: messages of a client, or frames to it
 

@@ -31,13 +31,13 @@ from websockets.frames import Close
 from websockets.sync.client import ClientConnection
 
 from threadchat import hub
-from threadchat.app import App, create_app
 from threadchat.channel import Channel, select
-from threadchat.connection import ConnectionClosed
 from threadchat.inspector.site import InspectedApp
 from threadchat.inspector.watch import Watch, WatchedClient, WatchedHub
 from threadchat.options import Options
-from threadchat.server import Server
+from threadchat.web.app import App, create_app
+from threadchat.web.server import Server
+from threadchat.websocket.connection import ConnectionClosed
 
 T = TypeVar("T")
 

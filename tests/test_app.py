@@ -11,7 +11,7 @@ import pytest
 from helpers import HANDSHAKE, LIMIT, Running, Serve, all_gone, ask, handshake
 from websockets.sync.client import connect
 
-from threadchat.app import SECURITY_HEADERS
+from threadchat.web.app import SECURITY_HEADERS
 
 PAGES = ["/", "/guide"]
 
@@ -36,12 +36,12 @@ def test_head_gives_the_headers_of_the_page_and_nothing_else(server: Running, pa
 @pytest.mark.parametrize(
     ("name", "kind"),
     [
-        ("chat.js", "text/javascript"),
+        ("chat/chat.js", "text/javascript"),
         ("cloth.css", "text/css"),
-        ("guide.css", "text/css"),
-        ("chat.css", "text/css"),
+        ("guide/guide.css", "text/css"),
+        ("chat/chat.css", "text/css"),
         ("icon.svg", "image/svg+xml"),
-        ("index.html", "text/html"),
+        ("chat/index.html", "text/html"),
     ],
 )
 def test_the_pages_files_have_their_types(server: Running, name: str, kind: str) -> None:
@@ -102,7 +102,7 @@ def test_the_check_of_the_page_finds_what_is_forbidden(html: str) -> None:
     assert len(page_references(html).forbidden) == 1
 
 
-@pytest.mark.parametrize(("path", "some"), [("/", "static/chat.js"), ("/guide", "static/guide.css")])
+@pytest.mark.parametrize(("path", "some"), [("/", "static/chat/chat.js"), ("/guide", "static/guide/guide.css")])
 def test_all_that_a_page_refers_to_is_there_and_relative(server: Running, path: str, some: str) -> None:
     addresses = page_references(ask(server, "GET", path).body.decode()).addresses
     assert some in addresses
@@ -113,7 +113,7 @@ def test_all_that_a_page_refers_to_is_there_and_relative(server: Running, path: 
         assert ask(server, "GET", urljoin(path, address)).status == 200
 
 
-@pytest.mark.parametrize("path", ["/", "/guide", "/static/chat.js", "/limits", "/ws"])
+@pytest.mark.parametrize("path", ["/", "/guide", "/static/chat/chat.js", "/limits", "/ws"])
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "BREW"])
 def test_other_methods_are_not_allowed(server: Running, method: str, path: str) -> None:
     answer = ask(server, method, path, HANDSHAKE if path == "/ws" else {})
@@ -133,13 +133,13 @@ def test_other_paths_are_not_found(server: Running, path: str) -> None:
     [
         "/static/../setup.cfg",
         "/static/../../setup.cfg",
-        "/static/../src/threadchat/app.py",
+        "/static/../src/threadchat/web/app.py",
         "/static/%2e%2e/setup.cfg",
         "/static/..%2fsetup.cfg",
         "/static/%2e%2e%2fsetup.cfg",
         "/static/..%5csetup.cfg",
         "/static/..\\setup.cfg",
-        "/static/./chat.js/../../setup.cfg",
+        "/static/./chat/chat.js/../../setup.cfg",
         "/static/%2e%2e%2f%2e%2e%2fsetup.cfg",
         "/static/%252e%252e%252fsetup.cfg",
         "/static/%c0%ae%c0%ae/setup.cfg",
@@ -158,7 +158,7 @@ def test_other_paths_are_not_found(server: Running, path: str) -> None:
         "/static/%2fetc/passwd",
         "/static//etc/passwd",
         "/static/%00",
-        "/static/chat.js%00.html",
+        "/static/chat/chat.js%00.html",
         "/static/%ff",
         "/static/" + "a" * 5000,
         "//etc/passwd",
@@ -176,7 +176,7 @@ def test_no_path_leads_out_of_the_pages_folder(server: Running, path: str) -> No
     assert b"[metadata]" not in answer.body
 
 
-@pytest.mark.parametrize("path", ["/", "/guide", "/static/chat.js"])
+@pytest.mark.parametrize("path", ["/", "/guide", "/static/chat/chat.js"])
 def test_what_the_browser_has_already_is_not_sent_again(server: Running, path: str) -> None:
     first = ask(server, "GET", path)
     assert first.headers["Cache-Control"] == "no-cache"  # that is: ask each time
@@ -200,7 +200,7 @@ def test_limits_tells_the_page_how_long_a_message_may_be(serve: Serve, size: int
     [
         (200, "GET", "/", {}),
         (200, "HEAD", "/", {}),
-        (200, "GET", "/static/chat.js", {}),
+        (200, "GET", "/static/chat/chat.js", {}),
         (200, "GET", "/guide", {}),
         (200, "GET", "/limits", {}),
         (404, "GET", "/static//chat.js", {}),

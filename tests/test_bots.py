@@ -14,10 +14,10 @@ from urllib.request import urlopen
 import pytest
 from helpers import FAR, LIMIT, TEXT, THREADCHAT, Inspected, Look, Peer, Process, pump_names, until
 
-from threadchat import connection as connection_module
 from threadchat.inspector import bots as bots_module
 from threadchat.inspector.bots import STARTERS, SWEEP
 from threadchat.inspector.watch import WatchedClient
+from threadchat.websocket import connection as connection_module
 
 LINE = "x" * 400
 

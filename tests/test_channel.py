@@ -14,7 +14,7 @@ from helpers import FAR, LIMIT, go, switching_often, until
 
 from threadchat import channel as module
 from threadchat.channel import Channel, ChannelStatistics, Closed, WouldBlock, select
-from threadchat.runqueue import RunQueue
+from threadchat.runtime.runqueue import RunQueue
 
 T = TypeVar("T")
 

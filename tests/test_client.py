@@ -14,11 +14,11 @@ import pytest
 from helpers import CLOSE, FAR, LIMIT, TEXT, Peer, Running, Serve, frame, go, hub_selects_first, pump_names, until
 
 from threadchat import client as client_module
-from threadchat import connection
 from threadchat.client import Client
-from threadchat.connection import Connection, ConnectionClosed, HandshakeFailed
 from threadchat.hub import Ending
 from threadchat.options import Options
+from threadchat.websocket import connection
+from threadchat.websocket.connection import Connection, ConnectionClosed, HandshakeFailed
 
 
 class IdleConnection(Connection):

@@ -47,9 +47,10 @@ from helpers import (
 )
 from werkzeug.test import create_environ
 
-from threadchat import client, connection
-from threadchat.connection import Connection, ConnectionClosed, HandshakeFailed
+from threadchat import client
 from threadchat.options import Options
+from threadchat.websocket import connection
+from threadchat.websocket.connection import Connection, ConnectionClosed, HandshakeFailed
 
 Connect = Callable[..., "tuple[Connection, Peer]"]
 

@@ -53,11 +53,11 @@ from werkzeug.wrappers import Response
 from wsproto.frame_protocol import FrameDecoder
 from wsproto.utilities import RemoteProtocolError
 
-from threadchat import server as threadchat_server
-from threadchat.app import create_app
 from threadchat.channel import Channel, Closed
-from threadchat.connection import Connection, ConnectionClosed, HandshakeFailed
 from threadchat.options import Options
+from threadchat.web import server as threadchat_server
+from threadchat.web.app import create_app
+from threadchat.websocket.connection import Connection, ConnectionClosed, HandshakeFailed
 
 GONE = (OSError, simple_websocket.ConnectionClosed)  # what the library raises where the connection has ended
 REQUEST = b"GET /again HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"

@@ -75,10 +75,10 @@ def test_the_site_and_the_chat_stand_side_by_side(start: Start) -> None:
     status, _, body = get(process, "/chat/")
     assert status == 200
     assert "<title>threadchat</title>" in body
-    assert get(process, "/chat/static/chat.js")[0] == 200
+    assert get(process, "/chat/static/chat/chat.js")[0] == 200
     assert '"message_size": 1000' in get(process, "/chat/limits")[2]
     assert get(process, "/chatter")[0] == 404
-    assert get(process, "/static/chat.js")[0] == 404
+    assert get(process, "/static/chat/chat.js")[0] == 404
 
 
 def test_the_chat_without_its_slash_leads_to_the_one_with_it(start: Start) -> None:

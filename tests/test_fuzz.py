@@ -48,7 +48,7 @@ from websockets.streams import StreamReader
 from websockets.uri import parse_uri
 from wsproto.frame_protocol import FrameDecoder, FrameProtocol, ParseFailed
 
-from threadchat.connection import _Decoder
+from threadchat.websocket.connection import _Decoder
 
 MESSAGE_SIZE = 60  # bytes; small, so that random messages are too long at times
 

@@ -16,8 +16,8 @@ from helpers import LIMIT, Running, contrast
 from playwright.sync_api import Browser, Page, expect
 
 import threadchat
-from threadchat import guide
-from threadchat.app import create_app
+from threadchat.web import guide
+from threadchat.web.app import create_app
 
 PACKAGE = Path(threadchat.__file__).parent
 GO_PATH = Path("/usr/share/gocode")  # where Debian's packages put Go's sources
@@ -81,7 +81,7 @@ def outline() -> Outline:
 
 def test_every_placeholder_is_filled(outline: Outline) -> None:
     assert "{{" not in guide.page()
-    template = (guide.WWW / "guide.html").read_text()
+    template = (guide.WWW / "guide" / "index.html").read_text()
     assert len(outline.fragments) == template.count("{{python ") + template.count("{{go ") > 40
 
 
@@ -113,9 +113,9 @@ def test_each_fragment_is_in_the_source_at_the_line_that_its_caption_names(outli
 def test_a_placeholder_that_matches_nothing_keeps_the_chat_from_starting(
     placeholder: str, what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    template = (guide.WWW / "guide.html").read_text()
+    template = (guide.WWW / "guide" / "index.html").read_text()
     shutil.copytree(guide.WWW, tmp_path / "www")
-    (tmp_path / "www" / "guide.html").write_text(template + "{{" + placeholder + "}}")
+    (tmp_path / "www" / "guide" / "index.html").write_text(template + "{{" + placeholder + "}}")
     monkeypatch.setattr(guide, "WWW", tmp_path / "www")
     guide._text.cache_clear()
     guide.page.cache_clear()
@@ -142,8 +142,8 @@ def test_an_interior_line_of_a_docstring_is_coloured_without_its_indentation() -
 
 def test_values_and_tables_are_the_sources() -> None:
     assert guide._filled("value options.py message_size") == "512"
-    assert guide._filled("value connection.py STUCK_AFTER") == "0.25"
-    table = guide._filled("table connection.py")
+    assert guide._filled("value websocket/connection.py STUCK_AFTER") == "0.25"
+    table = guide._filled("table websocket/connection.py")
     assert "<td>the hub evicts</td><td>1008</td>" in table
     assert "---" not in table
 
@@ -161,10 +161,10 @@ def test_each_pair_exists_on_both_sides(file: str, function: str) -> None:
 
 
 def test_a_function_has_all_its_lines_decorators_included() -> None:
-    first, lines = guide.python_source("connection.py", "Connection.ending")
+    first, lines = guide.python_source("websocket/connection.py", "Connection.ending")
     assert lines[0] == "@property"
     assert lines[1] == "def ending(self) -> str:"
-    source = (PACKAGE / "connection.py").read_text().split("\n")
+    source = (PACKAGE / "websocket/connection.py").read_text().split("\n")
     assert [line.strip() for line in lines] == [line.strip() for line in source[first - 1 : first - 1 + len(lines)]]
     assert not source[first - 1 + len(lines)]  # the next line is blank
 
@@ -176,7 +176,7 @@ def test_a_go_function_has_all_its_lines_its_comment_included() -> None:
 
 
 def test_what_is_gos_runtime_or_ours_alone_has_nothing_beside_it() -> None:
-    assert guide.go_beside("runqueue.py", "RunQueue.next") == ""
+    assert guide.go_beside("runtime/runqueue.py", "RunQueue.next") == ""
 
 
 def test_a_function_that_is_not_there_is_a_lookup_error() -> None:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from threadchat.hosts import LOOPBACK, NETWORK, Hosts, hosts_of
 from threadchat.options import Options
+from threadchat.web.hosts import LOOPBACK, NETWORK, Hosts, hosts_of
 
 # Hosts by which a browser on this machine may call a server on a loopback address; by which one in the network may call
 # a server on any other; and those that a stranger may have made point here.

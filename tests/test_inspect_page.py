@@ -20,7 +20,7 @@ from werkzeug.serving import make_server
 from werkzeug.utils import send_from_directory
 from werkzeug.wrappers import Request, Response
 
-from threadchat.app import SECURITY_HEADERS
+from threadchat.web.app import SECURITY_HEADERS
 
 WWW = Path(__file__).parents[1] / "www"
 EVIL = '<img src=x onerror="document.title=1"><b>bold</b>'
@@ -202,9 +202,9 @@ class Inspector:
             return Response(status=503)
         match request.path.removeprefix("/").split("/"):
             case ["inspect"]:
-                return send_from_directory(WWW, "inspect.html", request.environ)
-            case ["static", name]:
-                return send_from_directory(WWW, name, request.environ)
+                return send_from_directory(WWW, "inspect/index.html", request.environ)
+            case ["static", *path]:
+                return send_from_directory(WWW, "/".join(path), request.environ)
             case ["inspect", "live"]:
                 return Response(self._stream(), mimetype="text/event-stream")
             case ["inspect", "source"]:

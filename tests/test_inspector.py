@@ -14,17 +14,17 @@ import pytest
 from helpers import CLOSE, TEXT, Inspected, Peer, Serve, ask, go, until
 from werkzeug.test import Client as Caller
 
-from threadchat.app import App
 from threadchat.channel import Closed
 from threadchat.inspector import journey as journey_module
-from threadchat.inspector import lessons as lessons_module
-from threadchat.inspector import picture as picture_module
+from threadchat.inspector import lesson_processes as lessons_module
+from threadchat.inspector import sampler as sampler_module
 from threadchat.inspector.journey import MOST_ANNOUNCED, MOST_KEPT, Followed, Journeys
 from threadchat.inspector.perfetto import trace
-from threadchat.inspector.picture import DRAWN, PICTURES, VIEWERS
+from threadchat.inspector.sampler import DRAWN, PICTURES, VIEWERS
 from threadchat.inspector.site import InspectedApp
 from threadchat.inspector.watch import EVENTS, Watch
 from threadchat.options import Options
+from threadchat.web.app import App
 
 Inspect = Callable[..., Inspected]
 
@@ -151,7 +151,7 @@ def test_a_slow_viewer_misses_pictures_and_no_events(inspect: Inspect) -> None:
             look.picture()
         server.watch.note("joined", client=1)
         seen = [json.loads(next(slow)) for _ in range(PICTURES + 1)]
-        assert seen[-1]["t"] - seen[-2]["t"] > 2 * picture_module.INTERVAL
+        assert seen[-1]["t"] - seen[-2]["t"] > 2 * sampler_module.INTERVAL
         assert [event["kind"] for picture in seen for event in picture["events"]] == ["joined"]
 
 
@@ -168,7 +168,7 @@ def test_a_viewer_that_never_looks_holds_up_neither_the_sampler_nor_the_hub(insp
 
 def test_only_so_many_may_look(inspect: Inspect, monkeypatch: pytest.MonkeyPatch) -> None:
     server = inspect()
-    monkeypatch.setattr(picture_module, "VIEWERS", 1)
+    monkeypatch.setattr(sampler_module, "VIEWERS", 1)
     assert VIEWERS > 1
     with server.look() as look:
         look.picture()
@@ -220,7 +220,7 @@ def test_each_step_names_the_line_of_the_core_that_made_it(inspect: Inspect) -> 
     server = inspect()
     with Peer(server.port) as peer:
         journey = follow(server, peer, "hello")
-    core = Path(str(App.__init__.__code__.co_filename)).parent
+    core = Path(str(App.__init__.__code__.co_filename)).parents[1]
     lines = {
         step["step"]: (core / step["file"]).read_text().splitlines()[step["line"] - 1].strip()
         for step in journey["steps"]
@@ -313,7 +313,7 @@ def test_what_is_kept_is_bounded(inspect: Inspect, monkeypatch: pytest.MonkeyPat
     assert len(journeys._announced) == MOST_ANNOUNCED
     journeys.forget_old()
     assert len(journeys.all()) == len(journeys.coming) == MOST_KEPT
-    monkeypatch.setattr(picture_module, "KEPT", 3 * picture_module.INTERVAL)
+    monkeypatch.setattr(sampler_module, "KEPT", 3 * sampler_module.INTERVAL)
     server = inspect()
     with server.look() as look:
         for _ in range(8):
@@ -355,7 +355,7 @@ def test_a_client_that_is_never_answered_is_forgotten_too(inspect: Inspect, monk
 def test_the_source_of_a_function_is_told_with_its_lines(inspect: Inspect) -> None:
     told = inspect().get("/source?file=channel.py&function=Channel.receive")
     assert told["lines"][0].strip().startswith("def receive(self")
-    core = Path(str(App.__init__.__code__.co_filename)).parent
+    core = Path(str(App.__init__.__code__.co_filename)).parents[1]
     assert (core / "channel.py").read_text().splitlines()[told["first_line"] - 1].strip() == told["lines"][0]
     assert "<-c.send" in told["go"]
     assert told["go_from"] == "chat.go"
@@ -478,8 +478,8 @@ def test_the_page_is_served_and_the_chat_as_ever(inspect: Inspect) -> None:
     server = inspect()
     caller = Caller(server.app)
     for method, path, status, text in (
-        ("GET", "/inspect", 200, "static/inspect.js"),
-        ("GET", "/", 200, "static/chat.js"),
+        ("GET", "/inspect", 200, "static/inspect/inspect.js"),
+        ("GET", "/", 200, "static/chat/chat.js"),
         ("GET", "/inspector", 404, "Not Found"),
         ("POST", "/inspect", 405, "Method Not Allowed"),
         ("GET", "/inspect/do", 405, "Method Not Allowed"),

@@ -11,12 +11,12 @@ from helpers import instructions
 
 from threadchat.channel import Channel
 from threadchat.client import Client
-from threadchat.connection import Connection
 from threadchat.hub import Hub
 from threadchat.inspector.journey import Followed
-from threadchat.inspector.picture import DRAWN, SHARE
+from threadchat.inspector.sampler import DRAWN, SHARE
 from threadchat.inspector.watch import Watch, WatchedConnection, WatchedHub
 from threadchat.options import Options
+from threadchat.websocket.connection import Connection
 
 BATCHES, BATCH = 8, 20  # messages that come to the hub while a thousand pumps write, as in the benchmark's saturation
 ALLOWED = 0.05

@@ -226,7 +226,7 @@ def test_as_json_a_lesson_is_one_object() -> None:
     lines, first = inspect.getsourcelines(told.broken.source)
     assert got["broken"] == {
         "title": told.broken.title,
-        "source": {"file": "lock_instead.py", "first_line": first, "lines": "".join(lines).splitlines()},
+        "source": {"file": "lessons/lock_instead.py", "first_line": first, "lines": "".join(lines).splitlines()},
         "seen": [
             ["what one client reads", "Red wins!, Blue wins!"],
             ["what the other client reads", "Blue wins!, Red wins!"],

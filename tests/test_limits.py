@@ -30,10 +30,10 @@ from helpers import (
     until,
 )
 
-import threadchat.connection
-import threadchat.server
-from threadchat import limits
-from threadchat.limits import Admission, Complaints, Full, Requests, TokenBucket
+import threadchat.web.server
+import threadchat.websocket.connection
+from threadchat.web import limits
+from threadchat.web.limits import Admission, Complaints, Full, Requests, TokenBucket
 
 
 class Clock:
@@ -150,12 +150,12 @@ def test_where_an_address_has_too_many_clients_its_next_handshake_is_answered_wi
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     addresses = ["192.0.2.1", "192.0.2.1", "192.0.2.2", "192.0.2.1"]
-    environ = threadchat.server._RequestHandler.make_environ
+    environ = threadchat.web.server._RequestHandler.make_environ
 
-    def from_elsewhere(handler: threadchat.server._RequestHandler) -> dict[str, object]:
+    def from_elsewhere(handler: threadchat.web.server._RequestHandler) -> dict[str, object]:
         return {**environ(handler), "REMOTE_ADDR": addresses.pop(0)}
 
-    monkeypatch.setattr(threadchat.server._RequestHandler, "make_environ", from_elsewhere)
+    monkeypatch.setattr(threadchat.web.server._RequestHandler, "make_environ", from_elsewhere)
     server = serve(max_clients_per_address=1)
     with Peer(server.port) as first:
         status, retry_after, body = handshake(server)
@@ -327,7 +327,7 @@ def rate_clock(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Clock:
         sleep = staticmethod(clock.sleep)
         monotonic = staticmethod(time.monotonic)
 
-    monkeypatch.setattr(threadchat.connection, "time", PausesOnly)
+    monkeypatch.setattr(threadchat.websocket.connection, "time", PausesOnly)
     return clock
 
 

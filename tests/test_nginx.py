@@ -23,7 +23,7 @@ from websockets.frames import Frame
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Origin
 
-from threadchat.app import SECURITY_HEADERS
+from threadchat.web.app import SECURITY_HEADERS
 
 NGINX = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")
 pytestmark = pytest.mark.skipif(

@@ -13,7 +13,7 @@ from helpers import CLOSE, LIMIT, PING, PONG, TEXT, Peer, Running, Serve, frame,
 from websockets.asyncio.client import ClientConnection, connect
 
 from threadchat.client import Client
-from threadchat.connection import Connection
+from threadchat.websocket.connection import Connection
 
 CLIENTS = 200
 SENDERS = 4

@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 from helpers import LIMIT, TEXT, Peer, Process, Running, Serve, frame, go, switching_often, until
 
-from threadchat import connection
-from threadchat.connection import Connection
-from threadchat.runqueue import RunQueue
+from threadchat.runtime.runqueue import RunQueue
+from threadchat.websocket import connection
+from threadchat.websocket.connection import Connection
 
 
 def result(future: Future[Any]) -> Any:

@@ -29,11 +29,11 @@ from helpers import (
 from playwright.sync_api import Browser, Page
 
 from threadchat import cli
-from threadchat.app import SECURITY_HEADERS
-from threadchat.connection import Connection
-from threadchat.hosts import LOOPBACK
 from threadchat.options import Options
-from threadchat.server import Server
+from threadchat.web.app import SECURITY_HEADERS
+from threadchat.web.hosts import LOOPBACK
+from threadchat.web.server import Server
+from threadchat.websocket.connection import Connection
 
 # Every ASCII control character that can stand in a line, then NEL, line and paragraph separators, marks that turn the
 # direction of writing, a byte order mark, and a word in colour as a terminal would take it.
@@ -73,7 +73,7 @@ def statuses(answer: bytes) -> list[int]:
 # DNS rebinding: the Host header
 
 
-@pytest.mark.parametrize("path", ["/", "/static/chat.js", "/limits", "/ws", "/nothing", "", "*"])
+@pytest.mark.parametrize("path", ["/", "/static/chat/chat.js", "/limits", "/ws", "/nothing", "", "*"])
 def test_a_name_that_a_stranger_made_point_here_gets_nothing(process: Process, path: str) -> None:
     host = f"evil.example:{process.port}"
     headers = {**HANDSHAKE, "Origin": f"http://{host}"} if path == "/ws" else {}
@@ -456,7 +456,7 @@ def test_nothing_behind_a_request_is_taken_for_another(process: Process, line: s
     assert re.search(rb"(?im)^connection: .*close", answer)
 
 
-@pytest.mark.parametrize("path", ["/", "/static/chat.js", "/limits", "/ws"])
+@pytest.mark.parametrize("path", ["/", "/static/chat/chat.js", "/limits", "/ws"])
 @pytest.mark.parametrize("method", ["OPTIONS", "TRACE", "POST", "PUT", "DELETE", "PATCH", "PROPFIND"])
 def test_all_is_read_only(process: Process, method: str, path: str) -> None:
     answer = ask(process, method, path, {"X-Private": "a cookie, perhaps"})

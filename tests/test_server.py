@@ -14,10 +14,10 @@ from helpers import CLOSE, LIMIT, TEXT, Peer, Running, Serve, close_frame, until
 from websockets.sync.client import connect
 from websockets.typing import Origin
 
-import threadchat.server
-from threadchat.app import create_app
+import threadchat.web.server
 from threadchat.options import Options
-from threadchat.server import Server
+from threadchat.web.app import create_app
+from threadchat.web.server import Server
 
 NEVER = 600.0  # seconds: far beyond what a test waits for
 
@@ -58,7 +58,7 @@ def received(peer: socket.socket) -> bytes:
 def test_a_peer_that_does_not_finish_its_request_is_dropped(
     serve: Serve, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, begun: bytes
 ) -> None:
-    monkeypatch.setattr(threadchat.server, "LINGER", 0.1)
+    monkeypatch.setattr(threadchat.web.server, "LINGER", 0.1)
     with closing(open_socket(serve(request_wait=0.05), begun)) as peer:
         received(peer)
         until(lambda: not request_threads(), "the end of the request's thread")
@@ -75,7 +75,7 @@ def test_the_limit_on_a_request_is_not_one_on_the_websocket(serve: Serve) -> Non
 
 
 def test_a_stop_frees_idle_connections_at_once(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(threadchat.server, "STOP_WAIT", NEVER)
+    monkeypatch.setattr(threadchat.web.server, "STOP_WAIT", NEVER)
     server = serve(request_wait=NEVER)
     with ExitStack() as stack:
         begun = [b"", b"GET / HT", b"GET / HTTP/1.1\r\n"]
@@ -94,7 +94,7 @@ def test_a_stop_frees_idle_connections_at_once(serve: Serve, monkeypatch: pytest
 def test_a_stop_waits_for_a_thread_that_is_done_and_has_not_ended(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    forget = threadchat.server._WSGIServer._forget
+    forget = threadchat.web.server._WSGIServer._forget
     done, over = threading.Event(), threading.Event()
 
     def linger(*arguments: Any) -> None:
@@ -102,7 +102,7 @@ def test_a_stop_waits_for_a_thread_that_is_done_and_has_not_ended(
         done.set()
         assert over.wait(LIMIT)
 
-    monkeypatch.setattr(threadchat.server._WSGIServer, "_forget", linger)
+    monkeypatch.setattr(threadchat.web.server._WSGIServer, "_forget", linger)
     server = serve()
     open_socket(server).close()
     assert done.wait(LIMIT)
@@ -126,16 +126,16 @@ def test_a_stop_waits_for_a_thread_that_is_done_and_has_not_ended(
 def test_a_stop_waits_for_a_connection_whose_thread_has_only_just_started(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(threadchat.server, "STOP_WAIT", NEVER)
+    monkeypatch.setattr(threadchat.web.server, "STOP_WAIT", NEVER)
     started, may_go_on = threading.Event(), threading.Event()
-    process = threadchat.server._WSGIServer.process_request_thread
+    process = threadchat.web.server._WSGIServer.process_request_thread
 
     def held_up(self: Any, *arguments: Any) -> None:
         started.set()
         may_go_on.wait(LIMIT)
         process(self, *arguments)
 
-    monkeypatch.setattr(threadchat.server._WSGIServer, "process_request_thread", held_up)
+    monkeypatch.setattr(threadchat.web.server._WSGIServer, "process_request_thread", held_up)
     server = serve(request_wait=NEVER)
     connections = set(threading.enumerate())
     with closing(open_socket(server)) as peer:
@@ -178,7 +178,7 @@ def test_a_stop_lets_an_answer_that_is_under_way_arrive(serve: Serve, monkeypatc
 def test_a_stop_cuts_off_a_connection_that_does_not_end_by_itself(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(threadchat.server, "STOP_WAIT", 0.05)
+    monkeypatch.setattr(threadchat.web.server, "STOP_WAIT", 0.05)
     server = serve(request_wait=NEVER)
     body = b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\n"
     with closing(open_socket(server, body)) as peer:
@@ -340,7 +340,7 @@ def test_malformed_http_costs_the_sender_alone(
 def test_a_peer_that_does_not_close_its_side_after_the_answer_is_let_go(
     server: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(threadchat.server, "LINGER", 0.1)
+    monkeypatch.setattr(threadchat.web.server, "LINGER", 0.1)
     with closing(open_socket(server, b"GET / HTTP/1.0\r\n\r\n")) as peer:
         assert received(peer).startswith(b"HTTP/1.1 200 ")
         until(lambda: not request_threads(), "the end of the request's thread")

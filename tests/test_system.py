@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 from helpers import LIMIT, Process, go
 
-from threadchat import system
-from threadchat.system import give_way_to_wakers, stay_on_one_processor
+from threadchat.runtime import system
+from threadchat.runtime.system import give_way_to_wakers, stay_on_one_processor
 
 THREADS = 100
 
@@ -27,7 +27,7 @@ THREADS = 100
 CROWD = f"""
 import ctypes, gc, json, os, resource, sys, threading
 if sys.argv[1:] == ["fit"]:
-    from threadchat.system import fit_for_a_crowd, start_with_one_heap
+    from threadchat.runtime.system import fit_for_a_crowd, start_with_one_heap
     start_with_one_heap()
     fit_for_a_crowd()
 libc = ctypes.CDLL(None)

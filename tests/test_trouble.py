@@ -23,8 +23,8 @@ import pytest
 from helpers import CLOSE, LIMIT, TEXT, Peer, Process, Running, Serve, all_gone, pump_names, tcp_pair, until
 from innocents import INNOCENTS, Chat, Figures, all_descriptors
 
-import threadchat.server
-from threadchat.connection import Connection
+import threadchat.web.server
+from threadchat.websocket.connection import Connection
 
 NEWCOMERS = 20
 
@@ -69,7 +69,7 @@ def errors(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 def test_out_of_descriptors_it_refuses_the_newcomer_with_503_and_keeps_the_others(chat: Chat) -> None:
     before = chat.figures()
-    most = before.descriptors + NEWCOMERS + threadchat.server.KEPT_FREE
+    most = before.descriptors + NEWCOMERS + threadchat.web.server.KEPT_FREE
     with chat.undisturbed(), limited(chat.process.pid, resource.RLIMIT_NOFILE, most), ExitStack() as stack:
         newcomers = [stack.enter_context(Peer(chat.port)) for _ in range(NEWCOMERS)]
         assert all(peer.answer.startswith(b"HTTP/1.1 101 ") for peer in newcomers)
@@ -114,7 +114,7 @@ def test_it_pauses_after_each_try_to_accept_that_fails_for_want_of_something(
 
     clock = SimpleNamespace(sleep=lambda seconds: calls.append(f"pause of {seconds} s"), monotonic=lambda: 0.0)
     with monkeypatch.context() as patch:
-        patch.setattr(threadchat.server, "time", clock)
+        patch.setattr(threadchat.web.server, "time", clock)
         patch.setattr(server.server._server, "socket", SimpleNamespace(accept=fail_three_times))
         with Peer(server.port) as peer:
             peer.send(TEXT, "in the end")
@@ -160,7 +160,7 @@ def test_a_refusal_is_not_lost_to_a_reset() -> None:
         peer.sendall(b"GET /ws HTTP/1.1\r\nHost: localhost\r\n\r\n")
         with closing(connection):
             until(lambda: select.select([connection], [], [], 0)[0], "the request's arrival")
-            threadchat.server._refuse(connection)
+            threadchat.web.server._refuse(connection)
         assert peer.recv(65_536).startswith(b"HTTP/1.1 503 ")
         assert peer.recv(1) == b""
 

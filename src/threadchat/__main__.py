@@ -2,7 +2,7 @@
 
 import sys
 
-from threadchat.system import start_with_one_heap
+from threadchat.runtime.system import start_with_one_heap
 
 
 def main() -> int:

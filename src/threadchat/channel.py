@@ -33,7 +33,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from threadchat.runqueue import RunQueue
+from threadchat.runtime.runqueue import RunQueue
 
 T = TypeVar("T")
 

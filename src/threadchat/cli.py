@@ -14,11 +14,11 @@ from dataclasses import replace
 from typing import Any, NoReturn
 
 from threadchat import __version__
-from threadchat.app import App, create_app
-from threadchat.hosts import hosts_of
 from threadchat.options import Options
-from threadchat.server import Server
-from threadchat.system import fit_for_a_crowd, stay_on_one_processor
+from threadchat.runtime.system import fit_for_a_crowd, stay_on_one_processor
+from threadchat.web.app import App, create_app
+from threadchat.web.hosts import hosts_of
+from threadchat.web.server import Server
 
 DEFAULTS = Options()
 DEMO_WRITE_WAIT = 60.0  # seconds: long enough to see a stuck client's buffer fill, which then ends it

@@ -31,10 +31,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from threadchat.channel import Closed
-from threadchat.connection import CLOSE_WAIT, Connection, ConnectionClosed
 from threadchat.hub import Ending, Hub
 from threadchat.options import Options
-from threadchat.system import give_way_to_wakers
+from threadchat.runtime.system import give_way_to_wakers
+from threadchat.websocket.connection import CLOSE_WAIT, Connection, ConnectionClosed
 
 log = logging.getLogger("threadchat")
 

@@ -20,7 +20,7 @@ from enum import Enum, auto
 from typing import Protocol
 
 from threadchat.channel import Channel, Closed, WouldBlock, select
-from threadchat.runqueue import RunQueue
+from threadchat.runtime.runqueue import RunQueue
 
 BROADCAST_BUFFER = 256  # messages that the read pumps may have ready while the hub is busy; it takes them all at once
 

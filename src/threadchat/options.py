@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from threadchat.hosts import Hosts
+from threadchat.web.hosts import Hosts
 
 LONGEST_WAIT = 86_400.0  # seconds: a day, well within what poll() and a lock can wait for
 
@@ -25,7 +25,7 @@ class Options:
     max_unread_requests: connections whose request has not been read; the next one takes the place of the oldest.
     compression: accept permessage-deflate (RFC 7692) from clients that offer it.
     allow_origins: origins, such as "https://example.org", whose pages may connect besides this host's; "*" means all.
-    allow_hosts: patterns (see threadchat.hosts) for the Host headers to answer to; () means all.
+    allow_hosts: patterns (see threadchat.web.hosts) for the Host headers to answer to; () means all.
     """
 
     send_buffer: int = 256

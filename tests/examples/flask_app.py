@@ -23,8 +23,8 @@ from flask import Flask
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.serving import run_simple
 
-from threadchat.app import create_app
 from threadchat.options import Options
+from threadchat.web.app import create_app
 
 site = Flask(__name__)
 

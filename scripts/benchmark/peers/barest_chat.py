@@ -12,13 +12,13 @@ import threading
 from collections import deque
 
 from threadchat import client
-from threadchat.app import App
 from threadchat.client import Client
-from threadchat.connection import Connection
 from threadchat.hub import Hub
 from threadchat.options import Options
-from threadchat.server import Server
-from threadchat.system import fit_for_a_crowd, give_way_to_wakers, start_with_one_heap, stay_on_one_processor
+from threadchat.runtime.system import fit_for_a_crowd, give_way_to_wakers, start_with_one_heap, stay_on_one_processor
+from threadchat.web.app import App
+from threadchat.web.server import Server
+from threadchat.websocket.connection import Connection
 
 line: deque[threading.Lock] = deque()  # what wakes the pumps that have something to write
 turn = threading.Lock()  # held while a pump has been woken, and has not woken the next

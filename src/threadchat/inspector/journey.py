@@ -14,7 +14,7 @@ import sys
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from os.path import basename, dirname
+from os.path import dirname
 from types import FrameType
 from typing import Any
 
@@ -24,6 +24,7 @@ A_SECOND = 5  # messages that are followed, besides the inspector's own
 MOST_ANNOUNCED = 256  # messages whose time of typing is known, and that have not been read yet
 
 OWN = dirname(__file__)
+PACKAGE = dirname(OWN)
 
 Place = tuple[str, str, int]  # thread, file, line
 
@@ -205,7 +206,7 @@ def place(thread: str) -> Place:
     while frame and frame.f_code.co_filename.startswith(OWN):
         frame = frame.f_back
     assert frame
-    return thread, basename(frame.f_code.co_filename), frame.f_lineno
+    return thread, frame.f_code.co_filename[len(PACKAGE) + 1 :], frame.f_lineno
 
 
 def _earliest(*times: float | None) -> float | None:

@@ -14,7 +14,7 @@ from itertools import pairwise
 from typing import Any
 
 from threadchat.inspector.journey import Journey
-from threadchat.inspector.picture import Moment
+from threadchat.inspector.sampler import Moment
 
 THREADS, MESSAGES = 1, 2  # the two processes
 

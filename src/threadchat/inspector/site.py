@@ -28,16 +28,16 @@ from werkzeug.routing import Map, Rule
 from werkzeug.utils import send_from_directory
 from werkzeug.wrappers import Request, Response
 
-from threadchat import guide
-from threadchat.app import App
 from threadchat.channel import Closed
-from threadchat.hosts import LOOPBACK, Hosts
 from threadchat.inspector.bots import KINDS, MOST_BOTS, MOST_BURST, Bots, Refused
-from threadchat.inspector.lessons import Lessons, NoLesson
+from threadchat.inspector.lesson_processes import Lessons, NoLesson
 from threadchat.inspector.perfetto import trace
-from threadchat.inspector.picture import Sampler, TooManyViewers
+from threadchat.inspector.sampler import Sampler, TooManyViewers
 from threadchat.inspector.watch import Watch, WatchedConnection, WatchedHub
 from threadchat.options import Options
+from threadchat.web import guide
+from threadchat.web.app import App
+from threadchat.web.hosts import LOOPBACK, Hosts
 
 URLS = Map(
     [
@@ -51,7 +51,16 @@ URLS = Map(
     ],
     merge_slashes=False,
 )
-CORE = ("app.py", "channel.py", "client.py", "connection.py", "hub.py", "limits.py", "runqueue.py", "server.py")
+CORE = (
+    "web/app.py",
+    "channel.py",
+    "client.py",
+    "websocket/connection.py",
+    "hub.py",
+    "web/limits.py",
+    "runtime/runqueue.py",
+    "web/server.py",
+)
 HEADER = ("X-Threadchat", "inspect")
 MINE = Hosts((*LOOPBACK, ".localhost"))
 # Who comes through a proxy is a stranger, wherever the proxy runs.
@@ -109,7 +118,7 @@ class InspectedApp(App):
         endpoint, arguments = URLS.bind_to_environ(request).match(websocket=False)
         match endpoint:
             case "page":
-                return send_from_directory(guide.WWW, "inspect.html", request.environ)
+                return send_from_directory(guide.WWW, "inspect/index.html", request.environ)
             case "live":
                 return self._live(request)
             case "message":

@@ -19,16 +19,15 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeVar
 
 from threadchat.channel import Channel
 from threadchat.client import Client
-from threadchat.connection import Connection
 from threadchat.hub import BROADCAST_BUFFER, Hub, Member
-from threadchat.inspector.journey import Followed, Journey, Journeys, place
+from threadchat.inspector.journey import PACKAGE, Followed, Journey, Journeys, place
 from threadchat.options import Options
-from threadchat.runqueue import RunQueue
+from threadchat.runtime.runqueue import RunQueue
+from threadchat.websocket.connection import Connection
 
 T = TypeVar("T")
 
@@ -455,7 +454,7 @@ def _line(function: Callable[..., Any], text: str) -> tuple[str, int]:
     """File and number of the function's line that has the text."""
     lines, first = inspect.getsourcelines(function)
     number = next(number for number, line in enumerate(lines, first) if text in line)
-    return Path(function.__code__.co_filename).name, number
+    return function.__code__.co_filename[len(PACKAGE) + 1 :], number
 
 
 READ_LINE = _line(Client.read_pump, "for message in self.connection")  # where the pump comes from when it broadcasts

@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 from threadchat.client import Client
-from threadchat.connection import Connection
 from threadchat.hub import Hub
 from threadchat.lessons.lesson import Lesson, Part, Result, Value
 from threadchat.lessons.peers import LIMIT, until
 from threadchat.options import Options
-from threadchat.runqueue import RunQueue
+from threadchat.runtime.runqueue import RunQueue
+from threadchat.websocket.connection import Connection
 
 PUMPS = 1_000
 MESSAGES = 20

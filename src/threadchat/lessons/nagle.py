@@ -10,10 +10,10 @@ import time
 from functools import partial
 from typing import Any
 
-from threadchat.connection import Connection
 from threadchat.lessons.lesson import Lesson, Part, Result, Value
 from threadchat.lessons.peers import Chat, Peer
 from threadchat.options import Options
+from threadchat.websocket.connection import Connection
 
 ROUNDS = 25
 SIOCOUTQNSD = 0x894B  # Linux: how many bytes written to a socket the kernel has not sent at all (linux/sockios.h)

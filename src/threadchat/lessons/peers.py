@@ -17,12 +17,12 @@ from typing import TypeVar, cast
 from wsproto import ConnectionType, WSConnection
 from wsproto.events import AcceptConnection, CloseConnection, Ping, Request, TextMessage
 
-from threadchat.app import App
 from threadchat.client import Client
-from threadchat.connection import Connection
 from threadchat.hub import Hub
 from threadchat.options import Options
-from threadchat.server import Server
+from threadchat.web.app import App
+from threadchat.web.server import Server
+from threadchat.websocket.connection import Connection
 
 LIMIT = 10.0  # seconds; bounds a run that went wrong
 PACKAGE = str(Path(__file__).parents[1])

@@ -11,10 +11,10 @@ from functools import partial
 
 from threadchat.channel import Channel
 from threadchat.client import Client
-from threadchat.connection import Connection
 from threadchat.hub import Ending
 from threadchat.lessons.lesson import Chart, Lesson, Part, Result, Value
 from threadchat.lessons.peers import LIMIT, Chat, Peer, until
+from threadchat.websocket.connection import Connection
 
 MESSAGES = 20_000
 SIZE = 500  # bytes

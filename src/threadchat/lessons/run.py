@@ -36,6 +36,7 @@ LESSONS = {
     module.LESSON.name: module.LESSON
     for module in (no_limit, blocking_send, self_send, two_writers, lock_instead, convoy, nagle, read_ahead)
 }
+PACKAGE = Path(__file__).parents[1]
 LIMIT = 25  # seconds that a part may take; it takes a few
 MEMORY = 512 * 1024 * 1024  # bytes that a part may use
 STACK = 128 * 1024  # bytes a thread
@@ -88,7 +89,7 @@ def why(lesson: Lesson, broken: Result, real: Result) -> list[str]:
 def source(part: Part) -> tuple[str, int, list[str]]:
     """The file's name, the number of the first line and the lines that define the part."""
     lines, first = inspect.getsourcelines(part.source)
-    file = Path(inspect.getsourcefile(part.source) or "").name
+    file = Path(inspect.getsourcefile(part.source) or "").relative_to(PACKAGE).as_posix()
     return file, first, textwrap.dedent("".join(lines)).splitlines()
 
 

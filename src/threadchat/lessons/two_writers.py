@@ -7,11 +7,11 @@ from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
-from threadchat.connection import Connection
 from threadchat.hub import Hub
 from threadchat.lessons.lesson import Lesson, Part, Result, Value
 from threadchat.lessons.peers import LIMIT, Chat, Peer
 from threadchat.options import Options
+from threadchat.websocket.connection import Connection
 
 LONG = 400_000  # bytes: more than the kernel takes at once
 HEADER = 10  # bytes, of a frame so long: two, and eight for its length (RFC 6455, section 5.2)

@@ -21,7 +21,7 @@ from typing import Any
 
 from threadchat.channel import Channel, Closed, WouldBlock
 from threadchat.inspector.journey import A_SECOND, KEPT
-from threadchat.inspector.sample import State, stack_of, state_of_hub, state_of_pump
+from threadchat.inspector.states import State, stack_of, state_of_hub, state_of_pump
 from threadchat.inspector.watch import WatchedChannel, WatchedClient, WatchedHub
 
 INTERVAL = 0.1  # seconds from picture to picture, where they cost little

@@ -1,6 +1,6 @@
 // What happened: the list of events, and for an eviction the sentence that says why.
 
-import { briefly, byId, count, make, plural, reasonOf, setText } from "./inspect-words.js";
+import { briefly, byId, count, make, plural, reasonOf, setText } from "./words.js";
 
 const MOST = 300; // rows
 const EXPLAINED = 25_000; // ms that an explanation stays

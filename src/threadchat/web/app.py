@@ -27,14 +27,14 @@ from werkzeug.routing import Map, Rule
 from werkzeug.utils import redirect, send_from_directory
 from werkzeug.wrappers import Request, Response
 
-from threadchat import guide
 from threadchat.channel import Closed
 from threadchat.client import serve_ws
-from threadchat.connection import Connection, ConnectionClosed, HandshakeFailed
-from threadchat.hosts import Hosts
 from threadchat.hub import Hub
-from threadchat.limits import RETRY_AFTER, Admission, Complaints, Full
 from threadchat.options import Options
+from threadchat.web import guide
+from threadchat.web.hosts import Hosts
+from threadchat.web.limits import RETRY_AFTER, Admission, Complaints, Full
+from threadchat.websocket.connection import Connection, ConnectionClosed, HandshakeFailed
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -141,7 +141,7 @@ class App:
             response.cache_control.no_cache = True
             response.add_etag()
             return response.make_conditional(request)
-        name = "index.html" if endpoint == "page" else arguments["name"]
+        name = "chat/index.html" if endpoint == "page" else arguments["name"]
         return send_from_directory(guide.WWW, name, request.environ)
 
     def _serve_ws(self, request: Request) -> None:

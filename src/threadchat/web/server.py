@@ -33,9 +33,9 @@ from urllib.parse import urlsplit
 from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler, get_interface_ip
 
-from threadchat.app import App
-from threadchat.limits import RETRY_AFTER, Complaints, Requests
 from threadchat.options import Options
+from threadchat.web.app import App
+from threadchat.web.limits import RETRY_AFTER, Complaints, Requests
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment

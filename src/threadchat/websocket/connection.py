@@ -51,8 +51,8 @@ from wsproto.extensions import PerMessageDeflate
 from wsproto.frame_protocol import CloseReason, Frame, FrameDecoder, FrameProtocol, Opcode
 from wsproto.utilities import LocalProtocolError, RemoteProtocolError
 
-from threadchat.limits import TokenBucket
 from threadchat.options import Options
+from threadchat.web.limits import TokenBucket
 
 CLOSE_WAIT = 2.0  # seconds for the peer to answer a close frame, or to close its side of the connection
 STUCK_AFTER = 0.25  # seconds that a frame may wait for a peer before the peer counts as one that does not read

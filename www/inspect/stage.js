@@ -1,6 +1,6 @@
 // The drawing: a row for each client singled out, the channels and the hub between their halves, the crowd below.
 
-import { Wires } from "./inspect-wires.js";
+import { Wires } from "./wires.js";
 import {
   LEGEND,
   briefly,
@@ -19,7 +19,7 @@ import {
   short,
   tellChannel,
   tellThread,
-} from "./inspect-words.js";
+} from "./words.js";
 
 const ROWS = 24;
 const GHOSTS = 6; // of clients just evicted

@@ -11,15 +11,15 @@ import pytest
 from helpers import CLOSE, FAR, PING, TEXT, Inspected, Look, Peer, until
 
 from threadchat import client as client_module
-from threadchat import connection as connection_module
 from threadchat.channel import Channel, select
 from threadchat.client import Client, serve_ws
-from threadchat.connection import Connection
 from threadchat.hub import Hub
 from threadchat.inspector.journey import Journeys
-from threadchat.inspector.sample import STATES
+from threadchat.inspector.states import STATES
 from threadchat.inspector.watch import Gate
-from threadchat.runqueue import RunQueue
+from threadchat.runtime.runqueue import RunQueue
+from threadchat.websocket import connection as connection_module
+from threadchat.websocket.connection import Connection
 
 Inspect = Callable[..., Inspected]
 Test = TypeVar("Test", bound=Callable[..., None])

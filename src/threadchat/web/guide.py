@@ -26,7 +26,7 @@ from functools import cache
 from html import escape
 from pathlib import Path
 
-PACKAGE = Path(__file__).parent
+PACKAGE = Path(__file__).parents[1]
 # The pages' folder: inside the package when it was installed, beside src/ in a checkout.
 WWW = next(www for www in (PACKAGE / "www", PACKAGE.parents[1] / "www") if www.is_dir())
 
@@ -55,20 +55,20 @@ BESIDE = {
     ("channel.py", "Channel.close"): 'hub.run line "close(c.send)"',
     ("channel.py", "Channel.__len__"): 'client.writePump line "len(c.send)"',
     ("channel.py", "select"): 'hub.run from "select {" to "<-h.broadcast"',
-    ("connection.py", "Connection.accept"): 'serveWs from "Upgrade(" to "}"',
-    ("connection.py", "Connection.__iter__"): 'client.readPump from "ReadMessage()" to "}"',
-    ("connection.py", "Connection.send"): 'client.writePump from "NextWriter(" to "frame.Write(message)"',
-    ("connection.py", "Connection.send_ping"): 'client.writePump from "PingMessage" to "}"',
-    ("connection.py", "Connection.send_close"): 'client.writePump line "CloseMessage"',
-    ("app.py", "App._serve_ws"): 'main from "/ws" to "})"',
-    ("server.py", "Server.start"): 'main line "quiet.Serve("',
+    ("websocket/connection.py", "Connection.accept"): 'serveWs from "Upgrade(" to "}"',
+    ("websocket/connection.py", "Connection.__iter__"): 'client.readPump from "ReadMessage()" to "}"',
+    ("websocket/connection.py", "Connection.send"): 'client.writePump from "NextWriter(" to "frame.Write(message)"',
+    ("websocket/connection.py", "Connection.send_ping"): 'client.writePump from "PingMessage" to "}"',
+    ("websocket/connection.py", "Connection.send_close"): 'client.writePump line "CloseMessage"',
+    ("web/app.py", "App._serve_ws"): 'main from "/ws" to "})"',
+    ("web/server.py", "Server.start"): 'main line "quiet.Serve("',
 }
 
 
 @cache
 def page() -> str:
     """The guide as HTML. Raises LookupError, with a sentence, for a placeholder that matches nothing."""
-    return re.sub(r"\{\{(.*?)\}\}", lambda placeholder: _filled(placeholder[1]), _text("guide.html"))
+    return re.sub(r"\{\{(.*?)\}\}", lambda placeholder: _filled(placeholder[1]), _text("guide/index.html"))
 
 
 def python_source(file: str, function: str) -> tuple[int, list[str]]:

@@ -1,13 +1,13 @@
 // The inspector: the server's pictures come in, the newest is drawn, or the one that somebody stepped back to.
 
-import { Actions } from "./inspect-actions.js";
-import { Detail } from "./inspect-detail.js";
-import { Events } from "./inspect-events.js";
-import { History } from "./inspect-history.js";
-import { Lessons } from "./inspect-lessons.js";
-import { watchServer } from "./inspect-live.js";
-import { Stage } from "./inspect-stage.js";
-import { byId, count, draw, hintOf, plural, setText } from "./inspect-words.js";
+import { Actions } from "./actions.js";
+import { Detail } from "./detail.js";
+import { Events } from "./events.js";
+import { History } from "./history.js";
+import { Lessons } from "./lessons.js";
+import { watchServer } from "./live.js";
+import { Stage } from "./stage.js";
+import { byId, count, draw, hintOf, plural, setText } from "./words.js";
 
 const STRIP_EVERY = 3; // pictures to one drawing of the strip
 const MOST_FLIGHTS = 20; // events shown on their way at once

@@ -2,7 +2,7 @@
 
 Nothing in the core says what it is doing; `sys._current_frames` does. Of all that a thread is inside of, the innermost
 function named in STATES tells. This table, and the looks into channels in `watch`, are all that the inspector knows of
-the core's inside; tests/test_sample.py forces each row in a real server.
+the core's inside; tests/test_states.py forces each row in a real server.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from typing import Any
 import threadchat
 from threadchat.channel import Channel, select
 from threadchat.client import Client, serve_ws
-from threadchat.connection import Connection
 from threadchat.hub import Hub
 from threadchat.inspector.watch import Gate, WatchedChannel, WatchedClient
-from threadchat.runqueue import RunQueue
+from threadchat.runtime.runqueue import RunQueue
+from threadchat.websocket.connection import Connection
 
 PACKAGE = str(Path(threadchat.__file__).parent)
 OWN = str(Path(__file__).parent)

@@ -1,6 +1,6 @@
 // The wires between threads and channels, and the dots that travel along them.
 
-import { draw, still } from "./inspect-words.js";
+import { draw, still } from "./words.js";
 
 const IN = 650; // ms a dot takes from a read pump to the channel
 const ACROSS = 250; // ms from the channel into the hub

@@ -1,7 +1,7 @@
 // Things to do to the server: in the demo with its bots, anywhere by saying something.
 
-import { act } from "./inspect-live.js";
-import { byId, count, hinted, make } from "./inspect-words.js";
+import { act } from "./live.js";
+import { byId, count, hinted, make } from "./words.js";
 
 const KINDS = [
   ["chatty", "talks", "A client that talks: its messages come at the left and go to everybody."],

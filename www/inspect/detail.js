@@ -1,6 +1,6 @@
 // What is behind a thread, a channel or a message: the panel below the drawing.
 
-import { ask } from "./inspect-live.js";
+import { ask } from "./live.js";
 import {
   byId,
   count,
@@ -14,7 +14,7 @@ import {
   setText,
   tellChannel,
   tellThread,
-} from "./inspect-words.js";
+} from "./words.js";
 
 const DWELL = 400; // ms that one function's source stays before another takes its place
 const AGAIN = 500; // ms until a journey that is not over is asked for again

@@ -1,7 +1,7 @@
 // The lessons: a question, then a small broken variant beside the real part, run on the server.
 
-import { act, ask } from "./inspect-live.js";
-import { byId, draw, make, rate } from "./inspect-words.js";
+import { act, ask } from "./live.js";
+import { byId, draw, make, rate } from "./words.js";
 
 const NONE = "This server has no lessons.";
 
