@@ -6,6 +6,8 @@ is left out, so the share of what a server really does is smaller. The pictures 
 
 from __future__ import annotations
 
+import math
+
 import pytest
 from helpers import instructions
 
@@ -51,9 +53,8 @@ class Core:
         for batch in batches:
             self.hub._pass_on(batch)
         for client in self.clients:
-            messages = client.send.receive_pending(timeout=0)
-            frame = client.connection.encode(messages)
-            self.hub.run_queue.next()
+            with client.send.turn(until=math.inf) as messages:
+                frame = client.connection.encode(messages)
             client.connection.send(frame)
 
 

@@ -297,9 +297,9 @@ Case = Channel[Any] | Send[Any] | None
 def select(*cases: Case, default: bool = False, timeout: float | None = None) -> tuple[Case, Any]:
     """Go's `select`: wait until one of the cases can proceed, and do what it says.
 
-    A case is a channel (receive from it), a `Send(channel, item)`, or None: a nil channel, which is never ready. Returns
-    the case that proceeded, the very object that was given, and the item received (None for a send). If several cases
-    are ready, each is chosen with the same probability. If none is ready, `default=True` returns (None, None) at once.
+    A case is a channel (receive from it), a `Send(channel, item)`, or None: a nil channel, which is never ready.
+    Returns the case that proceeded (the very object that was given) and the item received (None for a send). If several
+    cases are ready, each is chosen with the same probability. If none is, `default=True` returns (None, None) at once.
 
     Raises Closed if the chosen case receives from a closed and empty channel, or sends to a closed one: both count as
     ready. Raises TimeoutError after `timeout` seconds. Without a case that can ever be ready it blocks for ever.
