@@ -6,10 +6,12 @@ is left out, so the share of what a server really does is smaller. The pictures 
 
 from __future__ import annotations
 
-import math
+
+
+import time
 
 import pytest
-from helpers import instructions
+from helpers import FAR, instructions
 
 from threadchat.channel import Channel
 from threadchat.client import Client
@@ -53,7 +55,7 @@ class Core:
         for batch in batches:
             self.hub._pass_on(batch)
         for client in self.clients:
-            with client.send.turn(until=math.inf) as messages:
+            with client.send.turn(until=time.monotonic() + FAR) as messages:
                 frame = client.connection.encode(messages)
             client.connection.send(frame)
 
