@@ -91,7 +91,7 @@ class App:
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         try:
-            # A request that was put into its own environ would be a reference cycle.
+            # Defect (tests/test_defects_wrappers.py): by default a request and its environ are a reference cycle.
             response = self._respond(Request(environ, populate_request=False))
         except HTTPException as error:
             response = Response.force_type(error.get_response(environ), environ)

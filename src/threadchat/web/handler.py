@@ -1,7 +1,7 @@
 """Reads one request of a connection, has it answered, and closes the connection in an orderly way.
 
-Werkzeug's request handler has defects here. Each is worked around where a comment begins with "Defect", and is shown by
-a test in tests/test_defects.py.
+The defects of werkzeug's request handler are worked around here, where a comment begins with "Defect". A test in
+tests/test_defects_werkzeug.py shows each of them.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class RequestHandler(WSGIRequestHandler):
     def _well_formed(self) -> bool:
         """RFC 9112, sections 2.3 (version), 3.2 (address and Host), 5 (header lines) and 6.3 (length)."""
         try:
-            urlsplit(self.path)  # werkzeug calls it too, and does not expect it to fail
+            urlsplit(self.path)  # Defect: werkzeug calls it too, and does not expect it to fail.
         except ValueError:
             return False
         count = {name: len(self.headers.get_all(name, [])) for name in ("Host", "Content-Length")}

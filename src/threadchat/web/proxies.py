@@ -21,7 +21,8 @@ def behind_proxies(app: WSGIApplication, count: int) -> WSGIApplication:
     They are taken from X-Forwarded-For, -Proto and -Host, `count` values from the right: one for each proxy. So nobody
     but the proxies may be able to reach the port.
 
-    Werkzeug's ProxyFix takes any text for an address. Text that is no address is logged and left out.
+    Defect (tests/test_defects_wrappers.py): ProxyFix takes any text for an address. Here text that is not an address is
+    logged, and the address stays the proxy's.
     """
 
     def as_client(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:

@@ -2,7 +2,7 @@
 
 One thread accepts. Each connection has a thread, which reads the request and, if it asks for a WebSocket, becomes that
 client's read pump. What werkzeug's server lacks for this is worked around here, where a comment begins with "Defect";
-what its request handler lacks, in handler.py. Each defect is shown by a test in tests/test_defects.py.
+what its request handler lacks, in handler.py. A test in tests/test_defects_werkzeug.py shows each defect.
 """
 
 from __future__ import annotations

@@ -72,6 +72,6 @@ class Origins:
             return False  # "null", among others
         if request.scheme == "https" and scheme == "http":
             return False  # somebody between the server and the browser may have written into that page
-        # werkzeug's request.host will not do: it is empty for names with an underscore.
+        # Defect (tests/test_defects_wrappers.py): werkzeug's request.host is empty for a name with an underscore.
         host = request.headers.get("Host", "").lower()
         return page_host.removesuffix(DEFAULT_PORTS[scheme]) == host.removesuffix(DEFAULT_PORTS[scheme])

@@ -27,8 +27,8 @@ def file_response(request: Request, name: str) -> Response:
 def response(request: Request, body: bytes, mimetype: str) -> Response:
     """Answer with `body`, which the browser may keep if it asks each time whether it has changed (304 if not).
 
-    The ETag is a hash of the body. Werkzeug's send_from_directory makes one of the file's size and time instead, which
-    stay the same over an upgrade where packages are built with a fixed date.
+    The ETag is a hash of the body. Defect (tests/test_defects_wrappers.py): werkzeug's send_from_directory makes one of
+    the file's size and time. Where packages are built with a fixed date, an upgrade may leave both as they were.
     """
     answer = Response(body, mimetype=mimetype)
     answer.cache_control.no_cache = True
