@@ -56,6 +56,14 @@ def test_the_limit_per_address_is_one_per_ipv6_network_and_none_for_this_machine
         assert admitted(admission, stack, second)
 
 
+def test_each_client_has_a_number_of_its_own() -> None:
+    admission = Admission(most=2, most_per_address=2)
+    with admission.admit("192.0.2.1") as first, admission.admit("192.0.2.2") as second:
+        pass
+    with admission.admit("192.0.2.1") as third:
+        assert [first, second, third] == [1, 2, 3]
+
+
 def test_an_address_is_forgotten_with_its_last_client() -> None:
     admission = Admission(most=9, most_per_address=2)
     with admission.admit("192.0.2.1"), admission.admit("192.0.2.1"), admission.admit("192.0.2.2"):

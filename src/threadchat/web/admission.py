@@ -1,4 +1,4 @@
-"""Admission: how many clients the server takes, in all and from each address."""
+"""Admission: how many clients the server takes, in all and from each address, and their numbers."""
 
 from __future__ import annotations
 
@@ -25,23 +25,29 @@ class Admission:
     def __init__(self, most: int, most_per_address: int) -> None:
         self._most = most
         self._most_per_address = most_per_address
-        self._changed = threading.Condition()  # guards the next two
-        self._clients = 0
+        self._changed = threading.Condition()  # guards the next three
+        self._admitted = 0  # since the start: the last client's number
+        self._clients = 0  # at present
         self._from: Counter[str] = Counter()  # clients by source; a source without clients has no entry
 
     @contextmanager
-    def admit(self, address: str) -> Iterator[None]:
-        """Count a client from `address` (WSGI's REMOTE_ADDR) for as long as the `with` block runs. Raises Full."""
+    def admit(self, address: str) -> Iterator[int]:
+        """Count a client from `address` (WSGI's REMOTE_ADDR) for as long as the `with` block runs. Raises Full.
+
+        Gives the client its number: 1 for the first one, 2 for the next.
+        """
         source = _source(address)
         with self._changed:
             if self._clients >= self._most:
                 raise Full("the server is full")
             if source and self._from[source] >= self._most_per_address:
                 raise Full("there are too many clients from this address")
+            self._admitted += 1
+            number = self._admitted
             self._clients += 1
             self._from[source] += 1
         try:
-            yield
+            yield number
         finally:
             with self._changed:
                 self._clients -= 1

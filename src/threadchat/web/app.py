@@ -7,7 +7,6 @@ be mounted below a path of another application.
 from __future__ import annotations
 
 import errno
-import itertools
 import json
 import logging
 from collections.abc import Callable, Iterable
@@ -82,7 +81,6 @@ class App:
         self.options = options
         self.hub = hub or Hub()
         self._connection_type = connection_type
-        self._numbers = itertools.count(1)  # of the clients; a count is atomic
         self._hosts = Hosts(options.allow_hosts or ("*",))
         self._origins = Origins(options.allow_origins)
         self._admission = Admission(options.max_clients, options.max_clients_per_address)
@@ -140,8 +138,8 @@ class App:
         connection = self._connection_type(request.environ, self.options)
         address = request.environ.get("REMOTE_ADDR", "")
         try:
-            with self._admission.admit(address):
-                serve_ws(self.hub, connection, self.options, next(self._numbers))
+            with self._admission.admit(address) as number:
+                serve_ws(self.hub, connection, self.options, number)
         except ConnectionClosed:
             pass  # the peer left before it was answered
         except HandshakeFailed as error:
