@@ -603,11 +603,11 @@ def test_a_lesson_that_fails_or_takes_too_long_is_told_so(
     lesson("sys.exit('there is no such lesson')")
     assert server.do("lesson", name="x") == (409, {"error": "there is no such lesson"})
     lesson("sys.exit(3)")
-    assert server.do("lesson", name="x") == (409, {"error": "it ended with status 3"})
+    assert server.do("lesson", name="x") == (409, {"error": "the lesson ended with status 3"})
     assert server.request("GET", "/lessons")[0] == 503
     lesson("sys.stdin = open('/dev/zero'); sys.stdin.read()")
     monkeypatch.setattr(lessons_module, "LONGEST", 0.1)
-    assert server.do("lesson", name="x") == (409, {"error": "it took longer than 0.1 seconds"})
+    assert server.do("lesson", name="x") == (409, {"error": "the lesson took longer than 0.1 seconds"})
 
 
 def test_one_lesson_runs_at_a_time_and_the_stop_ends_it(
@@ -617,7 +617,8 @@ def test_one_lesson_runs_at_a_time_and_the_stop_ends_it(
     lesson(f"open({str(tmp_path / 'runs')!r}, 'w').close(); import signal; signal.pause()")
     running = go(server.do, "lesson", name="x")
     until((tmp_path / "runs").exists, "the lesson")
-    assert server.do("lesson", name="y") == (409, {"error": "a lesson is being run; one at a time"})
+    refused = {"error": "another lesson is running; try again when it has ended"}
+    assert server.do("lesson", name="y") == (409, refused)
     server.stop()
     assert running.result()[0] == 409
 

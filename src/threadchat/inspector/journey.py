@@ -1,10 +1,10 @@
-"""Messages that are followed: when each got where, from the read pump to the kernel's buffers of its receivers.
+"""Followed messages: the time of each step, from the read pump to the kernel's send buffers of the receivers.
 
-A followed message is a `Followed`, a str that bears its Journey. It takes the plain one's place as the read pump sends
-it to the hub, and comes by each watched part, which knows it by its type. All others are plain str and cost that one
-test; the hub spares itself even that while no followed one is coming.
+A followed message is a `Followed`: a str that carries its Journey. It replaces the plain str when the read pump sends
+the message to the hub. Each watched part on the way recognizes it by its type. For a message that is not followed, the
+whole cost is that test of the type; while no followed message is on its way, the hub does not even test.
 
-Any thread may note a step. Each field has one writer, and nothing here locks.
+Any thread may record a step. Each field has one writer, so nothing here needs a lock.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from os.path import dirname
 from types import FrameType
 from typing import Any
 
-KEPT = 60.0  # seconds that a journey can be looked at
+KEPT = 60.0  # seconds that a journey is kept
 MOST_KEPT = 1_000  # journeys
-A_SECOND = 5  # messages that are followed, besides the inspector's own
-MOST_ANNOUNCED = 256  # messages whose time of typing is known, and that have not been read yet
+A_SECOND = 5  # messages that are followed in a second, besides those that the inspector sends itself
+MOST_ANNOUNCED = 256  # messages that were announced and have not been read yet
 
 OWN = dirname(__file__)
 PACKAGE = dirname(OWN)
@@ -31,12 +31,12 @@ Place = tuple[str, str, int]  # thread, file, line
 
 @dataclass
 class Delivery:
-    """One client's part of a journey, in seconds of the watch's clock."""
+    """One client's part of a journey. Times are in seconds, by the watch's clock; None: has not happened."""
 
     name: str
     buffered: float | None = None
     coalesced: float | None = None
-    messages: int = 0  # in its frame
+    messages: int = 0  # in the frame that carried the message
     written: float | None = None
     evicted: bool = False
     places: dict[str, Place] = field(default_factory=dict)
@@ -56,14 +56,17 @@ class Journey:
         self.deliveries: dict[int, Delivery] = {}
 
     def delivery(self, client: int, name: str) -> Delivery:
-        """The client's part. The hub and the client's write pump may ask for it in the same instant."""
+        """The client's part; made when first asked for.
+
+        The hub and the client's write pump may call this at the same instant and get the same Delivery.
+        """
         return self.deliveries.setdefault(client, Delivery(name))
 
     def as_json(self) -> dict[str, Any]:
-        """As the page takes it.
+        """The journey in the form that the page reads.
 
-        A step that one thread makes and another follows up may be noted by the second first, for want of a turn: the
-        earlier of the two times is the right one.
+        A thread records a step after it has made the step, and may lose the processor in between. The next thread's
+        step may then have an earlier time. So the time of a step is the earlier of its own and the next step's.
         """
         deliveries: list[dict[str, Any]] = []
         for client, part in sorted(self.deliveries.items()):
@@ -109,7 +112,7 @@ class Journey:
 
 
 class Followed(str):
-    """A message that is followed."""
+    """The text of a message that is followed, with its journey."""
 
     journey: Journey
 
@@ -121,10 +124,10 @@ class Followed(str):
 
 
 class Journeys:
-    """All journeys of the last minute, and the choice of who is followed. `now` is the watch's clock.
+    """All journeys of the last minute, and the choice of the messages that are followed. `now` is the watch's clock.
 
-    `on_choosing` is told True when the next message may be followed, and False when none would be: then nobody need
-    ask. It may be told so more than once.
+    `on_choosing` is called with True when the next message may be followed, and with False when no message would be:
+    until the next True, `begin` need not be called. It may be called twice in a row with the same value.
     """
 
     def __init__(self, now: Callable[[], float]) -> None:
@@ -132,14 +135,17 @@ class Journeys:
         self.on_choosing: Callable[[bool], None] = lambda choosing: None
         self._numbers = itertools.count(1)
         self._journeys: dict[int, Journey] = {}
-        self._tokens: deque[None] = deque([None] * A_SECOND, A_SECOND)  # who takes one may follow a message
-        self.coming: set[int] = set()  # those that the hub has not met yet: while there are none, it need not look
+        # A read pump that takes a token may follow a message.
+        self._tokens: deque[None] = deque([None] * A_SECOND, A_SECOND)
+        # The numbers of the journeys that have not reached the hub. While this is empty, the hub need not look for any.
+        self.coming: set[int] = set()
+        # By peer and text: when the message was typed, and whether it is followed in any case.
         self._announced: dict[tuple[str, str], tuple[float | None, bool]] = {}
 
     def announce(self, peer: str, text: str, typed: float | None, follow: bool) -> None:
-        """Tell when a message was typed, before the peer sends it, and whether it is followed in any case.
+        """Announce a message before `peer` sends it: when it was `typed`, and whether to `follow` it in any case.
 
-        `text` is what the read pump sends to the hub.
+        `text` is the message as the read pump sends it to the hub.
         """
         while len(self._announced) >= MOST_ANNOUNCED:
             self._announced.pop(next(iter(self._announced)), None)
@@ -147,7 +153,7 @@ class Journeys:
         self.on_choosing(True)
 
     def begin(self, peer: str, client: int, text: str) -> Journey | None:
-        """For a read pump that has a message: its journey, if it is to be followed."""
+        """Begin the journey of a message that a read pump has read. Returns None if the message is not followed."""
         typed, follow = self._announced.pop((peer, text), (None, False))
         if not follow:
             try:
@@ -164,18 +170,18 @@ class Journeys:
         return journey
 
     def refill(self) -> None:
-        """Let one more message be followed; called A_SECOND times a second."""
+        """Allow one more message to be followed. The sampler calls this A_SECOND times a second."""
         self._tokens.append(None)
         self.on_choosing(True)
 
     def _decide(self) -> None:
-        """In this order, so that what is announced or refilled meanwhile is not overlooked."""
-        self.on_choosing(False)
+        """Tell `on_choosing` whether the next message may be followed."""
+        self.on_choosing(False)  # first: a token or an announcement that comes from now on says True after it
         if self._tokens or self._announced:
             self.on_choosing(True)
 
     def forget_old(self) -> None:
-        """Drop the journeys of more than a minute ago, and those above the limit."""
+        """Drop the journeys that are older than KEPT, and the oldest of more than MOST_KEPT."""
         oldest = self._now() - KEPT
         journeys = list(self._journeys.values())
         for place, journey in enumerate(journeys):
@@ -185,7 +191,7 @@ class Journeys:
             self.coming.discard(journey.number)
 
     def get(self, number: int) -> Journey | None:
-        """The journey of that number, if it is not too old."""
+        """The journey of that number, or None if it has been dropped."""
         return self._journeys.get(number)
 
     def all(self) -> list[Journey]:
@@ -193,7 +199,7 @@ class Journeys:
         return list(self._journeys.values())
 
     def evicted(self, client: int) -> None:
-        """What was not written to this client never will be."""
+        """The client was evicted: mark its part in the journeys whose messages were not written to it."""
         for journey in self.all():
             part = journey.deliveries.get(client)
             if part is not None and part.written is None:
@@ -201,7 +207,7 @@ class Journeys:
 
 
 def place(thread: str) -> Place:
-    """The line of the core that the calling thread is at."""
+    """Where the calling thread is in the core: its innermost line outside the inspector. `thread` is its name."""
     frame: FrameType | None = sys._getframe(1)
     while frame and frame.f_code.co_filename.startswith(OWN):
         frame = frame.f_back

@@ -1,6 +1,7 @@
-"""The lessons in the page: each is run as `threadchat lesson NAME --json`, in a process of its own.
+"""Runs the lessons for the page: each as `threadchat lesson NAME --json`, in a process of its own.
 
-What a lesson breaks on purpose, it thereby breaks elsewhere: the server only waits for what it prints.
+A lesson breaks a part of the chat on purpose. In its own process it cannot harm the server, which only waits for what
+the process prints.
 """
 
 from __future__ import annotations
@@ -20,32 +21,35 @@ LONGEST = 120.0  # seconds that a lesson may take
 
 
 class NoLesson(Exception):
-    """It could not be had; str() says why."""
+    """The lesson could not be run; str() says why."""
 
 
 class Lessons:
-    """Runs lessons, one at a time. Any thread may call; `stop` ends the one that is running."""
+    """Runs lessons, one at a time. Any thread may call its methods; `stop` ends the lesson that is running."""
 
     def __init__(self) -> None:
         self._mutex = threading.Lock()  # guards the next two
         self._running: subprocess.Popen[bytes] | None = None
         self._stopped = False
-        self._list: Any = None  # once it is known
+        self._list: Any = None  # of all lessons, once it has been asked for
 
     def all(self) -> Any:
-        """The list of the lessons, as the page takes it. Raises NoLesson."""
+        """The list of the lessons, in the form that the page reads. Raises NoLesson and OSError."""
         if self._list is None:
             self._list = self._run()
         return self._list
 
     def run(self, name: str) -> Any:
-        """What came of a lesson, as the page takes it; blocks until it is over. Raises NoLesson."""
+        """Run a lesson. Returns its result, in the form that the page reads; blocks until the lesson has ended.
+
+        Raises NoLesson, and OSError if the process cannot be started.
+        """
         if not re.fullmatch("[a-z][a-z-]*", name):
-            raise NoLesson("that is no lesson's name")
+            raise NoLesson("that is not the name of a lesson")
         return self._run(name)
 
     def stop(self) -> None:
-        """Let no more lessons run."""
+        """End the lesson that is running, and refuse all further ones."""
         with self._mutex:
             self._stopped = True
             if self._running is not None:
@@ -54,7 +58,7 @@ class Lessons:
     def _run(self, *arguments: str) -> Any:
         with self._mutex:
             if self._running is not None:
-                raise NoLesson("a lesson is being run; one at a time")
+                raise NoLesson("another lesson is running; try again when it has ended")
             if self._stopped:
                 raise NoLesson("the server is stopping")
             self._running = process = subprocess.Popen(
@@ -62,18 +66,19 @@ class Lessons:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
-                start_new_session=True,  # so that all that it has started can be ended with it
+                start_new_session=True,  # so that `_kill` also ends the processes that it starts
             )
-        with suppress(AttributeError, OSError):  # the server may have kept itself to one processor; a lesson does not
+        # The server may run on one processor only (see `system`), and the process inherits that. A lesson uses all.
+        with suppress(AttributeError, OSError):
             os.sched_setaffinity(process.pid, range(os.cpu_count() or 1))
         try:
             printed, complaint = process.communicate(timeout=LONGEST)
             return json.loads(printed)
         except subprocess.TimeoutExpired as error:
-            raise NoLesson(f"it took longer than {LONGEST:g} seconds") from error
+            raise NoLesson(f"the lesson took longer than {LONGEST:g} seconds") from error
         except ValueError as error:
             said = complaint.decode(errors="replace").strip().rpartition("\n")[2]
-            raise NoLesson(said or f"it ended with status {process.returncode}") from error
+            raise NoLesson(said or f"the lesson ended with status {process.returncode}") from error
         finally:
             _kill(process)
             process.communicate()
@@ -82,6 +87,6 @@ class Lessons:
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
-    """End the process, and the lesson's part that it may be waiting for."""
+    """End the process and the processes of the lesson's parts that it has started."""
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)

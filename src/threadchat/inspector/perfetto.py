@@ -1,9 +1,11 @@
-"""The last minute as a trace that Perfetto (ui.perfetto.dev) and chrome://tracing open.
+"""The last minute as a trace file for Perfetto (ui.perfetto.dev) and chrome://tracing.
 
-The format is Chrome's JSON trace events ("Trace Event Format"): times in microseconds, a process and a thread each. One
-"process" has a track for each thread that was drawn, with the states in which it was seen, and a counter for each
-channel. They were sampled: a state lasts from the sample that first saw it to the one that no longer did. Another has
-the steps of the followed messages, whose times are exact, and arrows from step to step.
+The format is Chrome's "Trace Event Format" in JSON. Each event has a time in microseconds, a process and a thread. The
+trace uses two processes as groups:
+
+- THREADS has a track for each thread that was drawn, with its states, and a counter for each channel. These were
+  sampled: a state lasts from the first sample that saw it to the first that did not.
+- MESSAGES has the steps of the followed messages, with exact times, and arrows from step to step.
 """
 
 from __future__ import annotations
@@ -22,20 +24,20 @@ Event = dict[str, Any]
 
 
 def trace(moments: Sequence[Moment], journeys: Iterable[Journey]) -> dict[str, Any]:
-    """The whole file, for json.dumps."""
+    """The contents of the file, for json.dumps."""
     tracks = _Tracks()
     events = [*_states(moments, tracks), *_fills(moments), *_steps(journeys, tracks)]
     return {"traceEvents": [*tracks.named(), *events], "displayTimeUnit": "ms"}
 
 
 class _Tracks:
-    """The numbers of the threads: the format wants integers."""
+    """Numbers the threads, which the format identifies by integers."""
 
     def __init__(self) -> None:
         self._numbers: dict[tuple[int, str], int] = {}
 
     def number(self, process: int, thread: str) -> int:
-        # A thread with its process's number would be its main thread.
+        # Starts above the numbers of the processes: a thread with its process's number would be its main thread.
         return self._numbers.setdefault((process, thread), len(self._numbers) + MESSAGES + 1)
 
     def named(self) -> list[Event]:
@@ -53,7 +55,7 @@ class _Tracks:
 
 
 def _states(moments: Sequence[Moment], tracks: _Tracks) -> list[Event]:
-    """A slice for each time that a thread was in one state: until a sample saw it in another."""
+    """A slice for each period in which all samples saw a thread in the same state."""
     slices: list[Event] = []
     latest: dict[str, Event] = {}
     for moment, following in pairwise(moments):
@@ -94,7 +96,7 @@ def _fills(moments: Sequence[Moment]) -> list[Event]:
 def _steps(journeys: Iterable[Journey], tracks: _Tracks) -> list[Event]:
     """A slice of one microsecond for each step, and the arrows between them: one flow for each delivery."""
     events: list[Event] = []
-    flows = itertools.count(1)  # Perfetto takes numbers alone
+    flows = itertools.count(1)  # Perfetto takes only numbers as the ids of flows
     for journey in journeys:
         told = journey.as_json()
         way = [
@@ -142,7 +144,7 @@ def _flow(number: int, way: list[tuple[str, float, str]], tracks: _Tracks) -> li
             "ts": _microseconds(t),
         }
         if phase == "f":
-            event["bp"] = "e"  # it ends in the slice around it, not in the next one
+            event["bp"] = "e"  # the arrow ends at the slice that encloses its time, not at the next one
         flow.append(event)
     return flow
 

@@ -1,8 +1,8 @@
-"""The sampler: one thread that takes pictures of the server, for those who look and for the last minute's trace.
+"""The sampler: one thread that takes pictures of the server, for the viewers and for the trace of the last minute.
 
-A picture costs processor time, which the server would rather have: after each one the sampler rests, so long that it
-takes no more than SHARE of one processor. With a thousand clients only a few are drawn; of the others it counts what
-they do. It never waits for a viewer: who is slow misses pictures.
+A picture costs processor time that the server would otherwise have. So the sampler rests after each one, long enough to
+use no more than SHARE of one processor. At most DRAWN clients, and those that viewers have pinned, are drawn; the
+others are only counted by what they do. The sampler never waits for a viewer: a slow viewer misses pictures.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ from threadchat.inspector.journey import A_SECOND, KEPT
 from threadchat.inspector.states import State, stack_of, state_of_hub, state_of_pump
 from threadchat.inspector.watch import WatchedChannel, WatchedClient, WatchedHub, WatchedOutbox
 
-INTERVAL = 0.1  # seconds from picture to picture, where they cost little
+INTERVAL = 0.1  # seconds between two pictures, at least
 SHARE = 0.003  # of one processor: what the pictures may cost
-DRAWN = 24  # clients, besides those that a viewer has pinned
-MOST_PINNED = 16  # clients, a viewer
-BINS = 16  # of the histogram of the send channels
-STAYS = 3.0  # seconds that a client remains as interesting as it was: what is drawn shall not flicker
-LOOK_BACK = 1.0  # seconds over which the rates are taken
-VIEWERS = 16
-PICTURES = 4  # wait for a viewer at most; then it misses some
+DRAWN = 24  # clients that are drawn, besides those that a viewer has pinned
+MOST_PINNED = 16  # clients that one viewer may pin
+BINS = 16  # in the histogram of how full the send channels are
+STAYS = 3.0  # seconds that a client keeps its interest after its cause has gone, so that the drawing does not flicker
+LOOK_BACK = 1.0  # seconds over which the rates are measured
+VIEWERS = 16  # at the same time
+PICTURES = 4  # that may wait for a viewer; when there are more, the viewer misses some
 STUCK, FULL, TALKS, QUIET = 3, 2, 1, 0  # how interesting a client is
 
 
 @dataclass(eq=False)
 class Viewer:
-    """Somebody who looks. `pinned` are the numbers of the clients that are drawn for it in any case."""
+    """One open page. `pinned` has the numbers of the clients that it wants drawn in any case."""
 
     pinned: frozenset[int]
     pictures: Channel[str] = field(default_factory=lambda: Channel(PICTURES))
@@ -46,7 +46,7 @@ class Viewer:
 
 @dataclass(frozen=True)
 class Moment:
-    """What a picture leaves for the trace: each drawn thread's state, and each channel's fill."""
+    """What is kept of a picture for the trace: the state of each drawn thread, and the fill of each drawn channel."""
 
     t: float
     states: dict[str, State]
@@ -55,27 +55,31 @@ class Moment:
 
 @dataclass
 class Figures:
-    """What is known of a client between two pictures."""
+    """What the sampler remembers of a client (or of the hub) from one picture to the next."""
 
-    threads: dict[str, tuple[State, int, float]] = field(default_factory=dict)  # by role: state, progress, since when
+    # For each role: the thread's state, a counter that grows as the thread works, and since when both are the same.
+    threads: dict[str, tuple[State, int, float]] = field(default_factory=dict)
     messages_in: int = 0
     interest: int = QUIET
     interest_until: float = 0.0
 
 
 class TooManyViewers(Exception):
-    """As many look as may."""
+    """There are VIEWERS viewers already."""
 
 
 class Sampler:
-    """Takes pictures of a hub from `start` to `stop`. Any thread may look."""
+    """Takes pictures of a hub from `start` to `stop`.
+
+    Any thread may call its public methods, except `take`, which only the sampler's own thread calls.
+    """
 
     def __init__(self, hub: WatchedHub, demo: bool) -> None:
         self.hub = hub
         self.watch = hub.watch
         self._demo = demo
         self._viewers: list[Viewer] = []
-        self._viewers_mutex = threading.Lock()  # guards the list, and whether it has stopped
+        self._viewers_mutex = threading.Lock()  # guards the list, and that no viewer joins after the stop
         self._stopped = threading.Event()
         self._moments: deque[Moment] = deque()
         self._figures: dict[int, Figures] = {}
@@ -91,7 +95,7 @@ class Sampler:
         self._thread.start()
 
     def stop(self) -> None:
-        """Take a last picture, and no more; who looks is told that there are no more (Closed)."""
+        """Take a last picture, end the thread, and close the viewers' channels. Returns when the thread has ended."""
         with self._viewers_mutex:
             self._stopped.set()
         if self._thread.ident is not None:
@@ -102,7 +106,10 @@ class Sampler:
 
     @contextmanager
     def viewing(self, pinned: frozenset[int]) -> Iterator[Iterator[str]]:
-        """The pictures from now on, as JSON. Raises TooManyViewers, and Closed when the sampler has stopped."""
+        """For the length of a `with` block, the pictures from now on, as JSON. They end when the sampler stops.
+
+        Raises TooManyViewers, and Closed if the sampler has stopped already.
+        """
         viewer = Viewer(frozenset(sorted(pinned)[:MOST_PINNED]))
         with self._viewers_mutex:
             if self._stopped.is_set():
@@ -118,11 +125,14 @@ class Sampler:
                 self._viewers.remove(viewer)
 
     def moments(self) -> list[Moment]:
-        """The last minute, oldest first."""
+        """The moments of the last minute, oldest first."""
         return list(self._moments)
 
     def _with_events(self, viewer: Viewer, seen: int) -> Iterator[str]:
-        """The viewer's pictures, each with what has happened since the one before; `seen` is the last event before."""
+        """The viewer's pictures, each with the events since the picture before.
+
+        `seen` is the number of the last event before the first picture.
+        """
         for picture in viewer.pictures:
             seen, events = self.watch.events(after=seen)
             yield f'{picture[:-1]}, "events": [{", ".join(events)}]}}'
@@ -130,7 +140,7 @@ class Sampler:
     def _run(self) -> None:
         last = False
         while not last:
-            last = self._stopped.is_set()  # one more picture shows how it ended
+            last = self._stopped.is_set()  # before the picture, so that the last one shows how it all ended
             before = time.thread_time()
             picture = json.dumps(self.take())
             with self._viewers_mutex:
@@ -142,7 +152,7 @@ class Sampler:
             self._stopped.wait(max(INTERVAL, self._cost / SHARE - self._cost))
 
     def take(self) -> dict[str, Any]:
-        """A picture, without the events. For the sampler's thread alone."""
+        """Take a picture, without the events. Only the sampler's thread calls this."""
         t = self.watch.now()
         self._follow_more(t)
         frames = sys._current_frames()
@@ -185,7 +195,7 @@ class Sampler:
             self.watch.journeys.refill()
 
     def _present_clients(self) -> list[WatchedClient]:
-        """All clients whose threads are not done yet."""
+        """All clients whose threads have not ended. Forgets the others, and adds up what they sent."""
         clients = []
         for number, client in list(self.watch.clients.items()):
             connection = client.connection
@@ -193,13 +203,13 @@ class Sampler:
                 client.draw(False, False)
                 self._frames_of_departed += connection.frames_out
                 self._figures.pop(number, None)
-                del self.watch.clients[number]  # at last, so that who sees it gone sees it counted
+                del self.watch.clients[number]  # last: whatever no longer finds the client finds it in the counts
             else:
                 clients.append(client)
         return clients
 
     def _find_write_pumps(self, clients: list[WatchedClient]) -> None:
-        """Which thread it is, for clients that are new."""
+        """Find the ident of the write pump of each client that is new."""
         new = {f"writePump-{client.number}": client for client in clients if client.writer is None}
         if new:
             for thread in threading.enumerate():
@@ -209,7 +219,7 @@ class Sampler:
     def _survey(
         self, t: float, clients: list[WatchedClient], frames: dict[int, FrameType], pinned: set[int]
     ) -> tuple[list[WatchedClient], dict[str, Any]]:
-        """A quick look at every client: who is to be drawn, and what all of them do."""
+        """Look at every client. Returns the clients to draw, and the counts of what all of them do, for JSON."""
         fill = [0] * BINS
         reading: Counter[str] = Counter()
         writing: Counter[str] = Counter()
@@ -236,7 +246,8 @@ class Sampler:
             interesting.append((-figures.interest, client.number not in self._drawn, client.number))
         chosen = {number for _, _, number in heapq.nsmallest(DRAWN, interesting)} | pinned
         served = list(self.hub.clients)
-        ends = [member.send for member in (served[:1] + served[-1:])]  # they tell how long the hub took to serve all
+        # The hub serves its first and its last client at the ends of a batch: they tell how long it took to serve all.
+        ends = [member.send for member in (served[:1] + served[-1:])]
         for client in clients:
             client.draw(client.number in chosen, client.send in ends)
         drawn_clients = [client for client in clients if client.number in chosen]
@@ -286,7 +297,7 @@ class Sampler:
         return _thread("hub", frame, state, t - since, moment)
 
     def _rates(self, t: float, messages: int, deliveries: int, frames: int) -> dict[str, float]:
-        """Per second, over the last second or so."""
+        """The rates per second, measured over about LOOK_BACK."""
         marks = self._marks
         marks.append((t, messages, deliveries, frames))
         while len(marks) > 2 and marks[1][0] <= t - LOOK_BACK:
@@ -324,7 +335,10 @@ def _thread(name: str, frame: FrameType | None, state: State, seconds: float, mo
 
 
 def _since(figures: Figures, role: str, state: State, progress: int, t: float) -> float:
-    """Since when a thread has been in this state. Who has got on meanwhile was elsewhere, and has come back."""
+    """Since when a thread has been in this state.
+
+    If `progress` has changed, the thread has left the state in the meantime and come back: then since now, `t`.
+    """
     before = figures.threads.get(role)
     if before is not None and before[:2] == (state, progress):
         return before[2]

@@ -1,8 +1,9 @@
-"""The addresses below /inspect, and the App that has them: the page, the pictures, the trace, the actions.
+"""The addresses under /inspect, and the App that serves them: the page, the pictures, the trace, the actions.
 
-What the inspector shows, and what it lets one do, is nobody else's business: unless told otherwise only this machine is
-answered, and only under a name of its own, so that no page of another site gets here by a name that it has turned to
-this address (DNS rebinding). Actions need a header that no page of another site can send without being asked first.
+The inspector shows what everybody writes, and its actions change the server. So by default it answers only requests
+from this machine that name the machine as localhost. The name keeps out pages of other sites that have pointed a name
+of their own at this address (DNS rebinding). An action also needs a header of its own: a browser sends such a header
+for a page of another site only if the server allows it first (CORS preflight), and this one does not.
 """
 
 from __future__ import annotations
@@ -65,22 +66,22 @@ CORE = (
 )
 HEADER = ("X-Threadchat", "inspect")
 MINE = Hosts((*LOOPBACK, ".localhost"))
-# Who comes through a proxy is a stranger, wherever the proxy runs.
+# A request with one of these headers came through a proxy: it may be from anywhere, even if the proxy runs here.
 OF_A_PROXY = ("Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP")
-MOST_BYTES = 65_536  # of an action
+MOST_BYTES = 65_536  # in an action
 LARGEST_BUFFER = 1_000_000  # messages
 FASTEST_PACE = 10_000.0  # messages a second
-LATEST_TYPING = 60.0  # seconds: who says that it typed longer ago has another clock
-DEMO_KERNEL_BUFFER = 2_048  # bytes for a client that does not read, so that it is seen soon: see Watch
+LATEST_TYPING = 60.0  # seconds; if a message was typed longer ago, the browser's clock is not this machine's
+DEMO_KERNEL_BUFFER = 2_048  # bytes; small, so that a client that does not read is noticed soon (see Watch)
 
 Action = dict[str, Any]
 
 
 class InspectedApp(App):
-    """A chat that can be looked into, at /inspect. `close` ends the inspector too.
+    """The chat with the inspector at /inspect. `close` ends both.
 
-    `anywhere` lets other machines look, under any name. `demo` has bots, and lets the viewer do things to the server;
-    `served_at` tells where, which is where the bots go, and the inspector's own client.
+    `anywhere` lets other machines use the inspector, under any name that the chat itself answers to. `demo` adds bots,
+    and lets viewers act on the server. The bots and the inspector's own client connect once `served_at` was called.
     """
 
     def __init__(self, options: Options, *, demo: bool = False, anywhere: bool = False) -> None:
@@ -96,7 +97,7 @@ class InspectedApp(App):
         self.sampler.start()
 
     def served_at(self, address: tuple[str, int]) -> None:
-        """Where the server listens. Then the demo's bots can come, and the inspector's own client."""
+        """Tell where the server listens. The inspector's own client can now connect, and the demo's bots start."""
         self._bots = Bots(self._watch, address, self.options.message_size)
         if self._demo:
             self._bots.start()
@@ -138,12 +139,12 @@ class InspectedApp(App):
         try:
             pinned = frozenset(int(number) for number in request.args.get("watch", "").split(",") if number)
         except ValueError as error:
-            raise BadRequest("watch is a list of clients' numbers, such as 7,12") from error
+            raise BadRequest("watch must be a list of clients' numbers, such as 7,12") from error
         looking = ExitStack()
         try:
             pictures = looking.enter_context(self.sampler.viewing(pinned))
         except TooManyViewers as error:
-            raise ServiceUnavailable("As many look as may.") from error
+            raise ServiceUnavailable("Too many viewers: close another inspector page first.") from error
         except Closed as error:
             raise ServiceUnavailable("The server is stopping.") from error
         response = Response(_events(request, pictures), mimetype="text/event-stream")
@@ -153,7 +154,7 @@ class InspectedApp(App):
     def _message(self, number: int) -> Response:
         journey = self._watch.journeys.get(number)
         if journey is None:
-            raise NotFound("That message is too old, or was not followed.")
+            raise NotFound("This message is too old, or it was not followed.")
         return _json(journey.as_json())
 
     def _trace(self) -> Response:
@@ -169,7 +170,7 @@ class InspectedApp(App):
             raise ServiceUnavailable(str(error)) from error
 
     def _do(self, request: Request) -> Response:
-        """Answers with JSON, whatever happens."""
+        """Carry out an action. Errors are answered in JSON too."""
         try:
             answer = self._act(_action(request), request)
         except (Refused, NoLesson, OSError) as error:
@@ -179,9 +180,10 @@ class InspectedApp(App):
         return _json({"ok": True, **answer})
 
     def _act(self, action: Action, request: Request) -> dict[str, Any]:
-        """Do it; returns what the answer says besides. Raises HTTPException if it is no action.
+        """Carry out an action. Returns what the answer says besides "ok".
 
-        Raises Refused, NoLesson or OSError if it cannot be done now.
+        Raises HTTPException if the request is not a valid action, and Refused, NoLesson or OSError if the action is not
+        possible now.
         """
         match action.get("action"):
             case "say":
@@ -193,7 +195,7 @@ class InspectedApp(App):
             case name if self._demo:
                 self._disturb(name, action)
             case _:
-                raise BadRequest("The only actions are say and lesson; threadchat demo has more.")
+                raise BadRequest("The only actions here are say and lesson; threadchat demo has more.")
         return {}
 
     def _disturb(self, name: Any, action: Action) -> None:
@@ -201,7 +203,7 @@ class InspectedApp(App):
         match name:
             case "add":
                 if action.get("kind") not in KINDS:
-                    raise BadRequest(f"kind is one of {', '.join(KINDS)}")
+                    raise BadRequest(f"kind must be one of {', '.join(KINDS)}")
                 self._need_bots().add(action["kind"], _whole(action, "count", MOST_BOTS, 1))
             case "burst":
                 self._need_bots().burst(_whole(action, "messages", MOST_BURST))
@@ -218,15 +220,15 @@ class InspectedApp(App):
             case "pace":
                 self._need_bots().set_pace(_number(action, "messages_a_second", FASTEST_PACE))
             case _:
-                raise BadRequest("There is no such action.")
+                raise BadRequest("There is no action of that name.")
 
     def _need_bots(self) -> Bots:
         if self._bots is None:
-            raise Conflict("The server is not ready for that, or is stopping.")
+            raise Conflict("The server is not listening yet, or is stopping.")
         return self._bots
 
     def _typed(self, action: Action) -> float | None:
-        """When it was typed, by the watch's clock, if the browser's clock is this machine's."""
+        """When the text was typed, by the watch's clock. None if the browser does not say, or uses another clock."""
         typed = action.get("typed")
         if not isinstance(typed, (int, float)):
             return None
@@ -236,7 +238,7 @@ class InspectedApp(App):
 
 @contextmanager
 def _no_deadline(request: Request) -> Iterator[None]:
-    """The peer waits for us meanwhile, for longer than the server, if it is threadchat's, gives an answer."""
+    """Suspend the deadline for the answer while the peer waits for us. Other servers have no such deadline."""
     suspend, begin = request.environ.get("threadchat.deadline", (_nothing, _nothing))
     suspend()
     try:
@@ -249,7 +251,7 @@ def _nothing() -> None: ...
 
 
 def _events(request: Request, pictures: Iterator[str]) -> Iterator[str]:
-    """The pictures as an event stream. Each has to be taken in the time that an answer has."""
+    """The pictures as an event stream. The deadline for an answer runs anew for each: see `_no_deadline`."""
     while True:
         with _no_deadline(request):
             picture = next(pictures, None)
@@ -259,17 +261,17 @@ def _events(request: Request, pictures: Iterator[str]) -> Iterator[str]:
 
 
 def _only_local(request: Request) -> None:
-    """Raises Forbidden for whom the inspector is not."""
+    """Raises Forbidden unless the request comes from this machine, without a proxy, and names it as localhost."""
     address = request.environ.get("REMOTE_ADDR", "").removeprefix("::ffff:")
     forwarded = any(name in request.headers for name in OF_A_PROXY)
     if forwarded or (f"[{address}]" if ":" in address else address) not in MINE:
-        raise Forbidden("The inspector is for this machine alone (see --inspect-from-anywhere).")
+        raise Forbidden("The inspector answers only requests from this machine (see --inspect-from-anywhere).")
     if request.headers.get("Host", "") not in MINE:
-        raise Forbidden("The inspector is to be opened as localhost (see --inspect-from-anywhere).")
+        raise Forbidden("Open the inspector as localhost (see --inspect-from-anywhere).")
 
 
 def _source(request: Request) -> Response:
-    """The lines of a function, and Go's beside it, as the guide has them."""
+    """The source of a function of the core, and the lines of the Go example that the guide shows beside it."""
     file, function = request.args.get("file", ""), request.args.get("function", "")
     try:
         if file not in CORE:
@@ -286,41 +288,41 @@ def _action(request: Request) -> Action:
     if request.headers.get(HEADER[0]) != HEADER[1]:
         raise Forbidden(f"An action needs the header {HEADER[0]}: {HEADER[1]}.")
     if request.mimetype != "application/json":
-        raise UnsupportedMediaType("An action is JSON.")
+        raise UnsupportedMediaType("An action must be sent as application/json.")
     request.max_content_length = MOST_BYTES
     try:
         action = json.loads(request.get_data())
     except ValueError as error:
-        raise BadRequest("That is no JSON.") from error
+        raise BadRequest("An action must be valid JSON.") from error
     if not isinstance(action, dict):
-        raise BadRequest("An action is a JSON object.")
+        raise BadRequest("An action must be a JSON object.")
     return action
 
 
 def _text(action: Action, most_bytes: int) -> str:
     text = action.get("text")
     if not isinstance(text, str) or not text.strip():
-        raise BadRequest("text is what to say")
+        raise BadRequest("text must be a string that is not blank")
     try:
         size = len(text.encode())
     except UnicodeEncodeError as error:
-        raise BadRequest("text is no Unicode") from error
+        raise BadRequest("text must be valid Unicode") from error
     if size > most_bytes:
-        raise BadRequest(f"text has at most {most_bytes} bytes")
+        raise BadRequest(f"text must have at most {most_bytes} bytes")
     return text
 
 
 def _whole(action: Action, name: str, most: int, default: int | None = None) -> int:
     value = action.get(name, default)
     if type(value) is not int or not 1 <= value <= most:
-        raise BadRequest(f"{name} is a whole number from 1 to {most}")
+        raise BadRequest(f"{name} must be a whole number from 1 to {most}")
     return value
 
 
 def _number(action: Action, name: str, most: float) -> float:
     value = action.get(name)
     if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value <= most:
-        raise BadRequest(f"{name} is a number from 0 to {most:g}")
+        raise BadRequest(f"{name} must be a number from 0 to {most:g}")
     return float(value)
 
 

@@ -1,8 +1,8 @@
-"""What a thread does at this moment, read from its frames.
+"""What a thread is doing at this moment, read from its stack.
 
-Nothing in the core says what it is doing; `sys._current_frames` does. Of all that a thread is inside of, the innermost
-function named in STATES tells. This table, and the looks into channels in `watch`, are all that the inspector knows of
-the core's inside; tests/test_states.py forces each row in a real server.
+The core does not report what its threads do; `sys._current_frames` gives their stacks. The innermost function on the
+stack that STATES names decides the thread's state. This table and the private fields of channels that `watch` reads are
+all that the inspector knows of the core's internals. tests/test_states.py forces each row in a real server.
 """
 
 from __future__ import annotations
@@ -30,7 +30,10 @@ SOCKET = "socket"
 
 @dataclass(frozen=True)
 class Row:
-    """In this function a thread is in this state: on its socket, on the channel whose method it is, or on nothing."""
+    """While a thread is inside `function`, it is in `state`.
+
+    `on` says what the thread uses: SOCKET, CHANNEL (the channel whose method `function` is) or nothing.
+    """
 
     function: Callable[..., Any]
     state: str
@@ -41,41 +44,45 @@ CHANNEL = "channel"
 
 STATES = (
     Row(Gate.wait, "paused"),
-    Row(Turn.__enter__, "receiving"),  # or "ready": the pump has been made ready, and waits for its turn
-    Row(Channel.send, "sending", CHANNEL),  # or "ready": its item has been taken
-    Row(select, "selecting"),  # or "sending", if one of its cases is a send; or "ready"
+    Row(Turn.__enter__, "receiving"),  # or "ready", if the pump has been made ready and waits for its turn
+    Row(Channel.send, "sending", CHANNEL),  # or "ready", if its item has been taken
+    Row(select, "selecting"),  # or "sending", if one of its cases is a send; or "ready", if a case has been chosen
     Row(RunQueue.gosched, "ready"),
     Row(Connection._receive, "reading", SOCKET),
-    Row(Connection._write, "writing", SOCKET),  # or "stuck": the peer has not taken bytes for long
+    Row(Connection._write, "writing", SOCKET),  # or "stuck", if the peer has taken no bytes for a while
     Row(Connection._send, "writing", SOCKET),
     Row(Connection.send, "writing", SOCKET),
     Row(Connection.send_close, "leaving", SOCKET),
     Row(Connection.close, "leaving", SOCKET),
-    Row(Client.write_pump, "running"),  # or "leaving": it waits for the read pump to be done
+    Row(Client.write_pump, "running"),  # or "leaving", while the pump waits for the read pump to end
     Row(Client.read_pump, "running"),
     Row(Hub.run, "running"),
-    Row(serve_ws, "running"),  # or "leaving": the read pump waits for the write pump to be done
+    Row(serve_ws, "running"),  # or "leaving", while the read pump's thread waits for the write pump to end
 )
 _ROWS: dict[CodeType, Row] = {row.function.__code__: row for row in STATES}
 
-State = tuple[str, str]  # the state, and the name of what it is about
+State = tuple[str, str]  # the state, and the name of the channel (or SOCKET) that the thread uses
 
 
 def state_of_hub(frame: FrameType | None, register: WatchedChannel[Any]) -> State:
-    """What the hub's thread does. `frame` is its innermost one, None when it has ended."""
+    """The state of the hub's thread. `frame` is its innermost frame, or None if the thread has ended."""
     row, frame = _find(frame)
     if row is None:
         return "gone", ""
-    if row.function is select:  # whoever hands it something takes it out of a line, and it leaves the others awake
+    if row.function is select:
         for case in frame.f_locals["cases"] if frame else ():
             if isinstance(case, Send):  # the hub waits for a write pump
                 return _sending(case.channel)
+        # The hub stands in the lines of all its channels. Once any of them has served it, `register` does not count it.
         return ("selecting" if register.statistics().waiting_receivers else "ready"), ""
     return _with_channel(row, frame)
 
 
 def state_of_pump(frame: FrameType | None, client: WatchedClient) -> State:
-    """What one of a client's threads does. `frame` is its innermost one, None when it has not begun or has ended."""
+    """The state of one of a client's threads.
+
+    `frame` is its innermost frame, or None if the thread has not begun or has ended.
+    """
     connection, send = client.connection, client.send
     row, frame = _find(frame)
     if row is None:
@@ -93,7 +100,7 @@ def state_of_pump(frame: FrameType | None, client: WatchedClient) -> State:
 
 
 def stack_of(frame: FrameType | None) -> list[list[Any]]:
-    """The core's frames, outermost first: file, line, function."""
+    """The thread's frames in the core, outermost first, each as file, line and function."""
     stack = []
     while frame is not None:
         code = frame.f_code
@@ -104,7 +111,7 @@ def stack_of(frame: FrameType | None) -> list[list[Any]]:
 
 
 def _find(frame: FrameType | None) -> tuple[Row | None, FrameType | None]:
-    """The row that tells, and the frame that it is about."""
+    """The row of the innermost function that STATES names, and that function's frame."""
     while frame is not None:
         row = _ROWS.get(frame.f_code)
         if row is not None:
@@ -120,7 +127,7 @@ def _with_channel(row: Row, frame: FrameType | None) -> State:
 
 
 def _sending(channel: Any) -> State:
-    """The state of a thread that is in a send to this channel."""
+    """The state of a thread that is inside a send to this channel: "ready" once its item has been taken."""
     if not isinstance(channel, (WatchedChannel, WatchedOutbox)):
         return "sending", ""
     return ("sending" if channel.has_parked_sender else "ready"), channel.name

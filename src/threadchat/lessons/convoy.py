@@ -1,4 +1,4 @@
-"""A thousand write pumps that are all woken at once."""
+"""A lesson: what the run queue is for. Without it, a thousand write pumps wake at once."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from threadchat.websocket.connection import Connection
 
 PUMPS = 1_000
 MESSAGES = 20
-ENOUGH = 4.0  # seconds after which nothing more is said, on a slow machine
+ENOUGH = 4.0  # seconds; on a slow machine no more messages are sent after this
 
-PROCESSOR = "processor time a message, in ms"
-CHANGES = "changes of thread a message"
-TIME = "until all had written it, median, in ms"
+PROCESSOR = "CPU time per message, in ms"
+CHANGES = "thread switches per message"
+TIME = "time until all had written it, median, in ms"
 
 
 class NoRunQueue(RunQueue):
-    """No turns and no line: who is ready is woken at once."""
+    """No queue and no turns: a thread that becomes ready is woken at once."""
 
     def ready(self, wake: Callable[[], None], urgent: bool = False) -> None:
         wake()
@@ -39,7 +39,7 @@ class NoRunQueue(RunQueue):
 
 
 class CountedRunQueue(RunQueue):
-    """Another run queue, and how many of the threads that it has woken are awake: have not yet given way."""
+    """Wraps the run queue `counted`, and counts the threads that are awake: woken, and not yet done with their turn."""
 
     def __init__(self, counted: RunQueue) -> None:
         super().__init__()
@@ -64,7 +64,10 @@ class CountedRunQueue(RunQueue):
 
 
 class EasyConnection(Connection):
-    """A connection to a peer that takes everything. `written` counts the frames of all connections."""
+    """A connection whose peer never makes it wait.
+
+    `written` counts the frames of all connections. `all_written` is set when each has written one more.
+    """
 
     def __init__(self, written: Iterator[int], all_written: threading.Event) -> None:
         super().__init__({}, Options())
@@ -79,7 +82,7 @@ class EasyConnection(Connection):
 
 def speak_to_a_thousand(run_queue_type: type[RunQueue]) -> Result:
     _, files = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))  # as many sockets as the system allows
+    resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))  # two sockets a client may be more than the soft limit
     run_queue = CountedRunQueue(run_queue_type())
     hub = Hub(run_queue)
     threading.Thread(target=hub.run, name="hub", daemon=True).start()
@@ -107,30 +110,30 @@ def speak_to_a_thousand(run_queue_type: type[RunQueue]) -> Result:
     seen: dict[str, Value] = {
         "write pumps": PUMPS,
         "messages, one after the other": len(times),
-        "pumps awake at once, at most": run_queue.most_awake,
+        "most pumps awake at once": run_queue.most_awake,
         CHANGES: changes // len(times),
         PROCESSOR: processor / len(times) * 1000,
         TIME: statistics.median(times),
-        "the same, at most": max(times),
+        "the longest of these times, in ms": max(times),
     }
     return Result(seen)
 
 
 def verdict(broken: Result, real: Result) -> str:
-    """The figures are the reader's own, and may be a disappointment."""
+    """Compares the reader's own figures. On some machines the difference is small, or the other way round."""
     changes, processor, time = (
         float(broken.seen[label]) / float(real.seen[label]) for label in (CHANGES, PROCESSOR, TIME)
     )
     says = [
-        f"On your machine, just now, without the run queue a message took {changes:.1f} times as many changes of "
-        f"thread, {processor:.1f} times the processor time, and {time:.1f} times as long to reach everybody."
+        f"On your machine, just now: without the run queue, a message took {changes:.1f} times as many thread "
+        f"switches, {processor:.1f} times the CPU time, and {time:.1f} times as long to reach everybody."
     ]
     if processor < 1.5:
-        says.append("That is no big difference; it grows with the number of clients.")
-    if time < 1:
+        says.append("The difference in CPU time is small here; it grows with the number of clients.")
+    if round(time, 1) < 1:
         says.append(
-            "It was even quicker: other programs keep your processors busy, and a thousand threads that are awake get "
-            "more of a busy processor than one does."
+            "The message even arrived sooner than with the run queue. That can happen when other programs keep your "
+            "processors busy: the system gives a thousand threads that are awake more of a busy processor than one."
         )
     return " ".join(says)
 
@@ -138,25 +141,26 @@ def verdict(broken: Result, real: Result) -> str:
 LESSON = Lesson(
     name="convoy",
     title="No run queue",
-    question=f"A message for {PUMPS:,} clients makes {PUMPS:,} write pumps ready, each a thread with a hundredth of a "
-    "millisecond of work to do. Only one thread at a time can run Python. Is it best to wake them all at once?",
+    question=f"A message for {PUMPS:,} clients makes {PUMPS:,} write pumps ready. Each is a thread with a hundredth of "
+    "a millisecond of work to do. Only one thread at a time can run Python code. Is it best to wake them all at once?",
     choices=(
-        "Yes: the system's scheduler is good at this, and nothing waits needlessly.",
+        "Yes: the system's scheduler is good at this, and no thread waits needlessly.",
         "It makes no difference: the work is the same.",
-        "No: they mostly wake up to find that it's not their turn.",
+        "No: most of them wake up only to find that another thread is running.",
     ),
     answer=2,
-    broken=Part("Who is ready is woken", NoRunQueue, partial(speak_to_a_thousand, NoRunQueue)),
-    real=Part("Who is ready stands in line", RunQueue, partial(speak_to_a_thousand, RunQueue)),
+    broken=Part("All ready threads are woken at once", NoRunQueue, partial(speak_to_a_thousand, NoRunQueue)),
+    real=Part("Ready threads wait in a queue", RunQueue, partial(speak_to_a_thousand, RunQueue)),
     why="""
-All threads share Python's one lock, the GIL. A thread that is woken and finds it taken sleeps for 5 ms, wakes, asks
-for it, and sleeps again. With a few threads you do not notice; a thousand that wake 200 times a second keep a
-processor busy with asking. The hub, which has the next message to pass on, stands in the same crowd: this is the
-convoy.
+A thread needs Python's global lock, the GIL, to run Python code. A thread that wakes while another holds the GIL
+sleeps for 5 ms, wakes, asks for the GIL, and sleeps again. With a few threads you do not notice this. But a thousand
+threads, each waking 200 times a second, keep a processor busy with nothing but asking. The hub has to compete with
+them for the GIL before it can pass on the next message. This traffic jam is called a convoy.
 
-Go makes as many goroutines ready, but ready is not awake. They stand in a run queue, and only as many run as there
-are processors. Here it is the same: a pump that has been handed a message gets a turn when the one before it has
-taken its messages and is about to write. One is awake, the others sleep, and each is woken once.
+Go makes just as many goroutines ready, but a goroutine that is ready is not running yet. It waits in a run queue, and
+only as many goroutines run as there are processors. This chat does the same. A pump that has been given a message
+waits in the run queue. It gets its turn when the pump before it has taken its messages and is about to write them. So
+one pump is awake while the others sleep, and each is woken only once.
 """,
     verdict=verdict,
 )

@@ -1,4 +1,4 @@
-"""What a lesson is made of: a question, a broken part beside the real one, what is seen of each, and why."""
+"""What a lesson consists of: a question, a broken part and the real one, the result of each, and the explanation."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ CHART_POINTS = 100
 
 @dataclass(frozen=True)
 class Chart:
-    """How a value went: points of (seconds since the run began, value)."""
+    """A value over time: points of (seconds since the run began, value)."""
 
     label: str
     unit: str
@@ -20,13 +20,13 @@ class Chart:
 
     @classmethod
     def of(cls, label: str, unit: str, points: list[tuple[float, float]]) -> Chart:
-        """A chart of about CHART_POINTS of these points, the last one among them."""
+        """A chart of about CHART_POINTS of these points, including the last one."""
         return cls(label, unit, points[: -1 : 1 + len(points) // CHART_POINTS] + points[-1:])
 
 
 @dataclass(frozen=True)
 class Result:
-    """What was seen in one run: a value for each label, which says the unit, in the order to show them in."""
+    """What one run showed: a value for each label, in the order in which to show them. The labels name the units."""
 
     seen: dict[str, Value]
     chart: Chart | None = None
@@ -34,10 +34,10 @@ class Result:
 
 @dataclass(frozen=True)
 class Part:
-    """One of the two parts to compare.
+    """One of the two parts that a lesson compares.
 
-    source: the class or function to show.
-    run: tries it. It may leave threads and sockets behind, so it is called in a process that ends with it.
+    source: the class or function to show to the reader.
+    run: tries the part. It may leave threads and sockets behind, so it needs a process of its own (see `run.run`).
     """
 
     title: str
@@ -47,8 +47,10 @@ class Part:
 
 @dataclass(frozen=True)
 class Lesson:
-    """A lesson. `answer` is the index of the right choice; `verdict` says in a sentence what the reader's own figures,
-    the broken part's and the real one's, come to.
+    """A lesson.
+
+    answer: the index of the right choice.
+    verdict: sums up the figures measured on the reader's machine, from the results of the broken and the real part.
     """
 
     name: str

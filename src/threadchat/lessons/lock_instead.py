@@ -1,4 +1,4 @@
-"""A set of clients and a lock around it, in the place of a hub."""
+"""A lesson: what the hub is for. A set of clients with a lock around it replaces the hub."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from threadchat.lessons.peers import LIMIT, until
 
 
 class LockedRoom:
-    """The set of clients, a lock around it, and no thread: who has a message passes it on."""
+    """The set of clients and a lock around it, without a thread: each sender passes on its own message."""
 
     def __init__(self) -> None:
         self.clients: set[Member] = set()
@@ -30,9 +30,9 @@ class LockedRoom:
 
 
 class HeldChannel(Channel[str]):
-    """A client's channel that holds up the thread that brings it one certain message, unless it is the first to get it.
+    """A client's channel that holds up the thread that sends it "Red wins!", except where that thread comes first.
 
-    As the system may do with any thread at any time: here it is done when it shows.
+    The system may hold up any thread at any time. This class does so at the moment at which the effect can be seen.
     """
 
     def __init__(self, first_arrived: threading.Event, go_on: threading.Event) -> None:
@@ -48,7 +48,7 @@ class HeldChannel(Channel[str]):
 
 
 class Listener:
-    """A client made of a channel."""
+    """A client that consists of a channel only."""
 
     def __init__(self, send: Channel[str]) -> None:
         self.send = send
@@ -73,11 +73,11 @@ def two_speak_at_once(join: Callable[[Member], None], broadcast: Callable[[str],
     red.join(LIMIT)
     until(lambda: all(len(client.send) == 2 for client in clients))
     orders = [client.send.take_pending() for client in clients]
-    orders.sort(reverse=True)  # which of the two came first in the set is chance
+    orders.sort(reverse=True)  # because it is chance which of the clients comes first in a set
     seen: dict[str, Value] = {
         "what one client reads": ", ".join(orders[0]),
         "what the other client reads": ", ".join(orders[1]),
-        "orders": len(set(map(tuple, orders))),
+        "different orders": len(set(map(tuple, orders))),
     }
     return Result(seen)
 
@@ -96,26 +96,27 @@ def try_hub() -> Result:
 LESSON = Lesson(
     name="lock-instead",
     title="A lock instead of a hub",
-    question="No hub and no channels to it: a set of clients with a lock around it. Whoever has a message takes the "
-    "lock, copies the set, lets go of the lock and sends to each client. Two people speak at the same moment. Do all "
-    "clients read the two messages in the same order?",
+    question="Suppose there is no hub, only a set of clients with a lock around it. A thread that has a message takes "
+    "the lock, copies the set, releases the lock, and sends the message to each client in the copy. Two people write "
+    "at the same moment. Do all clients read the two messages in the same order?",
     choices=(
-        "Yes: the lock lets one thread through after the other.",
-        "Not always: two clients may read them in two orders, and both will be sure of theirs.",
-        "Yes, but the messages may get lost.",
+        "Yes: the lock lets only one thread through at a time.",
+        "Not always: one client may read them in one order, and another client in the other.",
+        "Yes, but messages may get lost.",
     ),
     answer=1,
     broken=Part("A set and a lock", LockedRoom, try_lock),
     real=Part("The hub", Hub.run, try_hub),
     why="""
-The lock keeps the set in order, not the messages. Once it is let go, two threads walk through the clients side by
-side, and any of them may be held up between one client and the next. So it was here, on purpose: the thread with "Red
-wins!" had to wait after the first client, and the other overtook it. On a busy server it happens by itself, now and
-then.
+The lock protects the set, not the order of the messages. Once both threads have released it, they go through their
+copies of the set side by side, and the system may hold up either of them between two clients. This lesson does so on
+purpose: it held up the thread with "Red wins!" after the first client, and the other thread overtook it. On a busy
+server the same happens by itself now and then.
 
-Send while you hold the lock, and there is one order again. But then whoever waits for room in a slow client's channel
-holds the lock, and everybody waits for that client: see `threadchat lesson blocking-send`. The hub is one thread with
-an inbox. What comes first into its channel `broadcast` goes first to everybody; the set is the hub's alone, so it
-needs no lock at all. As Go people say: do not communicate by sharing memory; share memory by communicating.
+If the threads sent while they held the lock, there would be one order again. But then a thread that waits for room in
+a slow client's channel would hold the lock, and everybody would wait for that client (see `threadchat lesson
+blocking-send`). The hub is one thread with an inbox: the message that comes first into its channel `broadcast` goes
+first to everybody. Only the hub's thread uses the set of clients, so the set needs no lock at all. A Go proverb says:
+don't communicate by sharing memory; share memory by communicating.
 """,
 )

@@ -1,4 +1,4 @@
-"""A send channel without a limit, for a client that has stopped reading."""
+"""A lesson: why the channel `send` has a limit. Without one, a client that does not read fills the memory."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MESSAGES = 20_000
 
 
 class HubWithoutALimit(Hub):
-    """However many messages wait for a client, there is room for one more."""
+    """Gives clients a channel `send` that is never full."""
 
     def new_outbox(self, capacity: int) -> Outbox[str]:
         return super().new_outbox(sys.maxsize)
@@ -35,11 +35,11 @@ def stop_reading(hub_type: type[Hub]) -> Result:
     pile = stuck.send.take_pending()
     seen: dict[str, Value] = {
         "messages sent to everybody": MESSAGES,
-        "heard by the client that reads": heard,
-        "waiting for the other, at most": int(max(count for _, count in waiting)),
+        "received by the client that reads": heard,
+        "waiting for the other client, at most": int(max(count for _, count in waiting)),
         "waiting for it at the end": len(pile),
-        "bytes that these take": sum(map(sys.getsizeof, pile)),
-        "what became of it": stuck.connection.ending if stuck not in chat.hub.clients else "still a client",
+        "memory that these take, in bytes": sum(map(sys.getsizeof, pile)),
+        "how its connection ended": stuck.connection.ending if stuck not in chat.hub.clients else "it is still open",
     }
     return Result(seen, Chart.of("waiting for the client that does not read", "messages", waiting))
 
@@ -47,25 +47,26 @@ def stop_reading(hub_type: type[Hub]) -> Result:
 LESSON = Lesson(
     name="no-limit",
     title="A buffer without a limit",
-    question="A client has stopped reading, but its connection stays open: a laptop that was closed, say. The others "
-    f"go on talking: {MESSAGES:,} messages. What becomes of the messages for that client?",
+    question="A client has stopped reading, but its connection stays open: somebody has closed a laptop, say. The "
+    f"others go on talking and send {MESSAGES:,} messages. What becomes of the messages for that client?",
     choices=(
         "They are thrown away: the kernel knows that nobody reads them.",
-        "They wait in the server's memory, every one of them.",
-        "Its write pump blocks, so nothing more is put into its channel.",
+        "They wait in the server's memory, almost all of them.",
+        "Its write pump blocks, so the hub puts no more messages into its channel.",
     ),
     answer=1,
     broken=Part("Without a limit", HubWithoutALimit, partial(stop_reading, HubWithoutALimit)),
     real=Part("With room for 256", Hub._wait_or_evict, partial(stop_reading, Hub)),
     why="""
-The kernel takes the first few hundred messages. Then it takes no more, and the client's write pump blocks inside a
-write. That is as it should be; but the hub knows nothing of it, and puts message after message into the pump's
-channel. One such client costs megabytes in a second, and nobody gets an error until the memory of the whole server is
-used up. (A deadline for each write ends this after ten seconds; with a few such clients in a busy chat that is too
-late.)
+The kernel takes the first few hundred messages into its buffers. Then the buffers are full, and the client's write
+pump blocks inside a write. So far everything is as it should be. But the hub does not notice, and puts message after
+message into the pump's channel. One such client costs megabytes a second, and nobody gets an error until the server
+has no memory left. (The server also has a deadline for each write, which ends such a connection after ten seconds.
+With a few such clients in a busy chat, that is too late.)
 
-A buffer with a limit has to say what happens when it is full. Here, as in the Go example, a client that has 256
-messages waiting and does not read is evicted: its channel is closed, its messages are let go, and it is told why,
-should it ever read again. It can come back; a server without memory cannot.
+A buffer with a limit forces you to decide what happens when the buffer is full. Here, as in the Go example, the hub
+evicts a client that has 256 messages waiting and does not read. It closes the client's channel and discards the
+messages in it; if the client ever reads again, it is told why. An evicted client can reconnect. A server without
+memory cannot recover.
 """,
 )

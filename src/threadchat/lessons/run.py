@@ -1,7 +1,8 @@
-"""Run a lesson's parts, and tell of it as JSON.
+"""Runs the parts of a lesson, and reports a lesson as JSON.
 
-Each part runs in a process of its own, which ends with all that the part leaves behind: threads in a deadlock, sockets,
-memory. It is `python -m threadchat.lessons.run NAME broken` (or `real`), and prints what was seen as JSON.
+Each part runs in a process of its own, because it may leave threads in a deadlock, sockets and memory behind; they end
+with the process. The command is `python -m threadchat.lessons.run NAME broken` (or `real`); it prints the Result as
+JSON.
 """
 
 from __future__ import annotations
@@ -37,13 +38,13 @@ LESSONS = {
     for module in (no_limit, blocking_send, self_send, two_writers, lock_instead, convoy, nagle, read_ahead)
 }
 PACKAGE = Path(__file__).parents[1]
-LIMIT = 25  # seconds that a part may take; it takes a few
+LIMIT = 25  # seconds that a part may take; most take a few
 MEMORY = 512 * 1024 * 1024  # bytes that a part may use
-STACK = 128 * 1024  # bytes a thread
+STACK = 128 * 1024  # bytes for each thread
 
 
 class LessonFailed(OSError):
-    """A part could not be run; str() says why."""
+    """A part could not be run; str() says which one and why."""
 
 
 def run(lesson: Lesson, which: Literal["broken", "real"]) -> Result:
@@ -59,7 +60,7 @@ def run(lesson: Lesson, which: Literal["broken", "real"]) -> Result:
 
 
 def outline(lesson: Lesson) -> dict[str, Any]:
-    """What there is to know of a lesson before it is run, for JSON."""
+    """What a reader may know before the lesson is run, for JSON: all but the answer, the parts and the explanation."""
     return {
         "name": lesson.name,
         "title": lesson.title,
@@ -69,7 +70,7 @@ def outline(lesson: Lesson) -> dict[str, Any]:
 
 
 def report(lesson: Lesson) -> dict[str, Any]:
-    """Run both parts; all of the lesson, for JSON. Raises LessonFailed."""
+    """Run both parts, and return the whole lesson with the results, for JSON. Raises LessonFailed."""
     broken, real = run(lesson, "broken"), run(lesson, "real")
     return {
         **outline(lesson),
@@ -81,20 +82,20 @@ def report(lesson: Lesson) -> dict[str, Any]:
 
 
 def why(lesson: Lesson, broken: Result, real: Result) -> list[str]:
-    """The paragraphs of the explanation, each in one line."""
+    """The paragraphs of the explanation and the verdict, each without line breaks."""
     paragraphs = [*lesson.why.split("\n\n"), lesson.verdict(broken, real)]
     return [" ".join(paragraph.split()) for paragraph in paragraphs if paragraph]
 
 
 def source(part: Part) -> tuple[str, int, list[str]]:
-    """The file's name, the number of the first line and the lines that define the part."""
+    """The part's source: the file's name, the number of the first line, and the lines, dedented."""
     lines, first = inspect.getsourcelines(part.source)
     file = Path(inspect.getsourcefile(part.source) or "").relative_to(PACKAGE).as_posix()
     return file, first, textwrap.dedent("".join(lines)).splitlines()
 
 
 def said(value: Value) -> str:
-    """A value for people: 12,345 or 1.2 or the text itself."""
+    """A value as text for the reader, such as 12,345 or 1.2."""
     if isinstance(value, float) and value < 100:
         return f"{value:.2g}"
     return value if isinstance(value, str) else f"{value:,.0f}"
@@ -111,8 +112,8 @@ def _part_report(part: Part, result: Result) -> dict[str, Any]:
 
 
 def _run_here(part: Part) -> None:
-    """Run the part in this process, print what was seen, and end the process."""
-    signal.alarm(LIMIT)  # by default it ends the process, whatever its threads do
+    """Run the part in this process, print its Result as JSON, and end the process."""
+    signal.alarm(LIMIT)  # the signal's default action ends the process, whatever its threads do
     resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
     threading.stack_size(STACK)
     try:
@@ -120,7 +121,7 @@ def _run_here(part: Part) -> None:
     except Exception:
         traceback.print_exc()
         os._exit(1)
-    os._exit(0)  # threads that wait for ever are not waited for
+    os._exit(0)  # unlike sys.exit, does not wait for the part's threads
 
 
 if __name__ == "__main__":

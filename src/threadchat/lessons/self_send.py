@@ -1,4 +1,4 @@
-"""A hub that evicts by sending to its own channel."""
+"""A lesson: why the hub does not use its own channels. This hub evicts a client by sending to `unregister`."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from threadchat.lessons.lesson import Lesson, Part, Result, Value
 from threadchat.lessons.peers import LIMIT, Chat, Peer, where_it_waits
 
 MESSAGES = 2_000
-PATIENCE = 1.0  # seconds, for what never happens
+PATIENCE = 1.0  # seconds to wait for messages that never come
 
 
 class HubThatSendsToItself(Hub):
-    """It evicts the way everybody leaves: through the channel `unregister`."""
+    """Evicts a client the way that clients leave: through the channel `unregister`."""
 
     def _evict(self, client: Member) -> None:
         self.unregister.send(client)
@@ -27,11 +27,13 @@ def stop_reading(hub_type: type[Hub], patience: float) -> Result:
     unregister = chat.hub.unregister.statistics()
     seen: dict[str, Value] = {
         "messages sent to everybody": MESSAGES,
-        "heard by the client that reads": heard,
-        "what became of the other": stuck.connection.ending if stuck not in chat.hub.clients else "still a client",
+        "received by the client that reads": heard,
+        "how the other's connection ended": (
+            stuck.connection.ending if stuck not in chat.hub.clients else "it is still open"
+        ),
         "threads that send to `unregister`": unregister.waiting_senders,
         "threads that receive from it": unregister.waiting_receivers,
-        "what the hub's thread does": where_it_waits("hub"),
+        "where the hub's thread waits": where_it_waits("hub"),
     }
     return Result(seen)
 
@@ -39,22 +41,24 @@ def stop_reading(hub_type: type[Hub], patience: float) -> Result:
 LESSON = Lesson(
     name="self-send",
     title="A hub that unregisters through its own channel",
-    question="A client leaves by sending itself to the hub's unbuffered channel `unregister`. To evict a stuck client, "
-    "the hub uses the same channel: `self.unregister.send(client)`. What happens?",
+    question="A client that leaves is sent to the hub's channel `unregister`, which is unbuffered. Suppose that the "
+    "hub evicts a stuck client through the same channel: `self.unregister.send(client)`. What happens?",
     choices=(
-        "The hub waits for a receiver, and that would be the hub: nothing moves ever again.",
-        "The client is removed when the hub comes round to `unregister` the next time.",
-        "Closed is raised: a thread cannot send to itself.",
+        "The hub waits for a receiver. The only receiver is the hub itself, so it waits for ever.",
+        "The client is removed the next time the hub receives from `unregister`.",
+        "The send raises Closed: a thread cannot send to itself.",
     ),
     answer=0,
-    broken=Part("It sends to itself", HubThatSendsToItself, partial(stop_reading, HubThatSendsToItself, PATIENCE)),
-    real=Part("It does it itself", Hub._evict, partial(stop_reading, Hub, LIMIT)),
+    broken=Part("The hub sends to itself", HubThatSendsToItself, partial(stop_reading, HubThatSendsToItself, PATIENCE)),
+    real=Part("The hub removes the client itself", Hub._evict, partial(stop_reading, Hub, LIMIT)),
     why="""
-A send to an unbuffered channel returns once somebody has received the item. The one thread that receives from
-`unregister` is the hub, and the hub is busy sending. It waits for itself: a deadlock, and one that Go chats have had
-more than once. A buffer would only make it rarer: until a broadcast evicts more clients than the buffer holds.
+A send to an unbuffered channel returns when another thread has received the item. Only the hub's thread receives from
+`unregister`, and that thread is busy sending. It waits for itself: a deadlock, and one that chats written in Go have
+had more than once. A buffer would only make the deadlock rarer: it would come as soon as one broadcast evicts more
+clients than the buffer holds.
 
-Channels are for talking to other threads. The set of clients is the hub's own, so there is nobody to ask: it removes
-the client and closes the channel right there. A useful rule: whoever receives from a channel never sends to it.
+Channels are for talking to other threads. The set of clients belongs to the hub, so the hub has no other thread to
+ask: it removes the client and closes the channel itself. A useful rule: the thread that receives from a channel never
+sends to it.
 """,
 )

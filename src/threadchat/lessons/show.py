@@ -1,4 +1,4 @@
-"""Lessons on a terminal of 80 columns, without colours."""
+"""Prints lessons on a terminal of 80 columns, without colours."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from collections.abc import Iterator, Sequence
 from threadchat.lessons.lesson import Chart, Lesson, Part, Result
 from threadchat.lessons.run import LESSONS, run, said, source, why
 
-WIDTH = 80  # characters a line
-BAR = 40
-BARS = 10
+WIDTH = 80  # characters in a line
+BAR = 40  # characters in a chart's longest bar
+BARS = 10  # equal steps of time in a chart
 
 
 def catalogue() -> None:
-    """Print the names of all lessons."""
-    print("Lessons: a part of the chat broken on purpose, beside the real one.")
-    print("`threadchat lesson NAME` asks you first, then runs both.\n")
+    """Print the names and titles of all lessons."""
+    print("Each lesson compares a part of the chat that is broken on purpose with the real one.")
+    print("`threadchat lesson NAME` asks what you expect, then runs both.\n")
     for lesson in LESSONS.values():
         print(f"  {lesson.name:15}{lesson.title}")
 
 
 def teach(lesson: Lesson, ask: bool) -> None:
-    """Print the lesson and run both parts; with `ask` it waits for the reader's choice.
+    """Print the lesson and run both parts. With `ask`, wait for the reader's choice first.
 
-    Raises LessonFailed, and EOFError where there is nothing more to read.
+    Raises LessonFailed if a part cannot be run, and EOFError at the end of the input.
     """
     print(f"{lesson.title}\n{'=' * len(lesson.title)}\n")
     _paragraph(lesson.question)
@@ -37,7 +37,7 @@ def teach(lesson: Lesson, ask: bool) -> None:
     top = max(_values(broken.chart), default=0.0)
     _print_result(broken, top)
     if ask:
-        input("\nEnter goes on to the real part. ")
+        input("\nPress Enter to run the real part. ")
     _print_part("Real", lesson.real)
     real = run(lesson, "real")
     _print_result(real, max([top, *_values(real.chart)]))
@@ -50,7 +50,7 @@ def teach(lesson: Lesson, ask: bool) -> None:
 
 
 def _ask(choices: int) -> int | None:
-    """The reader's choice, counted from 0; None for no answer."""
+    """Ask until the answer is valid. Returns the index of the choice, or None if the reader gives no answer."""
     while True:
         answer = input(f"\nWhat do you think? 1 to {choices}, or just Enter: ").strip()
         if not answer:
@@ -63,11 +63,11 @@ def _print_part(which: str, part: Part) -> None:
     file, first, lines = source(part)
     print(f"\n{f'--- {which}: {part.title} ({file}, line {first}) ':-<{WIDTH}}\n")
     print("\n".join(_listing(lines)))
-    print("\nIt runs ...", flush=True)
+    print("\nRunning ...", flush=True)
 
 
 def _listing(lines: Sequence[str]) -> Iterator[str]:
-    """The lines of source, made to fit: docstrings are filled anew, long comments go above their line."""
+    """The lines of source, at most WIDTH wide: docstrings are refilled, and a long comment goes above its line."""
     prose: list[str] = []  # lines of a docstring's paragraph
     in_docstring, indent = False, ""
     for line in lines:
@@ -94,7 +94,7 @@ def _listing(lines: Sequence[str]) -> Iterator[str]:
 
 
 def _print_result(result: Result, top: float) -> None:
-    """The values, and the chart as bars, the longest of which would be `top`."""
+    """Print the values, and the chart as bars. A value of `top` has the longest bar."""
     print()
     column = max(map(len, result.seen)) + 4
     for label, value in result.seen.items():
@@ -118,5 +118,5 @@ def _paragraph(text: str) -> None:
 
 
 def _filled(text: str, first: str, others: str) -> str:
-    """The text in lines of WIDTH, with what stands before the first line and the others."""
+    """The text in lines of at most WIDTH. `first` is put before the first line, `others` before the others."""
     return textwrap.fill(text, WIDTH, initial_indent=first, subsequent_indent=others, break_on_hyphens=False)
