@@ -41,7 +41,11 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
-        "--scale", type=int, default=1, help="how many times as much the hostile peers do (100: 10,000 come and go)"
+        "--scale",
+        type=int,
+        default=1,
+        help="how many times as much the hostile peers do (100: 10,000 come and go), and how many times as many programs"
+        " are generated for the comparison with Go (100: 10,000)",
     )
 
 

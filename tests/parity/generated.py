@@ -1,0 +1,62 @@
+"""Programs from hypothesis: small ones, since the model walks through all that may happen in them."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+from hypothesis import strategies as st
+from parity.language import Operation, Program, capacity, close, length, range_over, receive, select, send
+
+CHANNELS = ("a", "b")
+
+channels = st.sampled_from(CHANNELS)
+sends = st.builds(send, channels, st.just(0))  # `numbered` says what they send
+receives = st.builds(receive, channels)
+selects = st.builds(
+    lambda cases, default: select(*cases, default=default),
+    st.lists(sends | receives, min_size=1, max_size=4),
+    st.booleans(),
+)
+operations = st.one_of(  # those that meet others are the most frequent
+    *[sends] * 3,
+    *[receives] * 3,
+    *[selects] * 3,
+    st.builds(close, channels),
+    st.builds(range_over, channels),
+    st.builds(length, channels) | st.builds(capacity, channels) | st.just(select()),
+)
+
+
+@st.composite
+def programs(draw: st.DrawFn) -> Program:
+    capacities = st.sampled_from([0, 0, 0, 0, 1, 1, 2, 2, 2, None])
+    goroutines = draw(st.lists(st.lists(operations, min_size=2, max_size=4), min_size=2, max_size=4))
+    closed = {operation["channel"] for body in goroutines for operation in body if operation["do"] == "close"}
+    items = itertools.count(1)
+    return {
+        "channels": {name: draw(capacities) for name in CHANNELS},
+        "goroutines": [[numbered(unambiguous(operation, closed), items) for operation in body] for body in goroutines],
+    }
+
+
+def numbered(operation: Operation, items: Iterator[int]) -> Operation:
+    """The operation, in which each send has an item of its own."""
+    if operation["do"] == "send":
+        return {**operation, "item": next(items)}
+    if operation["do"] == "select":
+        return {**operation, "cases": [numbered(case, items) for case in operation["cases"]]}
+    return operation
+
+
+def unambiguous(operation: Operation, closed: set[str]) -> Operation:
+    """The operation; a select does not both send to and receive from a channel that somebody closes.
+
+    In Python `Closed` tells which channel is closed, but not which of the two cases was chosen.
+    """
+    if operation["do"] != "select":
+        return operation
+    receiving = {case["channel"] for case in operation["cases"] if case["do"] == "receive"}
+    twice = receiving & closed
+    cases = [case for case in operation["cases"] if case["do"] == "receive" or case["channel"] not in twice]
+    return {**operation, "cases": cases}

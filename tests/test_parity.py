@@ -1,0 +1,167 @@
+"""Channels against the Go specification, and against Go: the same programs run in Python, in Go, and in a model.
+
+The model (parity/model.py) walks through all that may happen in a program, and knows which outcomes the specification
+allows. Each outcome that is seen in Go and in Python must be one of them: a deadlock and a panic are outcomes, too.
+The suite runs 100 generated programs; `scripts/test tests/test_parity.py --scale 100` runs 10,000 others.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given, seed, settings
+from parity.broken import FOUND_BY
+from parity.generated import programs
+from parity.language import Program, close, program, receive, select, send
+from parity.model import outcomes
+from parity.rules import RULES
+from parity.running import LIMIT, Interpreter
+
+PARITY = Path(__file__).parent / "parity"
+GO = shutil.which("go")
+
+PROGRAMS = 100  # generated, in each round; `--scale` says how many rounds
+RUNS = {"Go": 10, "Python": 5}  # of each generated program; its goroutines take another order each time
+RUNS_OF_A_RULE = 40
+ATTEMPTS = 2000  # to find a broken part, which may need an unusual order
+SAMPLE = 400  # generated programs, one of which finds it
+SELECTS = 2000  # that are counted
+CHANCE = 60  # more than this is no chance; see `chi_square`
+
+BROKEN = {part.__name__: rule for part, rule in FOUND_BY.items()}
+
+Start = Callable[[], Interpreter]
+
+
+@pytest.fixture(scope="module", params=["Go", "Python"])
+def language(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    if name == "Go" and GO is None:
+        pytest.skip("Go is not installed; scripts/test installs it where it runs as root and with apt-get")
+    return name
+
+
+@pytest.fixture(scope="module")
+def start(language: str, tmp_path_factory: pytest.TempPathFactory) -> Start:
+    """Starts the interpreter in that language, the one in Go compiled first."""
+    if language == "Python":
+        return lambda: Interpreter([sys.executable, "-m", "parity.interpreter"], programs_each=200)
+    assert GO
+    binary = tmp_path_factory.mktemp("go") / "interpreter"
+    subprocess.run([GO, "build", "-o", binary, PARITY / "interpreter.go"], check=True)
+    return lambda: Interpreter([binary], programs_each=2)  # a look at all goroutines costs more, the more are left over
+
+
+@pytest.fixture(scope="module")
+def seen(start: Start) -> dict[str, Counter[str]]:
+    """What was seen of each rule's program."""
+    with start() as interpreter:
+        return {rule: interpreter.run(written, RUNS_OF_A_RULE) for rule, (written, _) in RULES.items()}
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_the_model_keeps_the_rule(rule: str) -> None:
+    written, allowed = RULES[rule]
+    assert outcomes(written) == allowed
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_the_language_keeps_the_rule(seen: dict[str, Counter[str]], rule: str) -> None:
+    _, allowed = RULES[rule]
+    assert seen[rule].total() == RUNS_OF_A_RULE
+    assert seen[rule].keys() <= allowed
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "round_" in metafunc.fixturenames:
+        metafunc.parametrize("round_", range(metafunc.config.getoption("--scale")))
+
+
+def test_generated_programs_have_no_other_outcomes_than_the_model_allows(
+    start: Start, language: str, round_: int
+) -> None:
+    with start() as interpreter:
+
+        @seed(round_)
+        @settings(max_examples=PROGRAMS, derandomize=False, database=None)
+        @given(programs())
+        def check(generated: Program) -> None:
+            assert interpreter.run(generated, RUNS[language]).keys() <= outcomes(generated)
+
+        check()
+
+
+# Uniform choice
+
+CHOICES = program(
+    [
+        close("a"),
+        close("b"),
+        *[select(receive("a"), receive("b"), send("c", 1), receive("a"), send("d", 2))] * SELECTS,
+    ],
+    a=0,
+    b=1,
+    c=SELECTS,
+    d=SELECTS,
+)  # each of the five cases can always proceed
+SHARES = {"<-a: zero": 2 / 5, "<-b: zero": 1 / 5, "c<-1: sent": 1 / 5, "d<-2: sent": 1 / 5}
+
+
+def chi_square(interpreter: Interpreter) -> float:
+    """How far the choices are from uniform. With three degrees of freedom, chance exceeds 60 once in 10^12 times."""
+    [outcome] = interpreter.run(CHOICES, 1)
+    counts = Counter(outcome.split("; ")[2:])
+    assert counts.total() == SELECTS
+    assert counts.keys() <= SHARES.keys()
+    return sum((counts[case] - share * SELECTS) ** 2 / (share * SELECTS) for case, share in SHARES.items())
+
+
+def test_select_chooses_uniformly_among_the_cases_that_can_proceed(start: Start) -> None:
+    with start() as interpreter:
+        assert chi_square(interpreter) < CHANCE
+
+
+# Channels that are broken on purpose
+
+
+def start_broken(name: str, limit: float = 0.5) -> Interpreter:
+    """Python with a broken part. A goroutine that is woken and does not go on is lost after `limit` seconds."""
+    return Interpreter([sys.executable, "-m", "parity.broken", name, str(limit)], programs_each=1000)
+
+
+@pytest.fixture(scope="module")
+def sample() -> list[tuple[Program, set[str]]]:
+    """Generated programs, always the same, with the outcomes that the model allows."""
+    generated = []
+
+    @settings(max_examples=SAMPLE, derandomize=True)
+    @given(programs())
+    def collect(written: Program) -> None:
+        generated.append((written, outcomes(written)))
+
+    collect()
+    return generated
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_its_rule_finds_the_broken_part(name: str) -> None:
+    written, allowed = RULES[BROKEN[name]]
+    with start_broken(name) as interpreter:
+        assert any(not interpreter.run(written, 1).keys() <= allowed for _ in range(ATTEMPTS))
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_generated_program_finds_the_broken_part(name: str, sample: list[tuple[Program, set[str]]]) -> None:
+    with start_broken(name) as interpreter:
+        assert any(not interpreter.run(written, RUNS["Python"]).keys() <= allowed for written, allowed in sample)
+
+
+def test_counting_finds_a_select_that_takes_the_first_case() -> None:
+    with start_broken("select_takes_the_first", LIMIT) as interpreter:
+        assert chi_square(interpreter) > CHANCE
