@@ -9,33 +9,30 @@ from hypothesis import strategies as st
 from parity.language import Operation, Program, capacity, close, length, range_over, receive, select, send
 
 CHANNELS = ("a", "b")
+CAPACITIES = (0, 0, 0, 0, 1, 1, 2, 2, 2, None)  # what is listed more often is drawn more often
+MOST_OPERATIONS = 12  # of all goroutines together
 
-channels = st.sampled_from(CHANNELS)
-sends = st.builds(send, channels, st.just(0))  # `numbered` says what they send
-receives = st.builds(receive, channels)
+COMMUNICATIONS = [operation for name in CHANNELS for operation in (send(name, 0), receive(name))]
+OTHERS = [operation for name in CHANNELS for operation in (close(name), range_over(name), length(name))]
+
+communications = st.sampled_from(COMMUNICATIONS)
 selects = st.builds(
     lambda cases, default: select(*cases, default=default),
-    st.lists(sends | receives, min_size=1, max_size=4),
+    st.lists(communications, min_size=1, max_size=4),
     st.booleans(),
 )
-operations = st.one_of(  # those that meet others are the most frequent
-    *[sends] * 3,
-    *[receives] * 3,
-    *[selects] * 3,
-    st.builds(close, channels),
-    st.builds(range_over, channels),
-    st.builds(length, channels) | st.builds(capacity, channels) | st.just(select()),
-)
+operations = st.one_of(communications, selects, st.sampled_from([*COMMUNICATIONS, *OTHERS, capacity("a"), select()]))
 
 
 @st.composite
 def programs(draw: st.DrawFn) -> Program:
-    capacities = st.sampled_from([0, 0, 0, 0, 1, 1, 2, 2, 2, None])
-    goroutines = draw(st.lists(st.lists(operations, min_size=2, max_size=4), min_size=2, max_size=4))
+    count = draw(st.integers(2, 4))
+    bodies = st.lists(operations, min_size=2, max_size=MOST_OPERATIONS // count)
+    goroutines = draw(st.lists(bodies, min_size=count, max_size=count))
     closed = {operation["channel"] for body in goroutines for operation in body if operation["do"] == "close"}
     items = itertools.count(1)
     return {
-        "channels": {name: draw(capacities) for name in CHANNELS},
+        "channels": {name: draw(st.sampled_from(CAPACITIES)) for name in CHANNELS},
         "goroutines": [[numbered(unambiguous(operation, closed), items) for operation in body] for body in goroutines],
     }
 

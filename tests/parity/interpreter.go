@@ -35,13 +35,13 @@ type Operation struct {
 	Default  bool
 }
 
-// Shared is what the goroutines of one run share.
+// Shared holds what the goroutines of one run share.
 type Shared struct {
 	channels map[string]chan int
 	x        int // the one variable
 }
 
-// A Goroutine is one of a run. Its log says what it observed, operation by operation.
+// A Goroutine belongs to one run. Its log says what it observed, operation by operation.
 type Goroutine struct {
 	*Shared
 	log   []string

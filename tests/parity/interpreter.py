@@ -15,18 +15,17 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+
+from parity.language import Operation, Program
 
 from threadchat.channel import Channel, Closed, Send, select
 
-T = TypeVar("T")
-Operation = dict[str, Any]
 Channels = dict[str, Channel[int] | None]  # None is the nil channel
 
-LIMIT = 20.0  # seconds after which a goroutine that is neither parked nor goes on is reported as lost
+LIMIT = 20.0  # seconds; a run that takes longer has lost a goroutine, which was woken and did not go on
 
 
 @dataclass
@@ -39,12 +38,12 @@ class Shared:
 
 @dataclass(eq=False)
 class Goroutine:
-    """One of a run. Its log says what it observed, operation by operation."""
+    """A goroutine of one run. Its log says what it observed, operation by operation."""
 
     shared: Shared
     log: list[str] = field(default_factory=list)
     ended: bool = False
-    waiting: list[Operation] | None = None  # the sends and receives of which it waits for one; a new list each time
+    waiting: list[Operation] | None = None  # see `communications`; a new list for each operation
 
     def run(self, operations: list[Operation]) -> None:
         """Perform the operations one after the other. A panic ends it, and is the last that it logs."""
@@ -116,11 +115,11 @@ class Goroutine:
         return f"<-{case['channel']}: got {item}"
 
 
-# Go's operations, with its panics. None does what Go's nil channel does.
+# Go's operations and panics. A nil channel is None here.
 
 
 class Panic(Exception):
-    pass
+    """What Go panics with."""
 
 
 def make(capacity: int) -> Channel[int]:
@@ -167,46 +166,46 @@ def close(channel: Channel[int] | None) -> None:
 # Running a program
 
 
-def execute(program: dict[str, Any]) -> str:
-    """Run the program once, until each goroutine has ended or is blocked for ever, and return the outcome."""
+def execute(program: Program) -> str:
+    """Run the program once, until each goroutine has ended or is blocked for ever. Returns the outcome."""
     capacities = program["channels"].items()
     shared = Shared({name: None if capacity is None else make(capacity) for name, capacity in capacities})
     goroutines = [Goroutine(shared) for _ in program["goroutines"]]
-    for goroutine, operations in shuffled(zip(goroutines, program["goroutines"], strict=True)):
-        threading.Thread(target=goroutine.run, args=[operations], daemon=True).start()
-    end, deadline = "blocked", time.monotonic() + LIMIT
+    for number in random.sample(range(len(goroutines)), len(goroutines)):
+        operations = program["goroutines"][number]
+        threading.Thread(target=goroutines[number].run, args=[operations], daemon=True).start()
+    deadline = time.monotonic() + LIMIT
+    end = "blocked"
     while not all(goroutine.ended for goroutine in goroutines) and not asleep(goroutines, shared.channels):
         time.sleep(0)
         if time.monotonic() > deadline:
-            end = "lost"  # woken, and never heard of again
+            end = "lost"
             break
-    outcome = " | ".join("; ".join([*goroutine.log, *([] if goroutine.ended else [end])]) for goroutine in goroutines)
+    outcome = ["; ".join(g.log if g.ended else [*g.log, end]) for g in goroutines]
     release(shared.channels)
-    return outcome
+    return " | ".join(outcome)
 
 
 def asleep(goroutines: list[Goroutine], channels: Channels) -> bool:
     """Whether all goroutines that have not ended are parked at channels, so that none can wake another.
 
-    They are if the channels count all of them, and none of them went on while the channels were asked one by one: a
-    goroutine that wakes another one does not park before its next operation.
+    They are if the channels count as many parked threads as there are goroutines that wait, and no goroutine began
+    another operation while the channels were asked, one after the other. (An operation that wakes another goroutine
+    does not park.)
     """
     waiting = [goroutine.waiting for goroutine in goroutines if not goroutine.ended]
-    expected: Counter[tuple[str, bool]] = Counter()
-    for cases in waiting:
-        if cases is None:
+    parked: Counter[tuple[str, bool]] = Counter()
+    for operations in waiting:
+        if operations is None:
             return False
-        expected.update((case["channel"], case["do"] == "send") for case in cases)
+        parked.update((operation["channel"], operation["do"] == "send") for operation in operations)
     for name, channel in channels.items():
         if channel is not None:
             statistics = channel.statistics()
-            if (statistics.waiting_senders, statistics.waiting_receivers) != (
-                expected[name, True],
-                expected[name, False],
-            ):
+            if statistics.waiting_senders != parked[name, True] or statistics.waiting_receivers != parked[name, False]:
                 return False
     still = [goroutine.waiting for goroutine in goroutines if not goroutine.ended]
-    return len(still) == len(waiting) and all(now is then for now, then in zip(still, waiting, strict=True))
+    return len(still) == len(waiting) and all(now is before for now, before in zip(still, waiting, strict=True))
 
 
 def communications(operation: Operation) -> list[Operation] | None:
@@ -223,12 +222,8 @@ def release(channels: Channels) -> None:
             close(channel)
 
 
-def shuffled(things: Iterable[T]) -> list[T]:
-    return random.sample(found := list(things), len(found))
-
-
 def main() -> None:
-    sys.setswitchinterval(1e-5)  # seconds; threads take turns in the midst of what they do
+    sys.setswitchinterval(1e-5)  # seconds; a thread may have to let another run between any two steps
     for line in sys.stdin:
         program = json.loads(line)
         outcomes = Counter(execute(program) for _ in range(program["runs"]))

@@ -138,6 +138,7 @@ class Model:
         return any(self.communicate(state, case) for case in cases(operation))
 
     def may_park(self, state: State, operation: Operation) -> bool:
+        """Whether a goroutine may have been waiting here, for others to come to it."""
         return bool(cases(operation)) and not operation.get("default") and not self.ready(state, operation)
 
     def perform(self, state: State, operation: Operation) -> tuple[State, str]:
