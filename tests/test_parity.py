@@ -1,8 +1,8 @@
-"""Channels against the Go specification, and against Go: the same programs run in Python, in Go, and in a model.
+"""Channels against the Go specification and against Go itself: the same programs run in Python, in Go and in a model.
 
-The model (parity/model.py) walks through all that may happen in a program, and knows which outcomes the specification
-allows. Each outcome that is seen in Go and in Python must be one of them: a deadlock and a panic are outcomes, too.
-The suite runs 100 generated programs; `scripts/test tests/test_parity.py --scale 100` runs 10,000 others.
+The model (parity/model.py) walks through everything that can happen in a program and so knows which outcomes the
+specification allows. Each outcome seen in Go or in Python must be one of them; deadlocks and panics are outcomes too.
+The suite runs 100 generated programs, `scripts/test tests/test_parity.py --scale 100` runs 10,000.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ PARITY = Path(__file__).parent / "parity"
 GO = shutil.which("go")
 
 PROGRAMS = 100  # generated, in each round; `--scale` says how many rounds
-RUNS = {"Go": 10, "Python": 5}  # of each generated program; its goroutines take another order each time
+RUNS = {"Go": 10, "Python": 5}  # of each generated program; the order of its goroutines differs from run to run
 RUNS_OF_A_RULE = 40
-ATTEMPTS = 2000  # to find a broken part, which may need an unusual order
-SAMPLE = 400  # generated programs, one of which finds it
-SELECTS = 2000  # that are counted
-CHANCE = 60  # more than this is no chance; see `chi_square`
+ATTEMPTS = 2000  # runs of a rule's program to find a broken part; some need an unusual order of the threads
+SAMPLE = 400  # generated programs, at least one of which finds a broken part
+SELECTS = 2000  # whose choices are counted
+CHANCE = 60  # the bound of `chi_square`
 
 BROKEN = {part.__name__: rule for part, rule in FOUND_BY.items()}
 
@@ -42,19 +42,19 @@ Start = Callable[[], Interpreter]
 
 @pytest.fixture(scope="module")
 def languages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Start]:
-    """What starts the interpreter in each language that is installed: Python and perhaps Go."""
+    """A function for each language that starts the interpreter in it: Python, and Go if it is installed."""
     languages: dict[str, Start] = {"Python": lambda: Interpreter([sys.executable, "-m", "parity.interpreter"], 200)}
     if GO:
         binary = tmp_path_factory.mktemp("go") / "interpreter"
         subprocess.run([GO, "build", "-o", binary, PARITY / "interpreter.go"], check=True)
-        # A new process after two programs: each look at all goroutines takes longer, the more are left over.
+        # A new process after two programs: the more goroutines are left over, the longer takes a look at all of them.
         languages["Go"] = lambda: Interpreter([binary], 2)
     return languages
 
 
 @pytest.fixture(scope="module", params=["Go", "Python"])
 def start(request: pytest.FixtureRequest, languages: dict[str, Start]) -> Start:
-    """Starts the interpreter in one of the languages."""
+    """A function that starts the interpreter in one of the languages."""
     if request.param not in languages:
         pytest.skip("Go is not installed; scripts/test installs it where it runs as root and with apt-get")
     return languages[request.param]
@@ -62,7 +62,7 @@ def start(request: pytest.FixtureRequest, languages: dict[str, Start]) -> Start:
 
 @pytest.fixture(scope="module")
 def seen(start: Start) -> dict[str, Counter[str]]:
-    """What was seen of each rule's program."""
+    """The outcomes seen when the program of each rule ran."""
     with start() as interpreter:
         return {rule: interpreter.run(written, RUNS_OF_A_RULE) for rule, (written, _) in RULES.items()}
 
@@ -119,7 +119,7 @@ SHARES = {"<-a: zero": 2 / 5, "<-b: zero": 1 / 5, "c<-1: sent": 1 / 5, "d<-2: se
 
 
 def chi_square(interpreter: Interpreter) -> float:
-    """How far the choices are from uniform. With three degrees of freedom, chance exceeds 60 once in 10^12 times."""
+    """How far the choices are from uniform. A uniform choice exceeds 60 once in 10^12 times (3 degrees of freedom)."""
     [outcome] = interpreter.run(CHOICES, 1)
     counts = Counter(outcome.split("; ")[2:])
     assert counts.total() == SELECTS
@@ -136,7 +136,7 @@ def test_select_chooses_uniformly_among_the_cases_that_can_proceed(start: Start)
 
 
 def start_broken(name: str, limit: float = 0.5) -> Interpreter:
-    """Python with a broken part. A goroutine that is woken and does not go on is lost after `limit` seconds."""
+    """Start the interpreter in Python with a broken part. A run of more than `limit` seconds has lost a goroutine."""
     return Interpreter([sys.executable, "-m", "parity.broken", name, str(limit)], programs_each=1000)
 
 

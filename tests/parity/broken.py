@@ -1,7 +1,7 @@
 """Channels and selects that are broken on purpose, to show that the comparison with the model finds each of them.
 
-Run as a program, this is the interpreter with one of them in place of threadchat's. Its arguments are
-the name, and the seconds after which a goroutine is lost.
+Run as a program, this module is the interpreter with one of the broken parts in place of threadchat's own. Arguments:
+the name of the part, and the seconds after which a run has lost a goroutine.
 """
 
 from __future__ import annotations
@@ -153,7 +153,7 @@ def select_takes_the_first(*cases: Case, default: bool = False) -> tuple[Case, A
     return select(*cases, default=default)
 
 
-# What finds each of them: the rule of this name in rules.py.
+# The rule in rules.py that finds each broken part. Only counting finds `select_takes_the_first`.
 FOUND_BY: dict[Any, str] = {
     LastInFirstOut: "values are received in the order sent",
     DeliversTwice: "each value is received once",

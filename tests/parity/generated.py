@@ -1,4 +1,4 @@
-"""Programs from hypothesis: small ones, since the model walks through all that may happen in them."""
+"""Programs from hypothesis. They are small, because the model walks through everything that can happen in them."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def programs(draw: st.DrawFn) -> Program:
 
 
 def numbered(operation: Operation, items: Iterator[int]) -> Operation:
-    """The operation, in which each send has an item of its own."""
+    """The operation with an item of its own for each send."""
     if operation["do"] == "send":
         return {**operation, "item": next(items)}
     if operation["do"] == "select":
@@ -47,7 +47,7 @@ def numbered(operation: Operation, items: Iterator[int]) -> Operation:
 
 
 def unambiguous(operation: Operation, closed: set[str]) -> Operation:
-    """The operation; a select does not both send to and receive from a channel that somebody closes.
+    """The operation without the sends of a select to a channel that it also receives from and that is closed.
 
     In Python `Closed` tells which channel is closed, but not which of the two cases was chosen.
     """

@@ -1,7 +1,7 @@
-"""The language of the programs that Go, Python and the model of the specification run: data, which JSON can hold.
+"""The language of the programs that Go, Python and the model of the specification run. A program is plain JSON data.
 
-A program has channels and goroutines; a goroutine is a list of operations. There is also one plain variable, x, which
-is 0 at first, to observe what the memory model orders.
+A program has channels and goroutines, and a goroutine is a list of operations. One plain variable, x, starts as 0; it
+shows what the memory model orders.
 
 An outcome is a string that says what each goroutine observed, operation by operation, and how it ended:
 

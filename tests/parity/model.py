@@ -1,12 +1,13 @@
-"""The Go specification of channels as a small transition system, which knows every outcome that a program may have.
+"""All outcomes that the Go specification allows for a program: the rules of channels as a small transition system.
 
-A state says where each goroutine is and what each channel holds. A step is one operation of one goroutine, or a
-rendezvous of two at an unbuffered channel. Any goroutine that can take a step may be the next one to do so, and may
-take as long as it likes before: whether it is already parked at its operation when another comes along, nobody can
-know. So the model has no lines of parked goroutines. It follows all paths, and remembers what may come after a state.
+A state is where each goroutine stands and what each channel holds. A step is one operation of one goroutine, or the
+rendezvous of two goroutines at an unbuffered channel. Any goroutine that can take a step may take the next one. A
+goroutine may also pause before an operation for as long as it likes, so no other goroutine can tell whether it is
+parked there already. The model therefore needs no lines of parked goroutines. It follows every path, and computes what
+may come after a state only once.
 
-The sections of the specification: "Channel types", "Send statements", "Receive operator", "Select statements",
-"For statements with range clause", "Close", "Length and capacity", "Making slices, maps and channels".
+The sections of the specification: "Channel types", "Send statements", "Receive operator", "Select statements", "For
+statements with range clause", "Close", "Length and capacity", "Making slices, maps and channels".
 """
 
 from __future__ import annotations
@@ -31,14 +32,14 @@ class Channel(NamedTuple):
 
 
 class State(NamedTuple):
-    """Where each goroutine is (the number of its next operation), each channel, and the variable x."""
+    """The number of each goroutine's next operation, the channels, and the variable x."""
 
     at: tuple[int, ...]
     channels: tuple[Channel | None, ...]
     x: int = 0
 
 
-Observations = dict[int, str]  # what a step lets goroutines observe
+Observations = dict[int, str]  # what goroutines observe in a step, by the goroutine's number
 Logs = tuple[tuple[str, ...], ...]  # what each goroutine observes, from a state on
 
 
@@ -61,7 +62,7 @@ class Model:
         return {" | ".join(map("; ".join, logs)) for logs in self.futures(self.start)}
 
     def futures(self, state: State) -> frozenset[Logs]:
-        """All that the goroutines may observe from this state on."""
+        """Everything that the goroutines may observe from this state on."""
         if state not in self._known:
             futures = {
                 tuple((observed[g], *log) if g in observed else log for g, log in enumerate(future))
@@ -72,7 +73,7 @@ class Model:
         return self._known[state]
 
     def end(self, state: State) -> Logs:
-        """What is observed where no goroutine can take a step: those that have not ended are blocked for ever."""
+        """The end of the logs where no step is left: goroutines that have not ended are blocked for ever."""
         return tuple(("blocked",) if self.operation(state, g) else () for g in range(len(self.goroutines)))
 
     def operation(self, state: State, g: int) -> Operation | None:
@@ -81,7 +82,7 @@ class Model:
         return operations[state.at[g]] if state.at[g] < len(operations) else None
 
     def steps(self, state: State) -> Iterator[tuple[State, Observations]]:
-        """Each step that may be the next one: the state after it, and what it lets goroutines observe."""
+        """Each step that may be the next one: the state after it, and what goroutines observe in it."""
         for g in range(len(self.goroutines)):
             operation = self.operation(state, g)
             if operation is None:
@@ -101,7 +102,7 @@ class Model:
                     yield from self.rendezvous(state, g, other)
 
     def communicate(self, state: State, case: Operation) -> tuple[State, str] | None:
-        """A send or a receive that needs no other goroutine; None if it cannot proceed."""
+        """Do a send or a receive that needs no other goroutine. Returns None if it cannot proceed."""
         channel = self.channel(state, case)
         if channel is None:
             return None  # "a send on a nil channel blocks forever", and so does a receive
@@ -117,7 +118,7 @@ class Model:
         return None
 
     def rendezvous(self, state: State, sender: int, receiver: int) -> Iterator[tuple[State, Observations]]:
-        """The two goroutines meet at an unbuffered channel. One of them must have been parked there before."""
+        """The steps in which two goroutines meet at an unbuffered channel: one arrives where the other is parked."""
         sending, receiving = self.operation(state, sender), self.operation(state, receiver)
         if sending is None or receiving is None:
             return
@@ -138,7 +139,7 @@ class Model:
         return any(self.communicate(state, case) for case in cases(operation))
 
     def may_park(self, state: State, operation: Operation) -> bool:
-        """Whether a goroutine may have been waiting here, for others to come to it."""
+        """Whether a goroutine at this operation may be parked, waiting for another goroutine."""
         return bool(cases(operation)) and not operation.get("default") and not self.ready(state, operation)
 
     def perform(self, state: State, operation: Operation) -> tuple[State, str]:
@@ -165,7 +166,10 @@ class Model:
         raise ValueError(f"there is no operation {operation['do']}")
 
     def advance(self, state: State, g: int, observation: str) -> State:
-        """The state in which goroutine `g` has observed this: it goes on, stays in a range's loop, or has panicked."""
+        """Move goroutine `g` on after an observation: to its next operation, or to its end if it has panicked.
+
+        A range that has received an item stays at its operation.
+        """
         operation = self.operation(state, g)
         assert operation
         at = state.at[g] + 1
@@ -179,7 +183,7 @@ class Model:
         return state.channels[self.places[operation["channel"]]]
 
     def update(self, state: State, operation: Operation, **change: object) -> State:
-        """The state in which the operation's channel is another."""
+        """Change the channel of an operation."""
         place = self.places[operation["channel"]]
         channel = state.channels[place]
         assert channel
@@ -188,7 +192,7 @@ class Model:
 
 
 def cases(operation: Operation) -> list[Operation]:
-    """The communications of an operation, of which one is to proceed."""
+    """The sends and receives of an operation, one of which is to proceed."""
     if operation["do"] == "select":
         found: list[Operation] = operation["cases"]
         return found
@@ -196,7 +200,7 @@ def cases(operation: Operation) -> list[Operation]:
 
 
 def label(operation: Operation, case: Operation, observation: str) -> str:
-    """What a goroutine observes of a communication: a select says also which case it was, and a range when it ends."""
+    """What a goroutine observes of a send or a receive. A select adds the case; a range ends at the zero value."""
     if observation == SEND_ON_CLOSED:
         return observation
     if operation["do"] == "range" and observation == "zero":

@@ -1,4 +1,4 @@
-"""Starts an interpreter, in Go or in Python, and hands it programs."""
+"""An interpreter, in Go or in Python, as a process that is given programs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ LIMIT = 60.0  # seconds; bounds a failure, nothing waits for it to pass
 
 
 class Interpreter:
-    """A process that runs programs, a new one after so many: goroutines at nil channels stay until it ends."""
+    """Runs programs in a process. After `programs_each` programs a new process is started.
+
+    A goroutine that is blocked at a nil channel stays until its process ends.
+    """
 
     def __init__(self, command: Sequence[str | Path], programs_each: int) -> None:
         self.command = command
@@ -34,7 +37,7 @@ class Interpreter:
         self._stop()
 
     def run(self, program: Program, runs: int) -> Counter[str]:
-        """How often each outcome was seen."""
+        """Run a program so many times. Returns how often each outcome was seen."""
         if self._process is None or self._ran == self.programs_each:
             self._stop()
             self._process = subprocess.Popen(self.command, cwd=TESTS, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
