@@ -31,7 +31,7 @@ PROGRAMS = 100  # generated, in each round; `--scale` says how many rounds
 RUNS = {"Go": 10, "Python": 5}  # of each generated program; the order of its goroutines differs from run to run
 RUNS_OF_A_RULE = 40
 ATTEMPTS = 2000  # runs of a rule's program to find a broken part; some need an unusual order of the threads
-SAMPLE = 400  # generated programs, at least one of which finds a broken part
+SAMPLE = 200  # generated programs, at least one of which finds a broken part
 SELECTS = 2000  # whose choices are counted
 CHANCE = 60  # the bound of `chi_square`
 
