@@ -44,8 +44,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--scale",
         type=int,
         default=1,
-        help="how many times as much the hostile peers do (100: 10,000 come and go), and how many times as many programs"
-        " are generated for the comparison with Go (100: 10,000)",
+        help="a factor: what the hostile peers do (100: 10,000 come and go), "
+        "and how many programs are compared with Go (100: 10,000)",
     )
 
 
