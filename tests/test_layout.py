@@ -1,9 +1,10 @@
 """The rooms of the house: which module may import which, read from the source.
 
-    runqueue < channel < hub < client < app < server < cli
+    runqueue < channel < hub < client < app < server < serving < cli
 
 Each may import those to its left. `options` is everybody's; `connection` is the client's and the app's; `guide` is the
-app's; `hosts` is for the options, the app and the command line; `limits` is for those who meet peers: connection, app
+app's; `hosts` is for the options, the app and `serving`; `declarations` is for
+the options and the command line; `limits` is for those who meet peers: connection, app
 and server; `system` is for those who start threads or are one: the client and the command line. The inspector and the
 lessons are rooms of their own, whose modules know the core and look at it from outside; of the core only `cli` knows
 that they exist, and imports them when asked for them.
@@ -43,7 +44,9 @@ OURS: dict[str, set[str]] = {
     "channel": {"runtime.runqueue"},
     "web.hosts": set(),
     "web.limits": set(),
-    "options": {"web.hosts"},
+    "declarations": set(),
+    "options": {"declarations", "web.hosts"},
+    "serving": {"options", "web.app", "web.hosts", "web.server"},
     "hub": {"channel", "runtime.runqueue"},
     "websocket.connection": {"options", "web.limits"},
     "client": {"channel", "hub", "websocket.connection", "options", "runtime.system"},
@@ -54,14 +57,11 @@ OURS: dict[str, set[str]] = {
     "web.app": {"channel", "hub", "client", "websocket.connection", "options", "web.guide", "web.hosts", "web.limits"},
     "web.server": {"channel", "hub", "client", "web.app", "options", "web.limits"},
     "cli": {
-        "runtime.runqueue",
-        "channel",
-        "hub",
-        "client",
+        "declarations",
+        "options",
+        "serving",
         "web.app",
         "web.server",
-        "web.hosts",
-        "options",
         "runtime.system",
         "threadchat",
         "inspector.site",
@@ -111,9 +111,10 @@ OURS: dict[str, set[str]] = {
         "inspector.watch",
     },
     "__main__": {"cli", "runtime.system"},
-    "__init__": set(),
+    "__init__": {"channel", "declarations", "hub", "options", "web.app", "web.server"},
 }
 OTHERS: dict[str, set[str]] = {
+    "__init__": {"import_module(module), which nobody can check"},  # test_init.py checks it
     "websocket.connection": {"simple_websocket", "wsproto"},
     "web.app": {"werkzeug", "_typeshed"},
     "web.server": {"werkzeug", "_typeshed"},
@@ -134,7 +135,11 @@ def imported(source: str) -> set[str]:
             base = ".".join(filter(None, ["threadchat" if node.level else "", node.module]))
             submodules = {f"{base}.{alias.name}" for alias in node.names} & {f"threadchat.{room}" for room in OURS}
             names |= submodules or {base}
-        elif isinstance(node, ast.Call) and ast.unparse(node.func) in ("__import__", "importlib.import_module"):
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) in (
+            "__import__",
+            "importlib.import_module",
+            "import_module",
+        ):
             names.add(f"{ast.unparse(node)}, which nobody can check")
     return names
 
