@@ -109,8 +109,8 @@ class Connection:
         self.peer = ascii(":".join(str(environ[key]) for key in ("REMOTE_ADDR", "REMOTE_PORT") if key in environ))[1:-1]
         self.received = 0
         self.blocked = False
-        self.on_stuck: Callable[[], None] = lambda: None
-        self.on_unstuck: Callable[[], None] = lambda: None
+        self.on_stuck: Callable[[], object] = lambda: None
+        self.on_unstuck: Callable[[], object] = lambda: None
         self._environ = environ
         self._options = options
         self._bucket = TokenBucket(options.message_rate) if options.message_rate else None
