@@ -12,7 +12,7 @@ A chat in an application of your own, or by itself:
 
 Go's channels, by themselves:
 
-    from threadchat import Channel, Closed, select
+    from threadchat import Channel, Closed, Send, select
 
 Each name is imported from its module when it is first used, so that the channels come without the web server.
 
@@ -28,7 +28,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from threadchat.channel import Channel, ChannelStatistics, Closed, WouldBlock, select
+    from threadchat.channel import Channel, ChannelStatistics, Closed, ReceiveOnly, Send, SendOnly, WouldBlock, select
     from threadchat.declarations import OptionError
     from threadchat.hub import Hub
     from threadchat.options import Options
@@ -45,6 +45,9 @@ __all__ = [
     "Hub",
     "OptionError",
     "Options",
+    "ReceiveOnly",
+    "Send",
+    "SendOnly",
     "Server",
     "WouldBlock",
     "__version__",
@@ -53,7 +56,16 @@ __all__ = [
 ]
 
 _MODULES = {
-    "threadchat.channel": ("Channel", "ChannelStatistics", "Closed", "WouldBlock", "select"),
+    "threadchat.channel": (
+        "Channel",
+        "ChannelStatistics",
+        "Closed",
+        "ReceiveOnly",
+        "Send",
+        "SendOnly",
+        "WouldBlock",
+        "select",
+    ),
     "threadchat.declarations": ("OptionError",),
     "threadchat.hub": ("Hub",),
     "threadchat.options": ("Options",),

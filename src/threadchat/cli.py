@@ -175,8 +175,7 @@ def _lesson(given: argparse.Namespace, parser: Parser) -> int:
         if given.json:
             print(json.dumps(run.report(run.LESSONS[name]) if name else list(map(run.outline, run.LESSONS.values()))))
         elif name:
-            ask = sys.stdin.isatty() and sys.stdout.isatty() and not given.yes
-            show.teach(run.LESSONS[name], ask)
+            show.teach(run.LESSONS[name], ask=not given.yes and _can_ask())
         else:
             show.catalogue()
     except run.LessonFailed as error:
@@ -185,6 +184,11 @@ def _lesson(given: argparse.Namespace, parser: Parser) -> int:
         print()
         return LEFT
     return 0
+
+
+def _can_ask() -> bool:
+    """Whether somebody sees a question and can answer it."""
+    return sys.stdin.isatty() and sys.stdout.isatty()
 
 
 def _add_serve_arguments(parser: Parser) -> None:
