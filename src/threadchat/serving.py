@@ -58,7 +58,9 @@ def serve(
             say(f"threadchat listens: open {server.url} (Ctrl-C stops it)")
             if started is not None:
                 started(server)
-            signal.sigwait(STOP_SIGNALS)
+            number = signal.sigwait(STOP_SIGNALS)
+            if number == signal.SIGINT and sys.stdout.isatty():
+                print()  # after the ^C that the terminal shows
         finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
             clients, threads = len(app.hub.clients), set(threading.enumerate()) - others
