@@ -31,7 +31,7 @@ from websockets.frames import Close
 from websockets.sync.client import ClientConnection
 
 from threadchat import hub
-from threadchat.channel import Channel, select
+from threadchat.channel import Case, Channel, WouldBlock, select
 from threadchat.inspector.site import InspectedApp
 from threadchat.inspector.watch import Watch, WatchedClient, WatchedHub
 from threadchat.options import Options
@@ -126,15 +126,21 @@ def switching_often() -> Iterator[None]:
 
 
 def hub_selects_first(monkeypatch: pytest.MonkeyPatch, *channels: Channel[Any]) -> None:
-    """From its next select on the hub takes what waits in these channels first, in their order, and not by chance."""
+    """From its next select on, the hub takes what waits in these channels first, in their order, and not by chance."""
 
-    def chosen(*all_channels: Channel[Any]) -> tuple[Channel[Any], Any]:
+    def chosen(*cases: Case) -> tuple[Case, Any]:
         for channel in channels:
-            with suppress(TimeoutError):
-                return select(channel, timeout=0)
-        return select(*all_channels)
+            if channel in cases and channel._can_receive():  # the hub is the only receiver
+                return channel, channel.receive()
+        return select(*cases)
 
     monkeypatch.setattr(hub, "select", chosen)
+
+
+def say_stuck(stuck: Channel[None]) -> None:
+    """What a client's pumps do on its channel `stuck` when its peer does not read, or when they have gone."""
+    with suppress(WouldBlock):
+        stuck.send_nowait(None)
 
 
 class Observed:

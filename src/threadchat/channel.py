@@ -212,7 +212,11 @@ class Channel(Generic[T]):
             if not self._offer(items[0]):
                 return items
             items = items[1:]
-        room = max(0, self.capacity - len(self._buffer))
+        room = self.capacity - len(self._buffer)
+        if len(items) <= room:
+            self._buffer.extend(items)
+            return ()
+        room = max(0, room)
         self._buffer.extend(items[:room])
         return items[room:]
 
@@ -234,11 +238,11 @@ class Channel(Generic[T]):
         """All items in the buffer and all items of parked senders."""
         items = list(self._buffer)
         self._buffer.clear()
-        for sender, case in self._senders:
+        while self._senders:
+            sender, case = self._senders.pop(0)
             if sender.claim():
                 items.append(case.item)
                 sender.serve(case, None)
-        self._senders.clear()
         return items
 
     def _can_send(self) -> bool:
@@ -249,7 +253,9 @@ class Channel(Generic[T]):
 
     def _can_receive(self) -> bool:
         """Whether a receive would proceed, or raise, without waiting."""
-        return bool(self._buffer) or self._closed or any(not sender.claimed() for sender, _ in self._senders)
+        if self._buffer or self._closed or not self._senders:
+            return bool(self._buffer or self._closed)
+        return any(not sender.claimed() for sender, _ in self._senders)
 
     def _leave(self, thread: _Parked) -> None:
         """Remove a thread that no longer waits from both lines. Takes the mutex itself."""
@@ -297,9 +303,9 @@ Case = Channel[Any] | Send[Any] | None
 def select(*cases: Case, default: bool = False, timeout: float | None = None) -> tuple[Case, Any]:
     """Go's `select`: wait until one of the cases can proceed, and do what it says.
 
-    A case is a channel (receive from it), a `Send(channel, item)`, or None: a nil channel, which is never ready. Returns
-    the case that proceeded, the very object that was given, and the item received (None for a send). If several cases
-    are ready, each is chosen with the same probability. If none is ready, `default=True` returns (None, None) at once.
+    A case is a channel (receive from it), a `Send(channel, item)`, or None: a nil channel, which is never ready.
+    Returns the case that proceeded (the very object that was given) and the item received (None for a send). If several
+    cases are ready, each is chosen with the same probability. If none is, `default=True` returns (None, None) at once.
 
     Raises Closed if the chosen case receives from a closed and empty channel, or sends to a closed one: both count as
     ready. Raises TimeoutError after `timeout` seconds. Without a case that can ever be ready it blocks for ever.

@@ -1,4 +1,4 @@
-"""A client: what stands between one WebSocket and the hub, with two threads, a read pump and a write pump. This is client.go.
+"""A client: it stands between one WebSocket and the hub, with a read pump and a write pump. This is client.go.
 
 The read pump is the only reader of the connection, and the write pump the only thread that writes messages to it.
 However a client ends, the same steps follow in the same order:
@@ -96,7 +96,8 @@ class Client:
                     self.connection.send_ping()
                     next_ping = time.monotonic() + self._ping_every
                 else:
-                    self.connection.send(frame)  # outside the turn, because it may block
+                    # Outside the turn, because it may block.
+                    self.connection.send(frame)
         except (Closed, ConnectionClosed):
             pass
         finally:

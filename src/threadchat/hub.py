@@ -66,7 +66,10 @@ class Hub:
             self._part_with_all()
 
     def stop(self) -> None:
-        """Make `run` return. Messages that the hub has received by now still go out. Any thread may call this, twice too."""
+        """Make `run` return. Messages that the hub has received by now still go out.
+
+        Any thread may call this, once or more.
+        """
         with suppress(WouldBlock):
             self.done.send_nowait(None)
 
@@ -75,20 +78,20 @@ class Hub:
         return Outbox(capacity, self.run_queue)
 
     def _pass_on(self, messages: Sequence[str]) -> None:
-        """Send the messages to all clients. Where Go's hub evicts on a full buffer, this one lets the pumps run first."""
+        """Send the messages to all clients. On a full buffer Go's hub evicts; this one lets the pumps run first."""
         full = []
         for client in self.clients:
             if rest := client.send.send_what_fits(messages):
                 full.append((client, rest))
         if full:
-            # Most of these pumps have not had their turn yet. To wait once for all of them takes two thread switches; to
-            # wait for one pump after the other took two for each, and a fifth less was delivered.
+            # Most of these pumps have not had their turn yet. To wait once for all of them takes two thread switches.
+            # To wait for each in turn takes two for each pump, and a fifth less was delivered.
             self.run_queue.gosched()
         for client, rest in full:
             self._wait_or_evict(client, rest)
 
     def _wait_or_evict(self, client: Member, messages: Sequence[str]) -> None:
-        """Send the messages to a client whose buffer was full. Its write pump has had its turn, if it was ready for one.
+        """Send the messages to a client with a full buffer. If its write pump was ready, it has had its turn by now.
 
         If the pump is still writing, the hub waits until the pump takes what is pending. If the peer does not read, the
         hub evicts the client and waits no longer.

@@ -33,6 +33,8 @@ class Outbox(Channel[T]):
     __slots__ = ("_idle", "_turn_granted", "run_queue", "urgent")
 
     def __init__(self, capacity: int, run_queue: RunQueue = RUN_QUEUE) -> None:
+        if capacity < 1:
+            raise ValueError("an outbox has room for at least one item")
         super().__init__(capacity)
         self.run_queue = run_queue
         self.urgent = False
@@ -49,11 +51,20 @@ class Outbox(Channel[T]):
         """
         return Turn(self, until)
 
+    def send_what_fits(self, items: Sequence[T]) -> Sequence[T]:
+        """See `Channel.send_what_fits`."""
+        with self._mutex:
+            rest = self._offer_what_fits(items)
+            if self._idle and items:
+                self._make_receiver_ready()
+            return rest
+
     def close(self) -> None:
         """See `Channel.close`. The receiver learns of it in its turn: a stop closes thousands of outboxes at once."""
         super().close()
         with self._mutex:
-            self._make_receiver_ready()
+            if self._idle:
+                self._make_receiver_ready()
 
     def statistics(self) -> ChannelStatistics:
         """See `Channel.statistics`. A receiver that waits for its turn counts as waiting no more."""
@@ -66,19 +77,14 @@ class Outbox(Channel[T]):
 
     def _offer(self, item: T) -> bool:
         accepted = super()._offer(item)
-        self._make_receiver_ready()
+        if self._idle:
+            self._make_receiver_ready()
         return accepted
 
-    def _offer_what_fits(self, items: Sequence[T]) -> Sequence[T]:
-        rest = super()._offer_what_fits(items)
-        self._make_receiver_ready()
-        return rest
-
     def _make_receiver_ready(self) -> None:
-        """Put the receiver into the run queue if it is parked and there is something for it: Go's goready."""
-        if self._idle and self._can_receive():
-            self._idle = False
-            self.run_queue.ready(self._turn_granted.release, self.urgent)
+        """Put the receiver into the run queue: Go's goready."""
+        self._idle = False
+        self.run_queue.ready(self._turn_granted.release, self.urgent)
 
 
 class Turn(Generic[T]):
@@ -96,16 +102,18 @@ class Turn(Generic[T]):
         if seconds <= 0:
             raise TimeoutError
         with outbox._mutex:
-            outbox._idle = True
-            outbox._make_receiver_ready()  # at once if something is pending
-        if not outbox._turn_granted.acquire(timeout=min(seconds, threading.TIMEOUT_MAX)):
+            if outbox._buffer or outbox._closed:
+                outbox._make_receiver_ready()
+            else:
+                outbox._idle = True
+        if not outbox._turn_granted.acquire(timeout=seconds):
             with outbox._mutex:
                 too_late, outbox._idle = outbox._idle, False
             if too_late:
                 raise TimeoutError
             outbox._turn_granted.acquire()  # race 1: it has been made ready, and its turn will come
-        outbox.urgent = False
         with outbox._mutex:
+            outbox.urgent = False
             items = outbox._take_all()
         if not items:  # closed and empty: nobody else receives
             outbox.run_queue.next()

@@ -1,4 +1,4 @@
-"""The run queue: which of many ready threads may run. Go's scheduler in small, for threads that share one lock, the GIL.
+"""The run queue: which of many ready threads may run. Go's scheduler in small, for threads that share the GIL.
 
 The convoy. A broadcast to 1,000 clients makes 1,000 write pumps ready. If the hub wakes them all at once, they all ask
 for the global interpreter lock. One thread gets it, and each of the others wakes every 5 ms (`sys.getswitchinterval`)
@@ -23,10 +23,10 @@ it says more gets them soon, and what it says then still reaches the pumps in th
 that each of them writes more at once. While ordinary pumps wait, at most every other turn is an urgent one.
 
 No thread holds a turn while it is blocked, so a stuck client holds nobody up. The hub and the read pumps need no turn:
-they run when they have something to do. While a pump stands in the queue, more messages may come for it; in its turn it
-takes them all. Only when buffers are full does the hub stand in the line too, behind all the pumps that will empty them.
+they run when they have something to do. While a pump stands in the queue, more messages may come for it; in its turn
+it takes them all. Only when buffers are full does the hub stand in the line too, behind the pumps that will empty them.
 
-What remains is the cost of waking a thread for each frame. Some settings of the process make that cheaper: see `system`.
+What remains is the cost of waking a thread for each frame. Some settings of the process make it cheaper: see `system`.
 """
 
 from __future__ import annotations
