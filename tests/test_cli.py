@@ -422,12 +422,31 @@ def test_a_mistake_of_the_process_too_ends_it_with_status_2() -> None:
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
-def test_it_ends_where_it_cannot_print_its_address(tmp_path: Path) -> None:
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_it_ends_where_it_cannot_print_its_address(monkeypatch: pytest.MonkeyPatch, unbuffered: str) -> None:
+    monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
     with open("/dev/full", "w") as full:
         command = [*THREADCHAT, "serve", "--port", "0"]
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=LIMIT, check=False)
     assert done.returncode == 2
     assert done.stderr == "threadchat serve: cannot print the address: No space left on device\n"
+
+
+@pytest.mark.parametrize(
+    "arguments", ["", "--version", "serve --help", "serve --port 0", "demo", "lesson", "lesson --json", "lesson convoy"]
+)
+def test_it_ends_quietly_when_nobody_reads_its_output(monkeypatch: pytest.MonkeyPatch, arguments: str) -> None:
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)  # argparse would not notice
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        done = subprocess.run(
+            [*THREADCHAT, *arguments.split()],
+            stdin=subprocess.DEVNULL, stdout=writer, stderr=subprocess.PIPE, timeout=LIMIT, check=False,
+        )  # fmt: skip
+    finally:
+        os.close(writer)
+    assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, b"")
 
 
 # The stop

@@ -436,17 +436,3 @@ def test_an_unknown_lesson_costs_one_line_with_a_hint(capsys: pytest.CaptureFixt
         cli.main(["lesson", name])
     assert ended.value.code == 2
     assert capsys.readouterr() == ("", f"threadchat lesson: there is no lesson {name!r}; {hint}\n")
-
-
-@pytest.mark.parametrize("arguments", [[], ["--json"], ["lock-instead"]])
-def test_it_ends_quietly_when_nobody_reads_its_output(arguments: list[str]) -> None:
-    reader, writer = os.pipe()
-    os.close(reader)
-    try:
-        done = subprocess.run(
-            [*THREADCHAT, "lesson", *arguments],
-            stdin=subprocess.DEVNULL, stdout=writer, stderr=subprocess.PIPE, timeout=LIMIT, check=False,
-        )  # fmt: skip
-    finally:
-        os.close(writer)
-    assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, b"")

@@ -36,7 +36,13 @@ UNREAD = 128 + signal.SIGPIPE  # the same for a program whose output nobody read
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that reports mistakes in a line, with a hint, instead of the whole usage."""
+    """Reports a mistake in a line or two, with a hint, instead of printing the usage."""
+
+    def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
+        """Exit; after --help and --version raise BrokenPipeError instead if nobody reads the output."""
+        if not status:
+            print(end="", flush=True)
+        super().exit(status, message)
 
     def error(self, message: str) -> NoReturn:
         """Print the message and where to look; exit with status 2."""
@@ -69,7 +75,10 @@ class Parser(argparse.ArgumentParser):
 
 @dataclass(frozen=True)
 class Command:
-    """A command. `add_arguments` tells a parser its options; `run` runs it and returns the exit status."""
+    """A command: a line and a sentence about it, what adds its options to a parser, and what runs it.
+
+    `run` is given the parsed arguments and the parser, for mistakes that show only then; it returns the exit status.
+    """
 
     summary: str
     description: str
@@ -80,12 +89,12 @@ class Command:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command with these arguments (by default sys.argv's) in the main thread; returns the exit status.
 
-    Raises SystemExit, with status 2 after a mistake and 0 after --help and --version.
+    Raises SystemExit, with status 2 after a mistake, and with 0 after --help and --version.
     """
     first, *others = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
     try:
         status = _run(first, others)
-        print(end="", flush=True)  # here rather than at the interpreter's end, which would complain
+        print(end="", flush=True)  # the interpreter would do so at its end, and complain if nobody reads
         return status
     except BrokenPipeError:  # `threadchat lesson convoy | head`
         discard_output()
@@ -102,7 +111,7 @@ def _run(name: str, arguments: Sequence[str]) -> int:
 
 
 def _without_command(first: str) -> NoReturn:
-    """Do what a first argument that is no command asks for, or say what is wrong with it."""
+    """Print the help or the version if the first argument asks for it; otherwise say what is wrong with it."""
     parser = Parser(
         prog="threadchat",
         usage="threadchat COMMAND [OPTION ...]",
@@ -145,7 +154,10 @@ def _serve(given: argparse.Namespace, parser: Parser) -> int:
 def _inspector(
     options: ServerOptions, demo: bool, no_browser: bool
 ) -> tuple[Callable[[Options], App], Callable[[Server], None]]:
-    """What `serve` needs for a chat with the inspector, which is imported only here: nobody else pays for it."""
+    """The arguments `make_app` and `started` of `serve` for a chat with the inspector.
+
+    The inspector is imported here, so that a chat without it does not pay for it.
+    """
     from threadchat.inspector.site import InspectedApp
 
     def make_app(chat: Options) -> App:
@@ -164,7 +176,7 @@ def _inspector(
 
 def _lesson(given: argparse.Namespace, parser: Parser) -> int:
     """`threadchat lesson`: teach one, or without a name list them all."""
-    from threadchat.lessons import run, show  # a server needs none of it
+    from threadchat.lessons import run, show  # not at the top: a server does without them
 
     name = given.lesson
     if name is not None and name not in run.LESSONS:
@@ -205,9 +217,7 @@ def _add_demo_arguments(parser: Parser) -> None:
 def _add_lesson_arguments(parser: Parser) -> None:
     parser.usage = "threadchat lesson [NAME] [OPTION ...]"
     parser.add_argument("lesson", nargs="?", metavar="NAME", help="the lesson; without a name they are listed")
-    parser.add_argument(
-        "--yes", action="store_true", help="ask nothing; so it is where input or output is not a terminal"
-    )
+    parser.add_argument("--yes", action="store_true", help="ask nothing; without a terminal nothing is asked anyway")
     parser.add_argument("--json", action="store_true", help="print the lesson, or the list, as JSON")
 
 

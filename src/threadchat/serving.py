@@ -88,11 +88,15 @@ def say(line: str) -> None:
     except BrokenPipeError:
         raise
     except OSError as error:
+        discard_output()
         raise CannotServe(f"cannot print the address: {error.strerror}") from error
 
 
 def discard_output() -> None:
-    """Let what is still printed go nowhere. For when the reader of standard output has gone."""
+    """Let what is still printed, or waits in the buffer of standard output, go nowhere: it cannot be written.
+
+    Otherwise the interpreter would try again at its end, complain, and change the exit status.
+    """
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
     os.close(nowhere)
