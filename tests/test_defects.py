@@ -55,6 +55,7 @@ from wsproto.utilities import RemoteProtocolError
 
 from threadchat.channel import Channel, Closed
 from threadchat.options import Options
+from threadchat.web import handler
 from threadchat.web import server as threadchat_server
 from threadchat.web.app import create_app
 from threadchat.websocket.connection import Connection, ConnectionClosed, HandshakeFailed
@@ -593,7 +594,7 @@ def test_werkzeug_resets_a_connection_whose_peer_still_sends(werkzeug: Callable[
 
 
 def test_threadchat_does_not_reset_it(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(threadchat_server, "LINGER", LIMIT)
+    monkeypatch.setattr(handler, "LINGER", LIMIT)
     running = serve()
     with socket.create_connection(("127.0.0.1", running.port), LIMIT) as plain:
         plain.sendall(b"nonsense\r\n")

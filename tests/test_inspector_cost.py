@@ -6,8 +6,6 @@ is left out, so the share of what a server really does is smaller. The pictures 
 
 from __future__ import annotations
 
-
-
 import time
 
 import pytest

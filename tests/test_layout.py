@@ -1,12 +1,8 @@
-"""The rooms of the house: which module may import which, read from the source.
+"""The layout: which module may import which, read from the source.
 
-    runqueue < channel < hub < client < app < server < serving < cli
-
-Each may import those to its left. `options` is everybody's; `connection` is the client's and the app's; `guide` is the
-app's; `hosts` is for the options, the app and `serving`; `declarations` is for the options and the command line;
-`limits` is for those who meet peers: connection, app and server; `system` is for those who start threads or are one: the
-client and the command line. The inspector and the lessons are rooms of their own, whose modules know the core and look
-at it from outside; of the core only `cli` knows that they exist, and imports them when asked for them.
+ORDER is the direction of the imports: a module may import those of its own step and of the steps before it. OURS says
+which of them each module does import. The inspector and the lessons look at the rest from outside: only the command
+line knows of them, and imports them when asked for them.
 """
 
 from __future__ import annotations
@@ -35,8 +31,25 @@ LESSONS = (
     "read_ahead",
 )
 
+# The steps of the layout, the first one at the bottom. A package stands for all its modules.
+ORDER = (
+    {"declarations", "options", "web.hosts", "web.limits"},  # which every module may import
+    {"channel", "runtime"},
+    {"outbox"},
+    {"hub"},
+    {"websocket"},
+    {"client"},
+    {"rooms"},
+    {"web"},
+    {"inspector", "lessons"},
+    {"serving"},
+    {"cli"},
+    {"__main__", "__init__"},
+)
+NEIGHBOURS = ({"hub", "websocket"}, {"inspector", "lessons"})  # which do not import each other
+
 # What a module may import of ours ("threadchat" is the package's own namespace: its version) and of others besides
-# the standard library. A new module belongs here, with what it may know.
+# the standard library. A new module belongs here, with what it may import.
 OURS: dict[str, set[str]] = {
     "runtime.runqueue": set(),
     "runtime.system": set(),
@@ -54,9 +67,39 @@ OURS: dict[str, set[str]] = {
     "runtime.__init__": set(),
     "web.__init__": set(),
     "websocket.__init__": set(),
-    "web.guide": set(),
-    "web.app": {"channel", "hub", "client", "websocket.connection", "options", "web.guide", "web.hosts", "web.limits"},
-    "web.server": {"channel", "hub", "client", "web.app", "options", "web.limits"},
+    "web.admission": set(),
+    "web.deadlines": set(),
+    "web.throttled_log": set(),
+    "web.www": set(),
+    "web.highlight": set(),
+    "web.source": {"web.www"},
+    "web.guide": {"web.highlight", "web.source"},
+    "web.upgrade": set(),
+    "web.app": {
+        "channel",
+        "hub",
+        "client",
+        "websocket.connection",
+        "options",
+        "runtime.threads",
+        "web.admission",
+        "web.guide",
+        "web.hosts",
+        "web.throttled_log",
+        "web.upgrade",
+        "web.www",
+    },
+    "web.handler": {"web.deadlines"},
+    "web.proxies": set(),
+    "web.server": {
+        "options",
+        "web.admission",
+        "web.app",
+        "web.deadlines",
+        "web.handler",
+        "web.proxies",
+        "web.throttled_log",
+    },
     "cli": {
         "declarations",
         "options",
@@ -106,6 +149,8 @@ OURS: dict[str, set[str]] = {
         "web.app",
         "web.guide",
         "web.hosts",
+        "web.source",
+        "web.www",
         "options",
         "inspector.bots",
         "inspector.lesson_processes",
@@ -120,7 +165,11 @@ OTHERS: dict[str, set[str]] = {
     "__init__": {"import_module(module), which nobody can check"},  # test_init.py checks it
     "websocket.connection": {"simple_websocket", "wsproto"},
     "web.app": {"werkzeug", "_typeshed"},
-    "web.server": {"werkzeug", "_typeshed"},
+    "web.handler": {"werkzeug", "_typeshed"},
+    "web.proxies": {"werkzeug", "_typeshed"},
+    "web.server": {"werkzeug"},
+    "web.upgrade": {"werkzeug"},
+    "web.www": {"werkzeug"},
     "lessons.peers": {"wsproto"},
     "inspector.bots": {"wsproto"},
     "inspector.site": {"werkzeug"},
@@ -149,7 +198,7 @@ def imported(source: str) -> set[str]:
 
 
 def trespasses(module: str, source: str) -> list[str]:
-    """What the module imports without being allowed to, as sentences."""
+    """The imports of the module that the rules do not allow, as sentences."""
     found = []
     for name in sorted(imported(source)):
         top, _, rest = name.partition(".")
@@ -165,7 +214,7 @@ def trespasses(module: str, source: str) -> list[str]:
 
 
 def modules() -> dict[str, Path]:
-    """All modules of the package, by their name in it."""
+    """The modules of the package, by their names in it."""
     paths = sorted(PACKAGE.rglob("*.py"))
     return {".".join(path.relative_to(PACKAGE).with_suffix("").parts): path for path in paths}
 
@@ -182,7 +231,30 @@ def test_a_module_imports_only_what_it_may(module: str) -> None:
     assert not found, "\n".join(found)
 
 
-def test_nobody_imports_in_a_circle() -> None:
+def step(module: str) -> int:
+    """The number of the module's step in ORDER. A module's own name counts for more than its package's."""
+    for name in (module, module.partition(".")[0]):
+        for number, names in enumerate(ORDER):
+            if name in names:
+                return number
+    raise AssertionError(f"ORDER has no step for {module}")
+
+
+@pytest.mark.parametrize("module", sorted(OURS))
+def test_imports_point_one_way(module: str) -> None:
+    against = sorted(other for other in OURS[module] - {"threadchat"} if step(other) > step(module))
+    assert not against, f"{module} imports {', '.join(against)}, which is a later step"
+
+
+@pytest.mark.parametrize("module", sorted(OURS))
+def test_neighbours_do_not_import_each_other(module: str) -> None:
+    for pair in NEIGHBOURS:
+        own = module.partition(".")[0]
+        others = pair - {own} if own in pair else set()
+        assert not {other for other in OURS[module] if other.partition(".")[0] in others}
+
+
+def test_no_imports_form_a_circle() -> None:
     left = {module: OURS[module] - {"threadchat"} for module in OURS}
     while left:
         free = {module for module, needs in left.items() if not needs & left.keys()}
@@ -212,7 +284,9 @@ def test_nobody_imports_in_a_circle() -> None:
         ("client", "import simple_websocket", "client imports simple_websocket, which is for websocket.connection"),
         ("client", "from wsproto.events import Ping",
          "client imports wsproto, which is for inspector.bots, lessons.peers, websocket.connection"),
-        ("cli", "import werkzeug.serving", "cli imports werkzeug, which is for inspector.site, web.app, web.server"),
+        ("cli", "import werkzeug.serving",
+         "cli imports werkzeug, which is for inspector.site, web.app, web.handler, web.proxies, web.server, "
+         "web.upgrade, web.www"),
         ("hub", "from threadchat.lessons import show",
          f"hub imports lessons.show, but may import only: {HUB}"),
         ("channel", "import numpy", "channel imports numpy, which is for no module"),
