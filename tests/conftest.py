@@ -130,7 +130,7 @@ def _children() -> set[str]:
 
 @pytest.fixture(autouse=True)
 def nothing_left_behind() -> Iterator[None]:
-    """Fail a test that leaves a thread, a socket, a process or a turn behind; its module's fixtures are set up before."""
+    """Fail a test that leaves a thread, a socket, a process or a turn behind. Fixtures of its module come before."""
     threads, sockets, children = _threads(), _sockets(), _children()
     yield
     gc.collect()
