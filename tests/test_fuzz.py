@@ -18,7 +18,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import pairwise
-from typing import Any
 
 import pytest
 from helpers import (
@@ -46,9 +45,9 @@ from websockets.http11 import Response
 from websockets.protocol import State
 from websockets.streams import StreamReader
 from websockets.uri import parse_uri
-from wsproto.frame_protocol import FrameDecoder, FrameProtocol, ParseFailed
+from wsproto.frame_protocol import FrameProtocol
 
-from threadchat.websocket.connection import _Decoder
+from threadchat.websocket.wire import Close, Event, Fault, Wire
 
 MESSAGE_SIZE = 60  # bytes; small, so that random messages are too long at times
 
@@ -284,25 +283,33 @@ def send_segments(peer: socket.socket, parts: list[bytes]) -> bytes:
     return read_all(peer)
 
 
-def decoded(decoder: type[FrameDecoder], parts: list[bytes]) -> list[Any]:
-    """The frames in these bytes, and what is wrong with the one after them."""
-    protocol = FrameProtocol(client=False, extensions=[])
-    protocol._frame_decoder.__class__ = decoder
-    found: list[Any] = []
-    try:
-        for part in parts:
-            protocol.receive_bytes(part)
-            found += protocol.received_frames()
-    except ParseFailed as error:
-        found.append(error.code)
-    return found
+class LongWay(Wire):
+    """Leaves every frame to wsproto."""
+
+    def _take_short_texts(self, events: list[Event]) -> None:
+        pass
+
+
+def received(wire_type: type[Wire], parts: list[bytes]) -> list[Event]:
+    """The events of these bytes, up to the end of the connection."""
+    wire = wire_type(FrameProtocol(client=False, extensions=[]), MESSAGE_SIZE)
+    events: list[Event] = []
+    for part in parts:
+        events += wire.receive(part)
+        if events and isinstance(events[-1], (Close, Fault)):
+            break
+    wire.close()
+    return events
 
 
 @given(segments(streams | cut_streams))
-@example([wire(TEXT), wire(TEXT, b"x" * 125) + wire(TEXT, b"x" * 126)])
+@example([wire(TEXT), wire(TEXT, b"x" * MESSAGE_SIZE) + wire(TEXT, b"x" * (MESSAGE_SIZE + 1))])
 @example([wire(TEXT, b"x")[:6], wire(TEXT, b"x")[6:]])
-def test_the_short_way_through_the_decoder_leads_where_the_long_one_does(parts: list[bytes]) -> None:
-    assert decoded(_Decoder, parts) == decoded(FrameDecoder, parts)
+@example([wire(TEXT, b"\xff")])
+@example([wire(TEXT, b"x", fin=False) + wire(TEXT, b"x")])
+@example([wire(CLOSE) + wire(TEXT, b"late")])
+def test_short_messages_that_wsproto_does_not_see_give_the_events_that_it_would_give(parts: list[bytes]) -> None:
+    assert received(Wire, parts) == received(LongWay, parts)
 
 
 @given(segments(streams | cut_streams))

@@ -2,11 +2,11 @@
 
     runqueue < channel < hub < client < app < server < cli
 
-Each may import those to its left. `options` is everybody's; `connection` is the client's and the app's; `guide` is the
-app's; `hosts` is for the options, the app and the command line; `limits` is for those who meet peers: connection, app
-and server; `system` is for those who start threads or are one: the client and the command line. The inspector and the
-lessons are rooms of their own, whose modules know the core and look at it from outside; of the core only `cli` knows
-that they exist, and imports them when asked for them.
+Each may import those to its left. `options` is everybody's; `connection` is the client's and the app's, `wire` and
+`rate` are connection's; `guide` is the app's; `hosts` is for the options, the app and the command line; `limits` is for
+those who meet peers: app and server; `system` is for those who start threads or are one: the client and the command
+line. The inspector and the lessons are rooms of their own, whose modules know the core and look at it from outside; of
+the core only `cli` knows that they exist, and imports them when asked for them.
 """
 
 from __future__ import annotations
@@ -45,7 +45,9 @@ OURS: dict[str, set[str]] = {
     "web.limits": set(),
     "options": {"web.hosts"},
     "hub": {"channel", "runtime.runqueue"},
-    "websocket.connection": {"options", "web.limits"},
+    "websocket.rate": set(),
+    "websocket.wire": set(),
+    "websocket.connection": {"options", "websocket.rate", "websocket.wire"},
     "client": {"channel", "hub", "websocket.connection", "options", "runtime.system"},
     "runtime.__init__": set(),
     "web.__init__": set(),
@@ -114,7 +116,7 @@ OURS: dict[str, set[str]] = {
     "__init__": set(),
 }
 OTHERS: dict[str, set[str]] = {
-    "websocket.connection": {"simple_websocket", "wsproto"},
+    "websocket.wire": {"simple_websocket", "wsproto"},
     "web.app": {"werkzeug", "_typeshed"},
     "web.server": {"werkzeug", "_typeshed"},
     "lessons.peers": {"wsproto"},
@@ -200,9 +202,9 @@ def test_nobody_imports_in_a_circle() -> None:
          "runtime.runqueue imports channel, but may import only: nothing of threadchat"),
         ("hub", "def f():\n    from threadchat.inspector.watch import Watch",
          "hub imports inspector.watch, but may import only: channel, runtime.runqueue"),
-        ("client", "import simple_websocket", "client imports simple_websocket, which is for websocket.connection"),
+        ("client", "import simple_websocket", "client imports simple_websocket, which is for websocket.wire"),
         ("client", "from wsproto.events import Ping",
-         "client imports wsproto, which is for inspector.bots, lessons.peers, websocket.connection"),
+         "client imports wsproto, which is for inspector.bots, lessons.peers, websocket.wire"),
         ("cli", "import werkzeug.serving", "cli imports werkzeug, which is for inspector.site, web.app, web.server"),
         ("hub", "from threadchat.lessons import show",
          "hub imports lessons.show, but may import only: channel, runtime.runqueue"),

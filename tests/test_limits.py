@@ -1,4 +1,4 @@
-"""The limits one by one: who is admitted, which request is dropped, how fast a client talks, what is complained of."""
+"""The limits one by one: who is admitted, which request is dropped, what is complained of."""
 
 from __future__ import annotations
 
@@ -6,34 +6,27 @@ import http.client
 import logging
 import select
 import socket
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 
 import pytest
 from helpers import (
-    CLOSE,
-    CONTINUATION,
     HANDSHAKE,
     LIMIT,
-    PING,
-    PONG,
     TEXT,
     Peer,
     Running,
     Serve,
     all_gone,
     drip,
-    frame,
     go,
-    pump_names,
     until,
 )
 
 import threadchat.web.server
 import threadchat.websocket.connection
 from threadchat.web import limits
-from threadchat.web.limits import Admission, Complaints, Full, Requests, TokenBucket
+from threadchat.web.limits import Admission, Complaints, Full, Requests
 
 
 class Clock:
@@ -300,126 +293,6 @@ def test_a_body_that_nobody_wants_has_no_more_time_either(serve: Serve) -> None:
             answer += more
         assert answer.startswith(b"HTTP/1.1 405 ")
     until(lambda: not server.server._server._connections, "the end of its thread")
-
-
-# The rate
-
-
-def test_a_token_bucket_holds_one_seconds_worth_and_fills_again(clock: Clock) -> None:
-    bucket = TokenBucket(10)
-    assert [bucket.take() for _ in range(10)] == [0.0] * 10
-    assert bucket.take() == pytest.approx(0.1)
-    clock.now += 0.1
-    assert bucket.take() == pytest.approx(0.1)
-    clock.now += 0.1 + 0.5
-    assert [bucket.take() for _ in range(5)] == pytest.approx([0.0] * 5)
-    assert bucket.take() == pytest.approx(0.1)
-    clock.now += 3600
-    assert [bucket.take() for _ in range(10)] == [0.0] * 10
-    assert bucket.take() == pytest.approx(0.1)
-
-
-@pytest.fixture
-def rate_clock(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """A clock for the bucket that only the pauses make go, so that they can be counted."""
-
-    class PausesOnly:
-        sleep = staticmethod(clock.sleep)
-        monotonic = staticmethod(time.monotonic)
-
-    monkeypatch.setattr(threadchat.websocket.connection, "time", PausesOnly)
-    return clock
-
-
-FLOODS = {  # 30 frames each, and how many messages that are passed on they bring
-    "messages": ([frame(TEXT, "x")] * 30, 30),
-    "empty messages": ([frame(TEXT)] * 30, 0),
-    "pings": ([frame(PING)] * 30, 0),
-    "pongs": ([frame(PONG)] * 30, 0),
-    "fragments": ([frame(TEXT, fin=False), *[frame(CONTINUATION, fin=False)] * 28, frame(CONTINUATION)], 0),
-    "a little of all": ([frame(TEXT, "x"), frame(PING), frame(PONG)] * 10, 10),
-}
-
-
-@pytest.mark.parametrize("name", FLOODS)
-def test_who_sends_more_frames_than_the_rate_is_slowed_down_and_nothing_is_lost(
-    serve: Serve, rate_clock: Clock, name: str
-) -> None:
-    frames, said = FLOODS[name]
-    server = serve(message_rate=10)
-    begun = rate_clock.now
-    with Peer(server.port) as flooder:
-        flooder.socket.sendall(b"".join(frames) + frame(TEXT, "last"))
-        lines: list[str] = []
-        while "last" not in lines:
-            got = flooder.receive()
-            lines += got.payload.decode().split("\n") if got.opcode == TEXT else []
-        assert lines == ["x"] * said + ["last"]
-        flooder.send(CLOSE)
-        assert flooder.receive_all()[-1].opcode == CLOSE
-    # 30 frames, one message and the close frame: ten are free, each other one costs a tenth of a second
-    assert rate_clock.now - begun == pytest.approx(2.2)
-    all_gone(server)
-
-
-def test_a_message_in_many_pieces_is_one_message(serve: Serve, rate_clock: Clock) -> None:
-    server = serve(message_rate=1)
-    begun = rate_clock.now
-    with Peer(server.port) as slow:
-        until(lambda: "readPump-1" in pump_names())
-        (client,) = server.clients
-        slow.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        for byte in frame(TEXT, "in many pieces"):
-            slow.socket.sendall(bytes([byte]))
-            until(lambda: not select.select([client.connection._socket], [], [], 0)[0], "the byte being read")
-        assert slow.lines(1) == ["in many pieces"]
-    all_gone(server)
-    assert rate_clock.now == begun
-
-
-def test_message_rate_0_is_no_limit(serve: Serve, rate_clock: Clock) -> None:
-    server = serve(message_rate=0)
-    begun = rate_clock.now
-    with Peer(server.port) as flooder:
-        flooder.socket.sendall(frame(TEXT, "x") * 1000)
-        assert flooder.lines(1000) == ["x"] * 1000
-    assert rate_clock.now == begun
-    all_gone(server)
-
-
-def test_a_pong_that_stands_in_line_behind_a_flood_is_waited_for(serve: Serve) -> None:
-    """The pong wait passes before the server has read what came before the pong. It is not the peer's fault."""
-    server = serve(message_rate=20, pong_wait=0.5, ping_period=0.4, write_wait=0.1)
-    with Peer(server.port) as flooder:
-        message = "x" * 500  # so that the server reads them in several goes
-        flooder.socket.sendall(frame(TEXT, message) * 50 + frame(PONG) + frame(TEXT, "after the pong"))
-        lines: list[str] = []
-        while "after the pong" not in lines:
-            got = flooder.receive()
-            assert got.opcode in (TEXT, PING), got
-            lines += got.payload.decode().split("\n") if got.opcode == TEXT else []
-        assert lines == [message] * 50 + ["after the pong"]
-
-
-@pytest.mark.parametrize("why", ["stop", "eviction"])
-def test_neither_a_stop_nor_an_eviction_waits_until_a_flood_is_read(serve: Serve, why: str) -> None:
-    """It would take 200 pauses of half a second; one of them is waited for."""
-    server = serve(message_rate=2, send_buffer=4)
-    with Peer(server.port) as flooder:
-        flooder.socket.sendall(frame(TEXT, "x") * 200)
-        assert flooder.lines(2) == ["x", "x"]
-        (client,) = server.clients
-        if why == "stop":
-            server.stop_in_thread()
-            ends = 1001
-        else:
-            client.connection.end(1008, "evicted")
-            server.app.hub.unregister.send(client)
-            ends = 1008
-        *said, last = flooder.receive_all()
-        assert (last.opcode, last.close_code) == (CLOSE, ends)
-        assert len(b"".join(got.payload for got in said)) < 20
-    until(lambda: server.deserted, "the end of its pumps", limit=10.0)
 
 
 # Complaints
