@@ -57,7 +57,7 @@ ENDLESS = 30_000_000  # bytes that fit into no kernel's buffers
 def connect() -> Iterator[Connect]:
     """Makes a Connection that has answered its handshake, and its peer: `connect(send=None, **options)`.
 
-    `send` stands in for the server's socket's. The peer's window is small.
+    `send`, if given, is called in place of the `send` of the server's socket. The peer's window is small.
     """
     sockets: list[socket.socket] = []
 
@@ -112,7 +112,7 @@ def evicted_peer(running: Running) -> Iterator[Peer]:
 
 
 def say(talker: Peer, message: str) -> None:
-    """Send a message and wait for its echo, pings or not."""
+    """Send a message and wait for its echo. Pings that come before it are ignored."""
     talker.send(TEXT, message)
     while talker.receive().opcode != TEXT:
         pass
@@ -124,7 +124,7 @@ Happens = Callable[[Connection, Peer], None]
 
 
 def nothing_happens(chat: Connection, peer: Peer) -> None:
-    """The time passes."""
+    """Only time passes."""
 
 
 def peer_sends(data: bytes) -> Happens:
@@ -196,7 +196,7 @@ def test_the_table_has_these_rows_and_codes() -> None:
 # The peer closes
 
 
-def test_what_is_left_of_a_peers_close_is_its_code_and_reason_in_one_line_of_the_log(
+def test_the_log_has_the_peers_close_code_and_reason_in_one_printable_line(
     serve: Serve, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "threadchat")
@@ -239,10 +239,10 @@ def test_a_peer_that_resets_while_the_pump_is_blocked_is_gone(serve: Serve) -> N
         all_gone(running)
 
 
-# What came before a fault
+# What comes before a fault
 
 
-def test_messages_before_a_protocol_error_in_the_same_segment_are_still_handed_over(server: Running) -> None:
+def test_messages_before_a_protocol_error_in_the_same_segment_are_passed_on(server: Running) -> None:
     with Peer(server.port) as other:
         with Peer(server.port) as peer:
             until(lambda: len(server.clients) == 2)
@@ -266,7 +266,7 @@ def test_a_peer_without_pongs_is_told_1008_within_the_pong_wait(serve: Serve) ->
     all_gone(running)
 
 
-def test_a_message_does_not_stand_for_a_pong(serve: Serve) -> None:
+def test_a_message_does_not_count_as_a_pong(serve: Serve) -> None:
     running = serve(pong_wait=0.3, ping_period=0.1)
     with Peer(running.port) as peer:
         got = peer.receive()
@@ -288,7 +288,7 @@ def test_a_peer_that_answers_pings_stays_beyond_the_pong_wait(serve: Serve) -> N
         assert peer.lines(1) == ["still here"]
 
 
-def test_a_pong_that_is_there_counts_even_if_it_is_read_after_the_pong_wait(connect: Connect) -> None:
+def test_a_pong_that_has_arrived_in_time_counts_even_if_it_is_read_late(connect: Connect) -> None:
     chat, peer = connect(pong_wait=0.1)
     messages = iter(chat)
     peer.send(TEXT, "one")
@@ -353,7 +353,7 @@ def test_no_frame_lands_inside_another_for_a_peer_that_reads_late(serve: Serve) 
     all_gone(running)
 
 
-def test_every_byte_of_a_frame_arrives_where_the_kernel_takes_few_at_a_time(connect: Connect) -> None:
+def test_a_frame_arrives_whole_when_the_kernel_takes_few_bytes_at_a_time(connect: Connect) -> None:
     turns = 0
 
     def few(real: socket.socket, data: Any) -> int:
@@ -386,7 +386,7 @@ def test_an_evicted_peer_that_reads_again_gets_whole_frames_and_then_1008(serve:
 
 
 @pytest.mark.parametrize("data", [frame(PONG), frame(TEXT, "late")], ids=["a pong", "a message"])
-def test_what_an_evicted_peer_still_sends_does_not_cost_it_the_reason(serve: Serve, data: bytes) -> None:
+def test_an_evicted_peer_that_still_sends_gets_the_close_frame_all_the_same(serve: Serve, data: bytes) -> None:
     running = serve(message_size=BIG, send_buffer=2, write_wait=60)
     with evicted_peer(running) as stuck:
         stuck.socket.sendall(data)
@@ -408,9 +408,7 @@ def test_a_blocked_write_pump_is_freed_at_once_when_its_client_is_evicted(
 
 
 @pytest.mark.parametrize("code", [1001, 1002, 1008])
-def test_a_writer_that_is_blocked_is_freed_by_the_end_and_finishes_its_frame_if_there_is_room(
-    connect: Connect, code: int
-) -> None:
+def test_end_frees_a_blocked_writer_which_finishes_its_frame_if_there_is_room(connect: Connect, code: int) -> None:
     chat, peer = connect(write_wait=60)
     ending = threading.Event()
     filled = 0
@@ -459,7 +457,7 @@ def test_the_first_end_decides(connect: Connect) -> None:
     assert peer.receive_all() == [Frame(CLOSE, struct.pack("!H", 1001) + b"first")]
 
 
-def test_a_stop_tells_everybody_1001(serve: Serve) -> None:
+def test_a_stop_sends_1001_to_all_peers(serve: Serve) -> None:
     running = serve()
     with Peer(running.port) as one, Peer(running.port) as other:
         until(lambda: len(running.clients) == 2)
@@ -472,7 +470,7 @@ def test_a_stop_tells_everybody_1001(serve: Serve) -> None:
     assert pump_names() == []
 
 
-def test_a_stop_reaches_a_peer_whose_write_pump_is_blocked_and_who_still_sends(serve: Serve) -> None:
+def test_a_stop_reaches_a_peer_that_still_sends_while_its_write_pump_is_blocked(serve: Serve) -> None:
     running = serve(message_size=BIG, write_wait=60)
     with stuck_peer(running) as (stuck, _):
         stopping = running.stop_in_thread()
@@ -487,7 +485,9 @@ def test_a_stop_reaches_a_peer_whose_write_pump_is_blocked_and_who_still_sends(s
     assert pump_names() == []
 
 
-def test_a_peer_that_takes_longer_than_the_write_wait_is_gone(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_peer_that_takes_longer_than_the_write_wait_is_disconnected(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.INFO, "threadchat")
     running = serve(message_size=BIG, write_wait=0.3)
     with stuck_peer(running):
@@ -526,7 +526,7 @@ def test_what_comes_after_the_peers_close_frame_is_read_and_does_not_reset_the_c
         assert peer.receive_all() == [Frame(CLOSE, struct.pack("!H", 1000))]
 
 
-def test_late_messages_are_not_handed_over(server: Running) -> None:
+def test_messages_after_the_peers_close_frame_are_not_passed_on(server: Running) -> None:
     with Peer(server.port) as other:
         with Peer(server.port) as peer:
             until(lambda: len(server.clients) == 2)
@@ -537,7 +537,7 @@ def test_late_messages_are_not_handed_over(server: Running) -> None:
         assert other.lines(2) == ["in time", "end"]
 
 
-def test_a_message_a_close_frame_and_the_end_of_file_are_all_read_though_the_writer_is_blocked(
+def test_a_message_a_close_frame_and_the_end_of_file_are_read_while_the_writer_is_blocked(
     connect: Connect,
 ) -> None:
     chat, peer = connect(write_wait=60)
@@ -585,7 +585,7 @@ def test_a_peer_that_floods_after_the_close_frame_is_cut_off(serve: Serve, monke
         all_gone(running)
 
 
-def test_the_end_of_a_connection_leaves_a_later_one_with_the_same_descriptor_alone(connect: Connect) -> None:
+def test_ending_a_closed_connection_does_not_touch_a_later_socket_with_the_same_descriptor(connect: Connect) -> None:
     chat, peer = connect()
     number = chat._socket.fileno()
     peer.close()
@@ -612,7 +612,9 @@ def test_the_end_of_a_connection_leaves_a_later_one_with_the_same_descriptor_alo
 @pytest.mark.parametrize(
     ("sent", "received"), [("a\nb", "a b"), ("\n a\n\nb \t", "a  b"), ("a\r\nb", "a\r b"), ("a  b", "a  b")]
 )
-def test_a_newline_becomes_a_space_and_white_space_around_goes(server: Running, sent: str, received: str) -> None:
+def test_a_newline_becomes_a_space_and_white_space_at_the_ends_is_removed(
+    server: Running, sent: str, received: str
+) -> None:
     with Peer(server.port) as peer:
         peer.send(TEXT, sent)
         assert peer.lines(1) == [received]
@@ -628,7 +630,7 @@ def test_an_empty_message_is_not_broadcast(server: Running) -> None:
         assert peer.lines(1) == ["something"]
 
 
-def test_pending_messages_travel_as_one_frame_a_line_each(serve: Serve) -> None:
+def test_pending_messages_are_the_lines_of_one_frame(serve: Serve) -> None:
     running = serve(message_size=BIG, write_wait=60)
     with stuck_peer(running) as (stuck, stuck_client), Peer(running.port) as talker:
         until(lambda: len(running.clients) == 2)
@@ -645,7 +647,7 @@ def test_pending_messages_travel_as_one_frame_a_line_each(serve: Serve) -> None:
 # What it costs
 
 
-def test_a_peer_that_half_closes_while_the_writer_is_blocked_ends_without_a_busy_loop(connect: Connect) -> None:
+def test_a_half_close_while_the_writer_is_blocked_causes_no_busy_loop(connect: Connect) -> None:
     chat, peer = connect(write_wait=60)
     chat._writable = counting = CountingPoller(chat._writable)  # type: ignore[assignment]
     writer = run(lambda: chat.send(chat.encode(["x" * ENDLESS])))
@@ -657,7 +659,7 @@ def test_a_peer_that_half_closes_while_the_writer_is_blocked_ends_without_a_busy
     assert chat.ending == "1006 the peer has gone"
 
 
-def test_an_idle_connection_takes_no_turns_of_the_processor(connect: Connect) -> None:
+def test_an_idle_connection_uses_no_processor_time(connect: Connect) -> None:
     chat, peer = connect()
     chat._readable = counting = CountingPoller(chat._readable)  # type: ignore[assignment]
     reader = run(lambda: list(chat))

@@ -1,4 +1,4 @@
-"""What threadchat works round in the oldest Python that it runs on."""
+"""What the oldest Python that threadchat runs on lacks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from threadchat.channel import Channel, Closed
 
 
-def test_the_oldest_python_that_threadchat_runs_on_has_queues_that_cannot_be_closed() -> None:
+def test_queues_cannot_be_closed_before_python_3_13() -> None:
     assert hasattr(queue.Queue, "shutdown") == (sys.version_info >= (3, 13))
     assert importlib.metadata.metadata("threadchat")["Requires-Python"] == ">=3.11"
 

@@ -1,4 +1,4 @@
-"""What threadchat works round in simple-websocket and wsproto.
+"""Defects of simple-websocket and wsproto that threadchat works round.
 
 One test shows a defect in the library alone, used as its documentation shows. The next shows that threadchat does not
 have it. If a test of the first kind fails because the library has become better, the code that works round it can go.
@@ -114,15 +114,15 @@ MANY = 20_000
 FLOOD = frame(TEXT, "x" * 500) * MANY  # more than the kernel's buffers hold
 
 
-def test_simple_websocket_has_a_thread_of_its_own_that_reads_ahead_without_a_bound(pair: Pair) -> None:
+def test_simple_websocket_starts_a_thread_that_reads_ahead_without_a_bound(pair: Pair) -> None:
     before = threading.active_count()
     websocket = pair.library()
     assert threading.active_count() == before + 1
     pair.peer.socket.sendall(FLOOD)
-    until(lambda: len(websocket.input_buffer) == MANY, "the pile of messages that nobody has asked for")
+    until(lambda: len(websocket.input_buffer) == MANY, "all messages, none of which was asked for")
 
 
-def test_threadchat_has_no_such_thread_and_leaves_the_rest_with_the_peer(pair: Pair) -> None:
+def test_threadchat_starts_no_thread_and_leaves_with_the_peer_what_it_has_not_read(pair: Pair) -> None:
     before = threading.active_count()
     connection = pair.threadchat()
     assert threading.active_count() == before
@@ -163,7 +163,7 @@ def test_simple_websocket_writes_a_pong_into_the_middle_of_a_message(pair: Pair)
     assert pair.peer._exactly(102) == b"\x81\x62" + b"x" * 48 + b"\x8a\x00" + b"x" * 50
 
 
-def test_threadchat_writes_the_pong_behind_the_message(pair: Pair) -> None:
+def test_threadchat_writes_the_pong_after_the_message(pair: Pair) -> None:
     connection = pair.threadchat()
     connection._writing = lock = Observed()  # type: ignore[assignment]
     half_written, pong_written = threading.Event(), threading.Event()
@@ -197,7 +197,7 @@ def test_simple_websocket_does_not_notice_that_half_a_frame_was_not_written(pair
     assert pair.peer._exactly(56) == b"\x81\x62" + b"x" * 48 + b"\x81\x04more"
 
 
-def test_threadchat_writes_the_other_half(pair: Pair) -> None:
+def test_threadchat_writes_the_rest_of_the_frame(pair: Pair) -> None:
     connection = pair.threadchat()
     pair.tap.on_send = lambda data: pair.socket.send(data[:50])
     connection.send(connection.encode(["x" * 98]))
@@ -206,7 +206,7 @@ def test_threadchat_writes_the_other_half(pair: Pair) -> None:
     assert pair.peer.receive() == Frame(TEXT, b"more")
 
 
-def test_threadchat_writes_nothing_behind_a_half_that_could_not_be_completed(pair: Pair) -> None:
+def test_threadchat_writes_nothing_after_a_frame_that_was_cut_off(pair: Pair) -> None:
     connection = pair.threadchat(write_wait=0.1)
     sent = 0
 
@@ -323,15 +323,15 @@ def compressed_message_around_a_ping(text: str) -> bytes:
     return frame(0x40 | TEXT, data[:4], fin=False) + frame(PING) + frame(CONTINUATION, data[4:])
 
 
-def test_simple_websocket_forgets_at_a_ping_that_the_message_around_it_is_compressed(pair: Pair) -> None:
+def test_wsproto_takes_the_rest_of_a_compressed_message_after_a_ping_for_uncompressed(pair: Pair) -> None:
     pair.environ |= OFFER
     websocket = pair.library()
     pair.peer.socket.sendall(compressed_message_around_a_ping("ping pong " * 9))
-    with suppress(simple_websocket.ConnectionClosed):  # where what it makes of it is no UTF-8
+    with suppress(simple_websocket.ConnectionClosed):  # where it takes them for invalid UTF-8
         assert websocket.receive(LIMIT) != "ping pong " * 9
 
 
-def test_threadchat_does_not_forget_it(pair: Pair) -> None:
+def test_threadchat_takes_a_compressed_message_around_a_ping(pair: Pair) -> None:
     pair.environ |= OFFER
     connection = pair.threadchat(compression=True)
     data = frame(PING) + compressed_message_around_a_ping("ping pong " * 9) + frame(PING) + frame(TEXT, "plain")
@@ -352,7 +352,7 @@ def test_threadchat_counts_bytes(pair: Pair) -> None:
     assert connection.ending.startswith("1009 ")
 
 
-def test_simple_websocket_raises_another_librarys_error_for_a_plain_request(pair: Pair) -> None:
+def test_simple_websocket_lets_wsprotos_error_through_for_a_plain_request(pair: Pair) -> None:
     pair.environ = {key: value for key, value in pair.environ.items() if key != "HTTP_UPGRADE"}
     with pytest.raises(RemoteProtocolError) as caught:
         simple_websocket.Server.accept(pair.environ)
@@ -436,13 +436,13 @@ def test_threadchat_ends_the_connection_though_the_server_holds_its_reader(pair:
     assert pair.peer.receive_all() == [Frame(CLOSE, b"")]
 
 
-def test_simple_websocket_refuses_a_peer_that_offers_other_protocols_beside_websocket(pair: Pair) -> None:
+def test_wsproto_refuses_a_peer_that_offers_other_protocols_beside_websocket(pair: Pair) -> None:
     pair.environ["HTTP_UPGRADE"] = "example/1, websocket"
     with pytest.raises(RemoteProtocolError, match="Upgrade"):
         pair.library()
 
 
-def test_threadchat_takes_the_one_that_it_speaks(pair: Pair) -> None:
+def test_threadchat_accepts_a_peer_that_offers_other_protocols_beside_websocket(pair: Pair) -> None:
     pair.environ["HTTP_UPGRADE"] = "example/1, WebSocket"
     pair.threadchat()
     assert pair.peer.answer.startswith(b"HTTP/1.1 101 ")
@@ -477,10 +477,10 @@ def test_wsproto_takes_many_instructions_to_make_a_frame_and_threadchat_a_fifth(
     assert instructions(lambda: threadchat(lines)) * 5 < instructions(library)
 
 
-SURROGATE_BEGINS = frame(TEXT, b"\xed\xa0", fin=False)  # no UTF-8, whatever follows
+SURROGATE_BEGINS = frame(TEXT, b"\xed\xa0", fin=False)  # invalid UTF-8, whatever follows
 
 
-def test_simple_websocket_waits_for_the_last_byte_of_a_surrogate(pair: Pair) -> None:
+def test_wsproto_waits_for_the_last_byte_of_a_surrogate(pair: Pair) -> None:
     pair.library()
     pair.peer.socket.sendall(SURROGATE_BEGINS + frame(PING))
     assert pair.peer.receive() == Frame(PONG, b"")
@@ -488,7 +488,7 @@ def test_simple_websocket_waits_for_the_last_byte_of_a_surrogate(pair: Pair) -> 
     assert pair.peer.receive().close_code == 1007
 
 
-def test_threadchat_does_not(pair: Pair) -> None:
+def test_threadchat_refuses_a_surrogate_at_its_second_byte(pair: Pair) -> None:
     connection = pair.threadchat()
     pair.peer.socket.sendall(SURROGATE_BEGINS + frame(PING))
     assert list(connection) == []
@@ -502,7 +502,7 @@ def no_collector() -> Iterator[None]:
     gc.enable()
 
 
-def test_simple_websockets_protocol_waits_for_the_collector(pair: Pair, no_collector: None) -> None:
+def test_wsprotos_protocol_is_freed_only_by_the_garbage_collector(pair: Pair, no_collector: None) -> None:
     websocket = pair.library()
     protocol = weakref.ref(websocket.ws.connection._proto)
     pair.peer.close()  # after a close frame the parser would be at its end
@@ -513,7 +513,7 @@ def test_simple_websockets_protocol_waits_for_the_collector(pair: Pair, no_colle
     assert protocol() is None
 
 
-def test_threadchats_does_not(pair: Pair, no_collector: None) -> None:
+def test_threadchat_frees_wsprotos_protocol_at_once(pair: Pair, no_collector: None) -> None:
     connection = pair.threadchat()
     protocol = weakref.ref(connection._wire._frames)
     pair.peer.close()

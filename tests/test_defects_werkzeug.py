@@ -1,4 +1,4 @@
-"""What threadchat works round in werkzeug and in socketserver and http.server, which werkzeug builds on.
+"""Defects of werkzeug, and of socketserver and http.server under it, that threadchat works round.
 
 One test shows a defect in werkzeug alone, used as its documentation shows. The next shows that threadchat does not have
 it. If a test of the first kind fails because werkzeug has become better, the code that works round it can go.
@@ -80,22 +80,22 @@ def ask(port: int, request: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("request_bytes", BAD_REQUESTS)
-def test_werkzeug_answers_requests_that_http_wants_refused(
-    werkzeug: Callable[[Any], BaseWSGIServer], request_bytes: bytes
-) -> None:
+def test_werkzeug_answers_malformed_requests(werkzeug: Callable[[Any], BaseWSGIServer], request_bytes: bytes) -> None:
     assert b" 200 " in ask(werkzeug(Response("")).port, request_bytes)
 
 
 @pytest.mark.parametrize("request_bytes", BAD_REQUESTS)
-def test_threadchat_refuses_them(server: Running, request_bytes: bytes) -> None:
+def test_threadchat_refuses_malformed_requests(server: Running, request_bytes: bytes) -> None:
     assert ask(server.port, request_bytes).startswith(b"HTTP/1.1 400 ")
 
 
-def test_werkzeug_answers_a_line_that_is_no_http_without_a_status(werkzeug: Callable[[Any], BaseWSGIServer]) -> None:
+def test_werkzeug_answers_a_line_that_is_not_http_without_a_status_line(
+    werkzeug: Callable[[Any], BaseWSGIServer],
+) -> None:
     assert not ask(werkzeug(Response("")).port, b"nonsense\r\n\r\n").startswith(b"HTTP/")
 
 
-def test_threadchat_answers_it_with_one(server: Running) -> None:
+def test_threadchat_answers_a_line_that_is_not_http_with_a_status_line(server: Running) -> None:
     assert ask(server.port, b"nonsense\r\n\r\n").startswith(b"HTTP/1.1 400 ")
 
 
@@ -112,7 +112,9 @@ def test_werkzeug_resets_a_connection_whose_peer_still_sends(werkzeug: Callable[
             endless(plain.sendall, b"more")
 
 
-def test_threadchat_does_not_reset_it(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_threadchat_does_not_reset_a_connection_whose_peer_still_sends(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(threadchat_server, "LINGER", LIMIT)
     running = serve()
     with socket.create_connection(("127.0.0.1", running.port), LIMIT) as plain:
@@ -125,7 +127,7 @@ def test_threadchat_does_not_reset_it(serve: Serve, monkeypatch: pytest.MonkeyPa
         assert plain.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0
 
 
-def test_werkzeug_hands_over_white_space_behind_a_header(werkzeug: Callable[[Any], BaseWSGIServer]) -> None:
+def test_werkzeug_keeps_white_space_after_a_header(werkzeug: Callable[[Any], BaseWSGIServer]) -> None:
     values: list[str] = []
 
     def application(environ: Any, start_response: Any) -> Any:
@@ -136,7 +138,7 @@ def test_werkzeug_hands_over_white_space_behind_a_header(werkzeug: Callable[[Any
     assert values == ["b \t"]
 
 
-def test_threadchat_does_not_mind_white_space_behind_a_header(server: Running) -> None:
+def test_threadchat_ignores_white_space_after_a_header(server: Running) -> None:
     head = "".join(f"{name}: {value} \t\r\n" for name, value in {"Host": "x", **HANDSHAKE}.items())
     answer = ask(server.port, f"GET /ws HTTP/1.1\r\n{head}\r\n".encode())
     assert answer.startswith(b"HTTP/1.1 101 ")
@@ -167,7 +169,7 @@ def test_threadchat_turns_nagles_algorithm_off(server: Running) -> None:
 
 
 def longest_listen_queue(listener: socket.socket) -> int:
-    """tcpi_sacked of Linux's struct tcp_info, where the kernel says it of a listening socket."""
+    """What Linux keeps in tcpi_sacked of struct tcp_info for a listening socket."""
     return int.from_bytes(listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)[28:32], sys.byteorder)
 
 
@@ -175,7 +177,7 @@ def test_werkzeugs_listen_queue_is_short(werkzeug: Callable[[Any], BaseWSGIServe
     assert longest_listen_queue(werkzeug(Response("")).socket) == 128
 
 
-def test_threadchats_listen_queue_is_as_long_as_it_asks_or_the_system_allows(serve: Serve) -> None:
+def test_threadchats_listen_queue_is_as_long_as_the_system_allows(serve: Serve) -> None:
     with open("/proc/sys/net/core/somaxconn") as limit:
         longest = min(threadchat_server.LISTEN_QUEUE, int(limit.read()))
     assert longest_listen_queue(serve().server._server.socket) == longest
@@ -217,7 +219,7 @@ def test_threadchat_ends_a_connection_without_a_request(serve: Serve, part: byte
         assert read_all(idle) == b""
 
 
-def test_werkzeugs_time_limit_for_a_request_is_one_for_the_websocket_too(
+def test_werkzeugs_time_limit_for_a_request_applies_to_the_websocket_too(
     werkzeug: Callable[[Any], BaseWSGIServer],
 ) -> None:
     limits: list[float | None] = []
@@ -245,22 +247,22 @@ def test_threadchats_websocket_outlives_the_time_limit_for_a_request(serve: Serv
         assert peer.receive() == Frame(TEXT, b"still here")
 
 
-def test_werkzeug_tells_every_peer_its_version_and_pythons(werkzeug: Callable[[Any], BaseWSGIServer]) -> None:
+def test_werkzeug_sends_its_version_and_pythons(werkzeug: Callable[[Any], BaseWSGIServer]) -> None:
     with socket.create_connection(("127.0.0.1", werkzeug(Response("")).port), LIMIT) as plain:
         plain.sendall(REQUEST)
         assert re.search(rb"Server: Werkzeug/\d\S+ Python/\d", read_all(plain))
 
 
-def test_threadchat_tells_its_name_alone(server: Running) -> None:
+def test_threadchat_sends_only_its_name(server: Running) -> None:
     with socket.create_connection(("127.0.0.1", server.port), LIMIT) as plain:
         plain.sendall(REQUEST)
         assert b"\r\nServer: threadchat\r\n" in read_all(plain)
 
 
-def test_werkzeug_tries_to_accept_without_a_pause_when_there_are_no_descriptors(
+def test_werkzeug_calls_accept_in_a_busy_loop_when_there_are_no_descriptors(
     werkzeug: Callable[[Any], BaseWSGIServer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """socketserver's loop, that is; threadchat pauses: see test_trouble.py."""
+    """The loop is socketserver's. threadchat pauses: see test_trouble.py."""
     server = werkzeug(lambda environ, start_response: Response("")(environ, start_response))
     tries: list[None] = []
 
@@ -274,7 +276,7 @@ def test_werkzeug_tries_to_accept_without_a_pause_when_there_are_no_descriptors(
             until(lambda: len(tries) > 1000, "one try after another")
 
 
-def test_werkzeug_writes_a_traceback_for_each_connection_it_has_no_thread_for(
+def test_werkzeug_writes_a_traceback_for_each_connection_that_gets_no_thread(
     werkzeug: Callable[[Any], BaseWSGIServer], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """threadchat writes a line, and answers 503: see test_trouble.py."""
@@ -295,7 +297,7 @@ def test_werkzeug_writes_a_traceback_for_each_connection_it_has_no_thread_for(
 
 
 def websocket_application(after: Callable[[], Any]) -> Any:
-    """An application that echoes over a WebSocket, and then does what the caller says."""
+    """An application that echoes over a WebSocket, then calls `after` and returns what that returns."""
 
     def application(environ: Any, start_response: Any) -> Any:
         if environ["PATH_INFO"] == "/again":
@@ -312,7 +314,7 @@ def websocket_application(after: Callable[[], Any]) -> Any:
     return application
 
 
-def test_werkzeug_writes_a_returned_response_into_the_stream(werkzeug: Callable[[Any], BaseWSGIServer]) -> None:
+def test_werkzeug_writes_a_returned_response_among_the_frames(werkzeug: Callable[[Any], BaseWSGIServer]) -> None:
     with Peer(werkzeug(websocket_application(lambda: Response("bye"))).port) as peer:
         peer.send(CLOSE)
         peer.socket.shutdown(socket.SHUT_WR)

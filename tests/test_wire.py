@@ -181,7 +181,7 @@ def test_a_reason_that_is_too_long_is_cut_between_characters() -> None:
 
 
 def answer_to(server: Running, data: bytes) -> Frame:
-    """The close frame with which the server answers such bytes."""
+    """The close frame with which the server answers the data."""
     with Peer(server.port) as peer:
         peer.socket.sendall(data)
         (answer,) = peer.receive_all()
@@ -258,7 +258,7 @@ def test_half_a_frame_that_arrives_with_the_handshake_is_not_lost(server: Runnin
 # The handshake
 
 
-def test_a_request_that_is_no_handshake_raises_and_is_not_answered() -> None:
+def test_a_request_that_is_not_a_handshake_raises_and_is_not_answered() -> None:
     server, end = socket.socketpair()
     with server, end, server.makefile("rb") as reader:
         environ = {"HTTP_HOST": "127.0.0.1", "werkzeug.socket": server, "wsgi.input": reader}
@@ -279,7 +279,7 @@ def test_a_request_that_is_no_handshake_raises_and_is_not_answered() -> None:
         "Sec-WebSocket-Extensions: \N{LATIN SMALL LETTER E WITH ACUTE}",
     ],
 )
-def test_a_header_that_nobody_can_read_is_answered_with_400_and_leaves_no_error_in_the_log(
+def test_a_malformed_header_is_answered_with_400_and_logged_as_no_error(
     serve: Serve, caplog: pytest.LogCaptureFixture, header: str
 ) -> None:
     running = serve(compression=True)
@@ -314,12 +314,12 @@ def test_a_peer_that_resets_just_after_its_handshake_is_answered_raises() -> Non
             chat.accept()
 
 
-def test_a_peer_that_has_gone_before_its_handshake_is_answered_is_no_error_of_the_application(server: Running) -> None:
+def test_a_peer_that_has_gone_before_its_handshake_is_answered_is_not_an_application_error(server: Running) -> None:
     end, peer = socket.socketpair()
     peer.close()
     with end, end.makefile("rb") as reader:
         environ = create_environ("/ws") | handshake_environ(end, reader)
-        with pytest.raises(ConnectionError):  # which a WSGI server takes without a word
+        with pytest.raises(ConnectionError):  # which a WSGI server does not log
             server.app(environ, lambda *_: pytest.fail("something was answered"))
     all_gone(server)
 
