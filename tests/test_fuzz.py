@@ -50,6 +50,7 @@ from wsproto.frame_protocol import FrameProtocol
 from threadchat.websocket.wire import Close, Event, Fault, Wire
 
 MESSAGE_SIZE = 60  # bytes; small, so that random messages are too long at times
+WIRE_MESSAGE_SIZE = 150  # the same where a frame's two kinds of header matter
 
 
 class Witness(logging.Handler):
@@ -229,7 +230,9 @@ payloads = (
     st.text(max_size=12).map(str.encode)
     | st.binary(max_size=12)
     | st.sampled_from([*BAD_TEXT, b"a\nb", b" a\n"])
-    | st.sampled_from([MESSAGE_SIZE - 1, MESSAGE_SIZE, MESSAGE_SIZE + 1, 200]).map(lambda size: b"x" * size)
+    | st.sampled_from([MESSAGE_SIZE - 1, MESSAGE_SIZE, MESSAGE_SIZE + 1, 125, 126, WIRE_MESSAGE_SIZE, 200]).map(
+        lambda size: b"x" * size
+    )
 )
 control_frames = st.builds(wire, st.sampled_from([PING, PONG]), st.binary(max_size=125))
 close_frames = st.builds(
@@ -286,13 +289,13 @@ def send_segments(peer: socket.socket, parts: list[bytes]) -> bytes:
 class LongWay(Wire):
     """Leaves every frame to wsproto."""
 
-    def _take_short_texts(self, events: list[Event]) -> None:
+    def _take_whole_texts(self, events: list[Event]) -> None:
         pass
 
 
 def received(wire_type: type[Wire], parts: list[bytes]) -> list[Event]:
     """The events of these bytes, up to the end of the connection."""
-    wire = wire_type(FrameProtocol(client=False, extensions=[]), MESSAGE_SIZE)
+    wire = wire_type(FrameProtocol(client=False, extensions=[]), WIRE_MESSAGE_SIZE)
     events: list[Event] = []
     for part in parts:
         events += wire.receive(part)
@@ -303,12 +306,15 @@ def received(wire_type: type[Wire], parts: list[bytes]) -> list[Event]:
 
 
 @given(segments(streams | cut_streams))
-@example([wire(TEXT), wire(TEXT, b"x" * MESSAGE_SIZE) + wire(TEXT, b"x" * (MESSAGE_SIZE + 1))])
+@example([wire(TEXT), wire(TEXT, b"x" * 125) + wire(TEXT, b"x" * WIRE_MESSAGE_SIZE) + wire(TEXT, b"x" * 151)])
+@example([wire(TEXT, b"x" * 126)[:7], wire(TEXT, b"x" * 126)[7:] + wire(TEXT)])
+@example([b"\x81\xfe\0\x05mask", b"x" * 9])
+@example([b"\x82\x81maskx"])
 @example([wire(TEXT, b"x")[:6], wire(TEXT, b"x")[6:]])
 @example([wire(TEXT, b"\xff")])
 @example([wire(TEXT, b"x", fin=False) + wire(TEXT, b"x")])
 @example([wire(CLOSE) + wire(TEXT, b"late")])
-def test_short_messages_give_the_events_that_wsproto_would_give(parts: list[bytes]) -> None:
+def test_whole_messages_give_the_events_that_wsproto_would_give(parts: list[bytes]) -> None:
     assert received(Wire, parts) == received(LongWay, parts)
 
 

@@ -70,9 +70,9 @@ EVENTS: dict[str, tuple[bytes, list[Event]]] = {
     "a message": (frame(TEXT, "hello"), ["hello"]),
     "an empty message": (frame(TEXT), [""]),
     "messages": (frame(TEXT, "a") + frame(TEXT, "é") + frame(TEXT, "€"), ["a", "é", "€"]),
-    "the longest short message": (frame(TEXT, "x" * 125), ["x" * 125]),
-    "a message with a longer header": (frame(TEXT, "x" * 126), ["x" * 126]),
-    "short and long messages": (
+    "the longest message with a length of 7 bits": (frame(TEXT, "x" * 125), ["x" * 125]),
+    "the shortest message with a length of 16 bits": (frame(TEXT, "x" * 126), ["x" * 126]),
+    "messages with lengths of 7 and 16 bits": (
         frame(TEXT, "a") + frame(TEXT, "x" * 126) + frame(TEXT, "b"),
         ["a", "x" * 126, "b"],
     ),
