@@ -190,7 +190,7 @@ def test_the_table_has_these_rows_and_codes() -> None:
     }
     assert connection.__doc__
     table = [line.strip(" |").split("|") for line in connection.__doc__.split("\n") if line.startswith("    |")]
-    assert {who.strip(): sent.strip() for who, sent in table[2:]} == expected
+    assert {row.strip(): sent.strip() for row, sent in table[2:]} == expected
 
 
 # The peer closes

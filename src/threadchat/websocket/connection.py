@@ -6,9 +6,9 @@ The socket does not block. A thread that cannot go on waits in poll() until it c
 network poller does. A lock makes one writer of the two threads that write: the write pump sends messages and pings, and
 the read pump answers pings. A frame is written whole, or the connection is broken and no other frame follows.
 
-How a connection ends is decided once, by the first call of `end`:
+How a connection ends is decided once, by the first call of `end` (tests/test_connection.py makes each row happen):
 
-    | who notices                        | close code sent        |
+    | what happens                       | close code sent        |
     | ---------------------------------- | ---------------------- |
     | the peer sends a close frame       | the peer's own         |
     | the peer's side is closed or reset | none                   |
@@ -42,7 +42,7 @@ from threadchat.websocket.wire import (
     Ping,
     Pong,
     Wire,
-    accept,
+    answer_handshake,
     close_frame,
     ping_frame,
     pong_frame,
@@ -134,7 +134,7 @@ class Connection:
         """Answer the handshake. Raises HandshakeFailed or, when the peer has gone, ConnectionClosed."""
         options = self._options
         try:
-            self._socket, self._wire, self._early = accept(
+            self._socket, self._wire, self._early = answer_handshake(
                 self._environ, compression=options.compression, message_size=options.message_size
             )
         except OSError as error:
@@ -158,7 +158,7 @@ class Connection:
         """
         data, self._early = self._early, b""
         while self._ending is None:
-            for event in self._wire.receive(data):
+            for event in self._wire.receive(data):  # one for each frame; of a Fragment no more than that is noted
                 if self._bucket is not None and (pause := self._bucket.take()) and not self._pause(pause):
                     return
                 match event:

@@ -33,7 +33,7 @@ __all__ = [
     "Ping",
     "Pong",
     "Wire",
-    "accept",
+    "answer_handshake",
     "close_frame",
     "ping_frame",
     "pong_frame",
@@ -41,7 +41,7 @@ __all__ = [
 ]
 
 WHOLE_TEXT = 0x8180  # FIN, opcode 1, MASK and length 0: the first two bytes of a whole text message (section 5.2)
-TWO_BYTES_AND_MASK = struct.Struct("!H4s")  # a frame's first two bytes, or its length of 16 bits, and the mask after them
+TWO_BYTES_AND_MASK = struct.Struct("!H4s")  # the mask, and before it the first two bytes or the length of 16 bits
 LONGEST_REASON = 123  # bytes of a close frame's reason (section 5.5: 125, two of them for the code)
 
 
@@ -260,7 +260,9 @@ class Wire:
 # The handshake
 
 
-def accept(environ: dict[str, Any], *, compression: bool, message_size: int) -> tuple[socket.socket, Wire, bytes]:
+def answer_handshake(
+    environ: dict[str, Any], *, compression: bool, message_size: int
+) -> tuple[socket.socket, Wire, bytes]:
     """Answer the handshake of a WSGI request (section 4.2) on its socket, which from then on does not block.
 
     Returns the socket, the Wire, and what the peer has sent already behind its request. `compression` is whether
