@@ -161,8 +161,9 @@ def test_werkzeug_leaves_nagles_algorithm_on(werkzeug: Callable[[Any], BaseWSGIS
 
 
 def test_threadchat_turns_nagles_algorithm_off(server: Running) -> None:
-    with Peer(server.port):
-        until(lambda: len(server.clients) == 1)
+    with Peer(server.port) as peer:
+        peer.send(TEXT, "hello")
+        assert peer.lines(1) == ["hello"]  # from here on the connection is set up
         (client,) = server.clients
         assert client.connection._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0
     all_gone(server)

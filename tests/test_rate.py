@@ -105,7 +105,7 @@ def test_a_frame_that_arrives_in_many_pieces_counts_once(serve: Serve, paused: C
     server = serve(message_rate=1)
     begun = paused.now
     with Peer(server.port) as slow:
-        until(lambda: "readPump-1" in pump_names())
+        until(lambda: "readPump-1" in pump_names() and len(server.clients) == 1)
         (client,) = server.clients
         slow.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for byte in frame(TEXT, "in many pieces"):
