@@ -16,6 +16,8 @@ from helpers import Inspected, Running, Serve, until
 from hypothesis import HealthCheck, settings
 from playwright.sync_api import Browser, sync_playwright
 
+from threadchat.runtime.runqueue import RUN_QUEUE, RunQueue
+
 CHROMIUM_ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -27,13 +29,13 @@ CHROMIUM_ARGUMENTS = [
     "--host-resolver-rules=MAP evil.example 127.0.0.1",  # as after DNS rebinding
 ]
 
-# What a slow machine takes long for is no failure. In the suite hypothesis tries the same examples each time; new ones
-# are for scripts/fuzz, which asks for the other profile.
+# On a slow machine a test may take long. The suite tries the same examples each time (derandomize); scripts/fuzz looks
+# for new ones, with the other profile.
 settings.register_profile("fuzz", deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=2000)
 settings.register_profile("suite", settings.get_profile("fuzz"), max_examples=150, derandomize=True)
 settings.load_profile("suite")
 
-# Programs that are started inherit what is ignored, and a shell lets what it runs in the background ignore Ctrl-C.
+# A shell makes what it runs in the background ignore Ctrl-C, and the programs that a test starts would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
@@ -51,7 +53,7 @@ def scale(request: pytest.FixtureRequest) -> int:
 
 
 def pytest_collection_finish() -> None:
-    """Take what the imports made out of the sight of `gc.collect`, which runs after each test and looks at all else."""
+    """Exempt what the imports made from the `gc.collect` after each test, which would take long."""
     gc.collect()
     gc.freeze()
 
@@ -80,9 +82,9 @@ def inspect() -> Iterator[Callable[..., Inspected]]:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Running]:
-    """One server for all tests of a module that neither stop it, nor need options, nor count its clients.
+    """One server for a module's tests that do not stop it, need no options and do not count its clients.
 
-    Each test leaves it without a client, or `nothing_left_behind` says so.
+    Each test leaves it without a client; `nothing_left_behind` checks it.
     """
     with Running() as running:
         yield running
@@ -92,7 +94,7 @@ def server() -> Iterator[Running]:
 def browser() -> Iterator[Browser]:
     """Chromium, headless: the system's, or the one that playwright brought.
 
-    For one module at a time: while playwright runs, no other asyncio loop can run in this thread.
+    One module at a time has it: while playwright runs, no other asyncio loop can run in this thread.
     """
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     with sync_playwright() as playwright:
@@ -124,10 +126,11 @@ def _children() -> set[str]:
 
 @pytest.fixture(autouse=True)
 def nothing_left_behind() -> Iterator[None]:
-    """No test leaves a thread, a socket or a process behind. What its module shares was set up before."""
+    """Fail a test that leaves a thread, a socket, a process or a turn behind; its module's fixtures are set up before."""
     threads, sockets, children = _threads(), _sockets(), _children()
     yield
     gc.collect()
     until(lambda: _threads() <= threads, "the end of the test's threads")
     until(lambda: _sockets() <= sockets, "the end of the test's sockets")
     until(lambda: _children() <= children, "the end of the test's processes")
+    until(lambda: RUN_QUEUE.statistics() == RunQueue().statistics(), "the end of the test's turns")

@@ -11,7 +11,21 @@ from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 import pytest
-from helpers import CLOSE, FAR, LIMIT, TEXT, Peer, Running, Serve, frame, go, hub_selects_first, pump_names, until
+from helpers import (
+    CLOSE,
+    FAR,
+    LIMIT,
+    TEXT,
+    Peer,
+    Running,
+    Serve,
+    frame,
+    go,
+    hub_selects_first,
+    pump_names,
+    say_stuck,
+    until,
+)
 
 from threadchat import client as client_module
 from threadchat.client import Client
@@ -56,7 +70,7 @@ def test_race_2_a_client_that_unregisters_while_it_is_evicted_is_closed_once(ser
             super().end(why)
 
     evicted = Evicted(hub, IdleConnection(), Options(send_buffer=1), 1)
-    evicted.send.step_away()
+    say_stuck(evicted.stuck)
     hub.register.send(evicted)
     hub.broadcast.send("1")
     hub.broadcast.send("2")
@@ -73,7 +87,7 @@ def test_race_3_a_read_pump_that_sends_to_a_hub_that_stops_is_freed(
     busy = Client(hub, IdleConnection(), Options(send_buffer=1), 0)
     hub.register.send(busy)
     with Peer(server.port) as peer, ExitStack() as stack:
-        stack.callback(busy.send.step_away)
+        stack.callback(say_stuck, busy.stuck)
         hub.broadcast.send("1")
         hub.broadcast.send("2")
         until(lambda: busy.send.statistics().waiting_senders == 1, "the hub giving way to the busy client")
@@ -82,8 +96,8 @@ def test_race_3_a_read_pump_that_sends_to_a_hub_that_stops_is_freed(
         peer.send(TEXT, "too late")
         until(lambda: hub.broadcast.statistics().waiting_senders == 1, "the read pump sending to the hub")
         hub.stop()
-        monkeypatch.setattr(random, "choice", lambda ready: hub._done)  # both are ready now, and chance decides
-        busy.send.step_away()
+        monkeypatch.setattr(random, "choice", lambda ready: hub.done)  # both are ready now, and chance decides
+        say_stuck(busy.stuck)
         frames = peer.receive_all()
         assert b"too late" not in b"".join(frame.payload for frame in frames)
         assert frames[-1].opcode == CLOSE
@@ -170,7 +184,7 @@ def busy(server: Running) -> Iterator[None]:
     try:
         yield
     finally:
-        other.send.step_away()
+        say_stuck(other.stuck)
 
 
 def the_server_goes_on(server: Running) -> None:
@@ -232,7 +246,7 @@ def test_race_7_of_a_stop_and_a_registration_the_first_decides_how_the_handshake
         joining = go(Peer, server.port)
         until(lambda: hub.register.statistics().waiting_senders == 1, "a client that registers")
         hub.stop()
-        hub_selects_first(monkeypatch, hub._done if first == "stop" else hub.register)
+        hub_selects_first(monkeypatch, hub.done if first == "stop" else hub.register)
     with joining.result(LIMIT) as peer:
         if first == "stop":
             assert peer.answer.startswith(b"HTTP/1.1 503 ")
@@ -353,7 +367,7 @@ def test_race_9_a_peer_that_closes_when_the_hub_has_parted_with_it_is_told_why(
         else:
             hub.run_queue.ready(lambda: None)  # the turn is taken, so the write pump does not run
             monkeypatch.setattr(hub.run_queue, "gosched", lambda: None)  # nor does the hub wait until it has
-            client.send.step_away()
+            say_stuck(client.stuck)
             for message in ("in its hands", "in the buffer", "too much"):
                 hub.broadcast.send(message)
         until(lambda: client.send.statistics().closed, "the hub having parted with the client")

@@ -38,6 +38,7 @@ from helpers import (
 from werkzeug.serving import BaseWSGIServer, make_server
 from werkzeug.wrappers import Response
 
+from threadchat.web import handler
 from threadchat.web import server as threadchat_server
 from threadchat.web.app import create_app
 
@@ -115,7 +116,7 @@ def test_werkzeug_resets_a_connection_whose_peer_still_sends(werkzeug: Callable[
 def test_threadchat_does_not_reset_a_connection_whose_peer_still_sends(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(threadchat_server, "LINGER", LIMIT)
+    monkeypatch.setattr(handler, "LINGER", LIMIT)
     running = serve()
     with socket.create_connection(("127.0.0.1", running.port), LIMIT) as plain:
         plain.sendall(b"nonsense\r\n")

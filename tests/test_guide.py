@@ -7,17 +7,16 @@ import shutil
 import subprocess
 import textwrap
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from helpers import LIMIT, Running, contrast
+from helpers import LIMIT, Running, Serve, ask, contrast, errors
 from playwright.sync_api import Browser, Page, expect
 
 import threadchat
-from threadchat.web import guide
-from threadchat.web.app import create_app
+from threadchat.web import guide, source, www
 
 PACKAGE = Path(threadchat.__file__).parent
 GO_PATH = Path("/usr/share/gocode")  # where Debian's packages put Go's sources
@@ -25,7 +24,7 @@ VOID = {"meta", "link", "img", "br"}  # elements without an end tag, of those th
 
 
 class Outline(HTMLParser):
-    """What the page is made of. Raises AssertionError where a tag does not match."""
+    """The page's tags, links, headings and code. Raises AssertionError if a tag does not match."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -39,7 +38,7 @@ class Outline(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         attributes = {name: value or "" for name, value in attrs}
-        assert len(attributes) == len(attrs), f"<{tag}> at {self.getpos()} says something twice"
+        assert len(attributes) == len(attrs), f"<{tag}> at {self.getpos()} has an attribute twice"
         if "id" in attributes:
             self.ids[attributes["id"]] += 1
         if tag == "a":
@@ -54,7 +53,7 @@ class Outline(HTMLParser):
             self.open.append(tag)
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        assert "svg" in self.open, f"<{tag}/> at {self.getpos()} is no HTML"
+        assert "svg" in self.open, f"<{tag}/> at {self.getpos()} is not HTML"
 
     def handle_data(self, data: str) -> None:
         self._text += data
@@ -76,23 +75,38 @@ def outline() -> Outline:
     return parsed
 
 
-# What it is made of
+# Its placeholders
 
 
 def test_every_placeholder_is_filled(outline: Outline) -> None:
     assert "{{" not in guide.page()
-    template = (guide.WWW / "guide" / "index.html").read_text()
+    template = (www.WWW / "guide" / "index.html").read_text()
     assert len(outline.fragments) == template.count("{{python ") + template.count("{{go ") > 40
 
 
 def test_each_fragment_is_in_the_source_at_the_line_that_its_caption_names(outline: Outline) -> None:
     for caption, code in outline.fragments:
         file, _, first = caption.partition(", line ")
-        lines = ((PACKAGE if file.endswith(".py") else guide.WWW) / file).read_text().split("\n")
+        lines = ((PACKAGE if file.endswith(".py") else www.WWW) / file).read_text().split("\n")
         start = int(first) - 1
         assert (
             code == textwrap.dedent("\n".join(lines[start : start + code.rstrip("\n").count("\n") + 1])).rstrip() + "\n"
         )
+
+
+@pytest.fixture
+def pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A copy of www/ that takes its place, for the test to change."""
+
+    def forget() -> None:
+        for cached in (guide.page, guide._highlighted, source.text, source.tree, source._definitions):
+            cached.cache_clear()
+
+    shutil.copytree(www.WWW, tmp_path / "www")
+    monkeypatch.setattr(www, "WWW", tmp_path / "www")
+    forget()
+    yield tmp_path / "www"
+    forget()
 
 
 @pytest.mark.parametrize(
@@ -110,21 +124,56 @@ def test_each_fragment_is_in_the_source_at_the_line_that_its_caption_names(outli
         ("ruby chat.rb run", "knows no placeholder"),
     ],
 )
-def test_a_placeholder_that_matches_nothing_keeps_the_chat_from_starting(
-    placeholder: str, what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_placeholder_that_matches_nothing_is_a_lookup_error(placeholder: str, what: str, pages: Path) -> None:
+    with (pages / "guide" / "index.html").open("a") as template:
+        template.write("{{" + placeholder + "}}")
+    with pytest.raises(LookupError, match=what):
+        guide.page()
+
+
+def delete(name: str) -> Callable[[Path], None]:
+    return lambda pages: (pages / name).unlink()
+
+
+@pytest.mark.parametrize(
+    ("damage", "missing"),
+    [
+        (delete("guide/index.html"), "there is no file guide/index.html"),
+        (delete("chat.go"), "there is no file chat.go"),
+        (lambda pages: (pages / "chat.go").write_text("package main\n"), "chat.go has no "),
+    ],
+    ids=["no template", "no Go source", "no anchor"],
+)
+def test_without_a_part_of_the_guide_the_chat_starts_and_the_guide_says_what_is_missing(
+    serve: Serve, pages: Path, damage: Callable[[Path], None], missing: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    template = (guide.WWW / "guide" / "index.html").read_text()
-    shutil.copytree(guide.WWW, tmp_path / "www")
-    (tmp_path / "www" / "guide" / "index.html").write_text(template + "{{" + placeholder + "}}")
-    monkeypatch.setattr(guide, "WWW", tmp_path / "www")
-    guide._text.cache_clear()
-    guide.page.cache_clear()
-    try:
-        with pytest.raises(LookupError, match=what):
-            create_app()
-    finally:
-        guide._text.cache_clear()
-        guide.page.cache_clear()
+    damage(pages)
+    server = serve()
+    assert ask(server, "GET", "/").status == 200
+    for _ in range(3):
+        answer = ask(server, "GET", "/guide")
+        assert answer.status == 404
+        assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
+        assert missing in answer.body.decode()
+    (error,) = errors(caplog)
+    assert error.startswith("the guide cannot be shown: ")
+    assert missing in error
+
+
+def test_without_any_page_the_chat_starts_and_tells_its_limits(serve: Serve, pages: Path) -> None:
+    shutil.rmtree(pages)
+    server = serve()
+    assert [ask(server, "GET", path).status for path in ("/", "/guide", "/static/chat/chat.js")] == [404] * 3
+    assert ask(server, "GET", "/limits").status == 200
+
+
+def test_without_sources_the_guide_says_what_is_missing(
+    serve: Serve, pages: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(source, "PACKAGE", tmp_path)
+    answer = ask(serve(), "GET", "/guide")
+    assert answer.status == 404
+    assert b"there is no file hub.py" in answer.body
 
 
 def test_code_is_escaped_and_coloured() -> None:
@@ -153,20 +202,11 @@ def test_values_and_tables_are_the_sources() -> None:
 
 @pytest.mark.parametrize(("file", "function"), guide.BESIDE)
 def test_each_pair_exists_on_both_sides(file: str, function: str) -> None:
-    first, lines = guide.python_source(file, function)
+    first, lines = source.python_source(file, function)
     name = function.split(".")[-1]
     assert lines[0].startswith((f"def {name}(", f"class {name}"))
     assert lines[0] in (PACKAGE / file).read_text().split("\n")[first - 1]
     assert guide.go_beside(file, function).strip()
-
-
-def test_a_function_has_all_its_lines_decorators_included() -> None:
-    first, lines = guide.python_source("websocket/connection.py", "Connection.ending")
-    assert lines[0] == "@property"
-    assert lines[1] == "def ending(self) -> str:"
-    source = (PACKAGE / "websocket/connection.py").read_text().split("\n")
-    assert [line.strip() for line in lines] == [line.strip() for line in source[first - 1 : first - 1 + len(lines)]]
-    assert not source[first - 1 + len(lines)]  # the next line is blank
 
 
 def test_a_go_function_has_all_its_lines_its_comment_included() -> None:
@@ -175,13 +215,8 @@ def test_a_go_function_has_all_its_lines_its_comment_included() -> None:
     assert go.endswith("\tc.readPump()\n}")
 
 
-def test_what_is_gos_runtime_or_ours_alone_has_nothing_beside_it() -> None:
+def test_a_function_without_a_counterpart_in_go_has_nothing_beside_it() -> None:
     assert guide.go_beside("runtime/runqueue.py", "RunQueue.next") == ""
-
-
-def test_a_function_that_is_not_there_is_a_lookup_error() -> None:
-    with pytest.raises(LookupError, match=r"hub\.py has no Hub\.walk"):
-        guide.python_source("hub.py", "Hub.walk")
 
 
 @pytest.mark.skipif(
@@ -191,9 +226,7 @@ def test_a_function_that_is_not_there_is_a_lookup_error() -> None:
 def test_the_go_twin_compiles_and_is_formatted_as_gofmt_has_it(tmp_path: Path) -> None:
     environment = {**os.environ, "GO111MODULE": "off", "GOPATH": str(GO_PATH)}
     for command in (["gofmt", "-d", "chat.go"], ["go", "vet", "chat.go"]):
-        done = subprocess.run(
-            command, cwd=guide.WWW, env=environment, capture_output=True, text=True, timeout=15 * LIMIT
-        )
+        done = subprocess.run(command, cwd=www.WWW, env=environment, capture_output=True, text=True, timeout=15 * LIMIT)
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
@@ -226,7 +259,7 @@ def test_every_chapter_has_its_heading_and_stands_in_the_contents(outline: Outli
 
 @pytest.fixture
 def visit(server: Running, browser: Browser, request: pytest.FixtureRequest) -> Iterator[Page]:
-    """The guide in a window with the options given, where the browser has nothing to complain of."""
+    """The guide in a window with these options. The browser's console must stay empty."""
     complaints: list[str] = []
     with browser.new_context(**request.param) as context:
         page = context.new_page()
@@ -265,7 +298,7 @@ def test_go_stands_beside_python_where_there_is_room_and_above_it_where_not(visi
 @pytest.mark.parametrize(
     "visit", [{**WIDE, "color_scheme": scheme} for scheme in ("light", "dark")], indirect=True, ids=["light", "dark"]
 )
-def test_every_colour_of_text_and_code_can_be_read(visit: Page) -> None:
+def test_all_text_and_code_has_enough_contrast_to_be_read(visit: Page) -> None:
     shown = ("h1", ".lead", "nav a", "p", "p > code", "figcaption", ".code figcaption", "td", "th", ".steps h3")
     kinds = tuple(f".code .{kind}" for kind in "kscdn")
     readable = {name: contrast(visit, name) for name in (*shown, *kinds)}

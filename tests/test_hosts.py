@@ -10,11 +10,11 @@ import pytest
 from threadchat.options import Options
 from threadchat.web.hosts import LOOPBACK, NETWORK, Hosts, hosts_of
 
-# Hosts by which a browser on this machine may call a server on a loopback address; by which one in the network may call
-# a server on any other; and those that a stranger may have made point here.
+# The hosts by which a browser on this machine may call a server on a loopback address; those by which a browser in the
+# network may call a server on another address; and those that a stranger can point here.
 ON_LOOPBACK = ["localhost", "LocalHost", "localhost.", "127.0.0.1", "127.1.2.3", "[::1]", "[0:0:0:0:0:0:0:1]"]
 IN_THE_NETWORK = ["mymachine", "my_machine", "MyMachine.local", "192.168.1.20", "203.0.113.9", "[fe80::1]", "0.0.0.0"]
-A_STRANGERS = [
+STRANGE = [
     "evil.example",
     "evil.example.",
     "localhost.evil.example",
@@ -24,7 +24,7 @@ A_STRANGERS = [
     "evil-local",
     "evillocal.example",
 ]
-NO_HOSTS = [
+INVALID = [
     "",
     ":8080",
     ".",
@@ -60,8 +60,8 @@ def test_on_loopback_loopback_names_are_answered(host: str, port: str) -> None:
     assert host + port in Hosts(LOOPBACK)
 
 
-@pytest.mark.parametrize("host", [*A_STRANGERS, *IN_THE_NETWORK])
-def test_on_loopback_no_other_is_answered(host: str) -> None:
+@pytest.mark.parametrize("host", [*STRANGE, *IN_THE_NETWORK])
+def test_on_loopback_no_other_host_is_answered(host: str) -> None:
     assert host not in Hosts(LOOPBACK)
     assert f"{host}:8080" not in Hosts(LOOPBACK)
 
@@ -72,15 +72,15 @@ def test_in_a_network_addresses_and_local_names_are_answered(host: str) -> None:
     assert f"{host}:8080" in Hosts(NETWORK)
 
 
-@pytest.mark.parametrize("host", [host for host in A_STRANGERS if "." in host])
+@pytest.mark.parametrize("host", [host for host in STRANGE if "." in host])
 def test_in_a_network_no_name_that_a_stranger_can_own_is_answered(host: str) -> None:
     assert host not in Hosts(NETWORK)
     assert f"{host}:8080" not in Hosts(NETWORK)
 
 
 @pytest.mark.parametrize("patterns", [LOOPBACK, NETWORK])
-@pytest.mark.parametrize("header", NO_HOSTS)
-def test_what_is_no_host_is_not_answered(patterns: Sequence[str], header: str) -> None:
+@pytest.mark.parametrize("header", INVALID)
+def test_an_invalid_header_is_not_answered(patterns: Sequence[str], header: str) -> None:
     assert header not in Hosts(patterns)
 
 
@@ -118,7 +118,7 @@ def test_each_kind_of_pattern_matches_what_it_says(pattern: str, yes: list[str],
         "<x>",
     ],
 )
-def test_what_is_no_pattern_is_a_value_error(pattern: str) -> None:
+def test_an_invalid_pattern_is_a_value_error(pattern: str) -> None:
     with pytest.raises(ValueError, match="a host to allow is"):
         Hosts([pattern])
     with pytest.raises(ValueError, match="a host to allow is"):
@@ -126,7 +126,7 @@ def test_what_is_no_pattern_is_a_value_error(pattern: str) -> None:
 
 
 @pytest.mark.parametrize("listen", ["127.0.0.1", "127.9.9.9", "localhost"])
-def test_who_listens_on_loopback_answers_to_loopback_hosts(listen: str) -> None:
+def test_a_server_on_loopback_answers_to_loopback_hosts(listen: str) -> None:
     hosts = Hosts(hosts_of(listen))
     assert f"{listen}:8080" in hosts
     assert "localhost:8080" in hosts
@@ -135,9 +135,7 @@ def test_who_listens_on_loopback_answers_to_loopback_hosts(listen: str) -> None:
 
 
 @pytest.mark.parametrize("listen", ["0.0.0.0", "::", "192.168.1.20"])
-def test_who_listens_elsewhere_answers_to_addresses_and_local_names(
-    monkeypatch: pytest.MonkeyPatch, listen: str
-) -> None:
+def test_a_server_elsewhere_answers_to_addresses_and_local_names(monkeypatch: pytest.MonkeyPatch, listen: str) -> None:
     monkeypatch.setattr(socket, "gethostname", lambda: "vm7.example.org")
     hosts = Hosts(hosts_of(listen))
     for host in ["localhost", "mymachine", "mymachine.local", "192.168.1.20", "[::1]", "vm7.example.org"]:
@@ -147,13 +145,13 @@ def test_who_listens_elsewhere_answers_to_addresses_and_local_names(
 
 
 @pytest.mark.parametrize("address", ["192.0.2.1", "127.0.1.1"])
-def test_who_listens_on_a_name_answers_to_it(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+def test_a_server_that_listens_on_a_name_answers_to_it(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [(2, 1, 6, "", (address, 0))])
     assert "chat.example.org:8080" in Hosts(hosts_of("chat.example.org"))
 
 
 @pytest.mark.parametrize("listen", ["no-such-host.invalid", ".nowhere", "*", "<local>", "fe80::1%nowhere"])
-def test_a_host_to_listen_on_that_does_not_exist_allows_nothing_more(listen: str) -> None:
+def test_a_name_that_does_not_resolve_adds_nothing(listen: str) -> None:
     hosts = Hosts(hosts_of(listen))
     assert "evil.example" not in hosts
     assert "192.168.1.20" not in hosts

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from helpers import LIMIT, go, hub_selects_first, until
+from helpers import LIMIT, go, hub_selects_first, say_stuck, until
 
-from threadchat.channel import Channel, Closed
+from threadchat import hub as hub_module
+from threadchat.channel import Case, Channel, Closed, Send, select
 from threadchat.hub import Ending, Hub, Member
+from threadchat.outbox import Outbox
+from threadchat.runtime.runqueue import RunQueue
 
 
 @dataclass(eq=False)
@@ -22,6 +26,11 @@ class FakeMember:
 
     def __post_init__(self) -> None:
         self.send: Channel[str] = Channel(self.capacity)
+        self.stuck: Channel[None] = Channel(1)
+
+    def receive_pending(self) -> list[str]:
+        """What a write pump does: wait for one message, and take what else is there."""
+        return [self.send.receive(LIMIT), *self.send.take_pending()]
 
     def end(self, why: Ending) -> None:
         self.endings.append(why)
@@ -29,7 +38,7 @@ class FakeMember:
 
 @pytest.fixture
 def hub() -> Iterator[Hub]:
-    hub = Hub()
+    hub = Hub(RunQueue())
     thread = threading.Thread(target=hub.run, name="hub")
     thread.start()
     yield hub
@@ -53,7 +62,7 @@ def test_every_client_gets_every_message_in_the_hubs_order(hub: Hub) -> None:
     for message in ("a", "b", "c"):
         hub.broadcast.send(message)
     until(lambda: is_idle(hub))
-    assert [member.send.receive_pending() for member in members] == [["a", "b", "c"]] * 3
+    assert [member.receive_pending() for member in members] == [["a", "b", "c"]] * 3
 
 
 def test_a_registration_is_done_when_the_send_returns(hub: Hub) -> None:
@@ -69,9 +78,9 @@ def test_the_hub_passes_on_all_that_is_pending_at_once(hub: Hub) -> None:
     for number in range(10):
         hub.broadcast.send(str(number))
     while member.send.statistics().pending < 12:
-        full.send.receive_pending(LIMIT)
-    assert len(member.send.receive_pending()) == 12
-    full.send.step_away()  # the hub need not wait for it any more
+        full.receive_pending()
+    assert len(member.receive_pending()) == 12
+    say_stuck(full.stuck)  # the hub need not wait for it any more
 
 
 def test_an_unregistered_client_can_receive_what_was_sent_before_and_then_its_channel_is_closed(hub: Hub) -> None:
@@ -95,7 +104,7 @@ def test_a_client_that_the_hub_does_not_know_can_be_unregistered(hub: Hub) -> No
 
 def test_a_stuck_client_is_evicted_when_its_buffer_is_full_and_nobody_waits_for_it(hub: Hub) -> None:
     stuck, healthy = join(hub, capacity=2), join(hub)
-    stuck.send.step_away()
+    say_stuck(stuck.stuck)
     for message in ("1", "2", "3"):
         hub.broadcast.send(message)
     assert [healthy.send.receive(LIMIT) for _ in range(3)] == ["1", "2", "3"]
@@ -108,12 +117,12 @@ def test_a_stuck_client_is_evicted_when_its_buffer_is_full_and_nobody_waits_for_
 
 def test_a_stuck_client_stays_as_long_as_its_buffer_has_room(hub: Hub) -> None:
     stuck = join(hub, capacity=2)
-    stuck.send.step_away()
+    say_stuck(stuck.stuck)
     hub.broadcast.send("1")
     hub.broadcast.send("2")
     until(lambda: is_idle(hub))
     assert stuck.endings == []
-    assert stuck.send.receive_pending() == ["1", "2"]
+    assert stuck.receive_pending() == ["1", "2"]
 
 
 def test_the_hub_gives_way_to_a_pump_that_has_not_had_its_turn(hub: Hub) -> None:
@@ -121,7 +130,7 @@ def test_the_hub_gives_way_to_a_pump_that_has_not_had_its_turn(hub: Hub) -> None
     for message in ("1", "2", "3"):
         hub.broadcast.send(message)
     until(lambda: member.send.statistics().waiting_senders == 1)
-    assert member.send.receive_pending() == ["1", "2", "3"]
+    assert member.receive_pending() == ["1", "2", "3"]
     assert member.endings == []
 
 
@@ -131,38 +140,39 @@ def test_the_hub_waits_once_for_all_pumps_that_have_not_had_their_turn(
     """It parks in the run queue, and in none of their channels."""
     members = [FakeMember() for _ in range(10)]
     got: list[list[str]] = [[] for _ in members]
-    parked: list[Channel[Any]] = []
-    send = Channel.send
+    selected: list[Case] = []
 
-    def noted(channel: Channel[Any], item: Any) -> None:
-        parked.append(channel)
-        send(channel, item)
+    def noted(*cases: Case) -> tuple[Case, Any]:
+        selected.extend(cases)
+        return select(*cases)
 
-    def pump(member: FakeMember, messages: list[str]) -> None:
+    def pump(outbox: Outbox[str], messages: list[str]) -> None:
         while len(messages) < 5:
-            messages += member.send.receive_pending(LIMIT)
-            hub.run_queue.next()
+            with outbox.turn(until=time.monotonic() + LIMIT) as pending:
+                messages += pending
 
-    for member in members:
-        member.send = hub.send_channel(capacity=2)
+    outboxes = [hub.new_outbox(capacity=2) for _ in members]
+    for member, outbox in zip(members, outboxes, strict=True):
+        member.send = outbox
         hub.register.send(member)
-    pumps = [go(pump, member, messages) for member, messages in zip(members, got, strict=True)]
-    until(lambda: all(member.send.statistics().waiting_receivers for member in members))
+    pumps = [go(pump, outbox, messages) for outbox, messages in zip(outboxes, got, strict=True)]
+    until(lambda: all(outbox.statistics().waiting_receivers for outbox in outboxes))
     hub.run_queue.ready(lambda: None)  # the one turn is taken
-    for message in ("1", "2", "3"):  # each pump has been handed one
+    for message in ("1", "2"):
         hub.broadcast.send(message)
         until(lambda: is_idle(hub))
-    monkeypatch.setattr(Channel, "send", noted)
-    send(hub.broadcast, "4")
-    until(lambda: len(hub.run_queue._line) == len(members) + 1, "the hub standing in the line")
-    send(hub.broadcast, "5")  # waits with the hub
+    monkeypatch.setattr(hub_module, "select", noted)
+    hub.broadcast.send("3")
+    until(lambda: hub.run_queue.statistics().waiting == len(members) + 1, "the hub standing in the line")
+    hub.broadcast.send("4")  # these wait with the hub
+    hub.broadcast.send("5")
     assert got == [[] for _ in members]
     hub.run_queue.next()
     for future in pumps:
         future.result(LIMIT)
     assert got == [["1", "2", "3", "4", "5"] for _ in members]
-    assert parked == []
     until(lambda: is_idle(hub))
+    assert not any(isinstance(case, Send) for case in selected)
     assert not any(member.endings for member in members)
 
 
@@ -171,14 +181,14 @@ def test_a_pump_that_gets_stuck_while_the_hub_gives_way_is_evicted(hub: Hub) -> 
     hub.broadcast.send("1")
     hub.broadcast.send("2")
     until(lambda: member.send.statistics().waiting_senders == 1)
-    member.send.step_away()
+    say_stuck(member.stuck)
     until(lambda: is_idle(hub))
     assert member.endings == [Ending.EVICTED]
 
 
 def test_an_evicted_client_may_still_unregister(hub: Hub) -> None:
     member = join(hub, capacity=1)
-    member.send.step_away()
+    say_stuck(member.stuck)
     hub.broadcast.send("1")
     hub.broadcast.send("2")
     until(lambda: is_idle(hub))
@@ -231,7 +241,7 @@ def busy(hub: Hub) -> Iterator[None]:
     try:
         yield
     finally:
-        other.send.step_away()
+        say_stuck(other.stuck)
 
 
 def waiting(channel: Channel[Member], count: int) -> None:
@@ -279,12 +289,12 @@ def test_race_3_a_client_that_gets_stuck_amid_a_batch_is_evicted_once_and_one_th
         for message in ("c", "d", "e", "f"):
             hub.broadcast.send(message)
     until(lambda: member.send.statistics().waiting_senders == 1, "the hub giving way amid the batch")
-    received = [] if stuck else member.send.receive_pending()
+    received = [] if stuck else member.receive_pending()
     if stuck:
-        member.send.step_away()
+        say_stuck(member.stuck)
     else:
         while len(received) < 6:
-            received += member.send.receive_pending(LIMIT)
+            received += member.receive_pending()
     until(lambda: is_idle(hub))
     assert member.endings == ([Ending.EVICTED] if stuck else [])
     assert member.send.take_pending() == []
@@ -302,7 +312,7 @@ def test_race_4_a_client_to_which_the_hub_gives_way_when_it_is_told_to_stop_is_p
     until(lambda: member.send.statistics().waiting_senders == 1, "the hub giving way")
     hub.stop()
     if stuck:
-        member.send.step_away()
+        say_stuck(member.stuck)
         until(lambda: hub.broadcast.statistics().closed, "the end of the hub")
     received = list(member.send)
     assert received == ([] if stuck else ["1", "2"])
@@ -314,7 +324,7 @@ def test_race_4_a_hub_that_is_told_to_stop_while_it_stands_in_the_line_passes_on
     hub.run_queue.ready(lambda: None)  # the one turn is taken
     hub.broadcast.send("1")
     hub.broadcast.send("2")
-    until(lambda: len(hub.run_queue._line) == 1, "the hub standing in the line")
+    until(lambda: hub.run_queue.statistics().waiting == 1, "the hub standing in the line")
     hub.stop()
     assert member.send.take_pending() == ["1"]
     assert member.endings == []
@@ -330,7 +340,7 @@ def test_race_4_a_client_whose_buffer_is_full_when_the_hub_stops_is_not_waited_f
     with busy(hub):
         hub.broadcast.send("c")
         hub.stop()
-        hub_selects_first(monkeypatch, hub._done)
+        hub_selects_first(monkeypatch, hub.done)
     until(lambda: member.send.statistics().closed)
     assert member.endings == [Ending.STOPPED]
     assert list(member.send) == ["a", "b"]
@@ -346,7 +356,7 @@ def test_race_5_a_stop_meets_all_that_wait_for_the_hub(hub: Hub, first: str, mon
         hub.broadcast.send("c")
         hub.stop()
         hub_selects_first(
-            monkeypatch, *([hub._done] if first == "stop" else [hub.register, hub.unregister, hub.broadcast])
+            monkeypatch, *([hub.done] if first == "stop" else [hub.register, hub.unregister, hub.broadcast])
         )
     assert list(stays.send) == ["a", "b", "c"], "what the hub has accepted arrives"
     assert stays.endings == [Ending.STOPPED]

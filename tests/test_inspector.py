@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import CLOSE, TEXT, Inspected, Peer, Serve, ask, go, until
+from helpers import CLOSE, TEXT, Inspected, Peer, Serve, ask, go, say_stuck, until
 from werkzeug.test import Client as Caller
 
 from threadchat.channel import Closed
@@ -260,9 +260,7 @@ def test_messages_that_share_a_frame_are_told_so_and_who_is_evicted_gets_none(
         client = server.client()
         server.hub.run_queue.ready(lambda: None)  # the pump gets no turn
         monkeypatch.setattr(server.hub.run_queue, "gosched", lambda: None)  # and the hub does not wait until it has
-        peer.send(TEXT, "handed to the pump")
-        until(lambda: not client.send.has_parked_receiver)
-        client.send.step_away()
+        say_stuck(client.stuck)
         for text in ("1", "2", "too many"):
             server.watch.journeys.announce("peer", text, None, follow=True)
             journey = server.watch.journeys.begin("peer", 1, text)

@@ -6,8 +6,10 @@ is left out, so the share of what a server really does is smaller. The pictures 
 
 from __future__ import annotations
 
+import time
+
 import pytest
-from helpers import instructions
+from helpers import FAR, instructions
 
 from threadchat.channel import Channel
 from threadchat.client import Client
@@ -51,9 +53,8 @@ class Core:
         for batch in batches:
             self.hub._pass_on(batch)
         for client in self.clients:
-            messages = client.send.receive_pending(timeout=0)
-            frame = client.connection.encode(messages)
-            self.hub.run_queue.next()
+            with client.send.turn(until=time.monotonic() + FAR) as messages:
+                frame = client.connection.encode(messages)
             client.connection.send(frame)
 
 

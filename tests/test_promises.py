@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 
 import pytest
-from helpers import CLOSE, LIMIT, PING, PONG, TEXT, Peer, Running, Serve, frame, join, pump_names, until
+from helpers import CLOSE, LIMIT, PING, PONG, TEXT, Peer, Running, Serve, frame, join, pump_names, say_stuck, until
 from websockets.asyncio.client import ClientConnection, connect
 
 from threadchat.client import Client
@@ -116,7 +116,7 @@ def test_promise_5_a_sender_that_floods_is_slowed_down_and_nothing_piles_up(serv
     busy = Client(hub, Connection({}, server.app.options), server.app.options, 0)
     hub.register.send(busy)
     with Peer(server.port) as flooder, ExitStack() as stack:
-        stack.callback(busy.send.step_away)
+        stack.callback(say_stuck, busy.stuck)
         fill = busy.send.capacity + 1
         for _ in range(fill):
             hub.broadcast.send("fill")
@@ -140,7 +140,7 @@ def test_promise_5_a_sender_that_floods_is_slowed_down_and_nothing_piles_up(serv
         assert hub.broadcast.statistics().waiting_senders == 1  # one message of the flood, and its read pump waits
         assert len(hub.broadcast) == hub.broadcast.capacity
         assert len(client.connection._wire._buffer) <= 4096
-        busy.send.step_away()
+        say_stuck(busy.stuck)
         flooder.socket.settimeout(LIMIT)
         assert flooder.lines(fill + sent) == ["fill"] * fill + ["x" * 500] * sent
         flooder.socket.sendall(cut)

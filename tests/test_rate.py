@@ -7,23 +7,10 @@ import socket
 import time
 
 import pytest
-from helpers import CLOSE, CONTINUATION, PING, PONG, TEXT, Peer, Serve, all_gone, frame, pump_names, until
+from helpers import CLOSE, CONTINUATION, PING, PONG, TEXT, Clock, Peer, Serve, all_gone, frame, pump_names, until
 
 from threadchat.websocket import connection, rate
 from threadchat.websocket.rate import TokenBucket
-
-
-class Clock:
-    """Stands in for the module `time`. It goes on only when told to; a sleep makes it go on."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def monotonic(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        self.now += seconds
 
 
 @pytest.fixture

@@ -1,10 +1,9 @@
-"""What a stranger may try with `threadchat serve`: pages elsewhere, forged headers, and strings with tricks."""
+"""Attacks on `threadchat serve`: pages of other sites, forged headers, strings that inject, request smuggling."""
 
 from __future__ import annotations
 
 import logging
 import re
-import socket
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -22,6 +21,7 @@ from helpers import (
     Serve,
     all_gone,
     ask,
+    exchange,
     go,
     handshake,
     until,
@@ -35,8 +35,8 @@ from threadchat.web.hosts import LOOPBACK
 from threadchat.web.server import Server
 from threadchat.websocket.connection import Connection
 
-# Every ASCII control character that can stand in a line, then NEL, line and paragraph separators, marks that turn the
-# direction of writing, a byte order mark, and a word in colour as a terminal would take it.
+# Every ASCII control character that a line can have; then NEL, line and paragraph separators, marks that change the
+# direction of writing, a byte order mark, and the escape sequence that colours a word in a terminal.
 TRICKS = (
     "".join(chr(code) for code in (*range(1, 10), *range(11, 13), *range(14, 32), 127))
     + "\x85\x9b31m\u2028\u2029\u200e\u202e\u2066\u2069\ufeff\x1b[31mred"
@@ -53,19 +53,6 @@ def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
         yield process
 
 
-def exchange(port: int, request: bytes) -> bytes:
-    """Send the bytes, and read all that comes until the server ends the connection."""
-    with socket.create_connection(("127.0.0.1", port), LIMIT) as peer:
-        peer.sendall(request)
-        answer = b""
-        try:
-            while more := peer.recv(65536):
-                answer += more
-        except ConnectionResetError:
-            pass
-    return answer
-
-
 def statuses(answer: bytes) -> list[int]:
     return [int(status) for status in re.findall(rb"^HTTP/1\.1 (\d{3}) ", answer, re.MULTILINE)]
 
@@ -74,7 +61,7 @@ def statuses(answer: bytes) -> list[int]:
 
 
 @pytest.mark.parametrize("path", ["/", "/static/chat/chat.js", "/limits", "/ws", "/nothing", "", "*"])
-def test_a_name_that_a_stranger_made_point_here_gets_nothing(process: Process, path: str) -> None:
+def test_a_request_for_a_strangers_host_is_refused(process: Process, path: str) -> None:
     host = f"evil.example:{process.port}"
     headers = {**HANDSHAKE, "Origin": f"http://{host}"} if path == "/ws" else {}
     answer = ask(process, "GET", path, {"Host": host, **headers})
@@ -91,18 +78,18 @@ def test_this_machines_browsers_are_answered(process: Process, host: str) -> Non
     assert handshake(process, Host=authority, Origin=f"http://{authority}").status == 101
 
 
-def test_an_address_in_the_request_line_counts_for_more_than_the_host_header(process: Process) -> None:
+def test_the_host_in_the_request_line_overrides_the_host_header(process: Process) -> None:
     """RFC 9112, section 3.2.2."""
     assert statuses(exchange(process.port, b"GET http://evil.example/ HTTP/1.1\r\nHost: localhost\r\n\r\n")) == [421]
     assert statuses(exchange(process.port, b"GET http://localhost/ HTTP/1.1\r\nHost: evil.example\r\n\r\n")) == [200]
 
 
-def test_two_hosts_are_none(process: Process) -> None:
+def test_a_request_with_two_hosts_is_refused(process: Process) -> None:
     answer = exchange(process.port, b"GET / HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\n\r\n")
     assert statuses(answer) in ([400], [421])
 
 
-def test_who_names_no_host_is_no_browser(process: Process) -> None:
+def test_a_request_without_a_host_does_not_come_from_a_browser_and_is_answered(process: Process) -> None:
     assert statuses(exchange(process.port, b"GET / HTTP/1.0\r\n\r\n")) == [200]
     assert statuses(exchange(process.port, b"GET / HTTP/1.1\r\nHost:\r\n\r\n")) in ([400], [421])
 
@@ -138,18 +125,18 @@ def test_the_command_answers_to_the_hosts_of_its_address_and_those_allowed(
     assert got == [status]
 
 
-def test_an_app_of_somebody_elses_answers_to_every_host_unless_told(serve: Serve) -> None:
+def test_an_app_answers_to_every_host_unless_told(serve: Serve) -> None:
     assert ask(serve(), "GET", "/", {"Host": "any.example"}).status == 200
     choosy = serve(allow_hosts=("chat.example.org",))
     assert ask(choosy, "GET", "/", {"Host": "any.example"}).status == 421
     assert ask(choosy, "GET", "/", {"Host": "chat.example.org"}).status == 200
 
 
-# Pages elsewhere, in a real browser
+# Pages of other sites, in a real browser
 
 
 class Blank(BaseHTTPRequestHandler):
-    """The page of somebody else's server."""
+    """Another site's server, with an empty page."""
 
     def do_GET(self) -> None:
         self.send_response(200)
@@ -162,7 +149,7 @@ class Blank(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def stranger(browser: Browser) -> Iterator[Page]:
-    """The page http://evil.example/ on some port. Its server, on this machine too, has ended."""
+    """A browser at the page http://evil.example/, on some port. That page's server, on this machine too, has ended."""
     page = browser.new_page()
     with HTTPServer(("127.0.0.1", 0), Blank) as server:
         answering = go(server.serve_forever, 0.01)
@@ -181,7 +168,9 @@ JOIN = """address => new Promise(resolve => {
 
 
 @pytest.mark.parametrize(("allowed", "outcome"), [((), "refused"), (("*",), "joined")])
-def test_a_page_elsewhere_cannot_join(serve: Serve, stranger: Page, allowed: tuple[str, ...], outcome: str) -> None:
+def test_a_page_of_another_site_cannot_join(
+    serve: Serve, stranger: Page, allowed: tuple[str, ...], outcome: str
+) -> None:
     server = serve(allow_origins=allowed)
     assert stranger.evaluate(JOIN, server.ws_url) == outcome
     stranger.goto("about:blank")
@@ -189,17 +178,17 @@ def test_a_page_elsewhere_cannot_join(serve: Serve, stranger: Page, allowed: tup
 
 
 @pytest.mark.parametrize(("allowed", "outcome"), [(LOOPBACK, "refused"), ((), "joined")])
-def test_a_page_that_has_its_name_point_here_cannot_join(
+def test_a_page_whose_name_was_pointed_here_cannot_join(
     serve: Serve, stranger: Page, allowed: tuple[str, ...], outcome: str
 ) -> None:
-    """DNS rebinding: at the page's own name and port there is, all at once, this server."""
+    """DNS rebinding: at the page's own name and port there is now this server."""
     server = serve(urlsplit(stranger.url).port or 0, allow_hosts=allowed)
     assert stranger.evaluate(JOIN, stranger.url.replace("http:", "ws:") + "ws") == outcome
     stranger.goto("about:blank")
     all_gone(server)
 
 
-# Proxies: whose word counts
+# Proxies: whose headers count
 
 
 FORGED = {"X-Forwarded-For": "192.0.2.7", "X-Forwarded-Proto": "https", "X-Forwarded-Host": "chat.example.org"}
@@ -214,7 +203,7 @@ def joined_from(server: Running, caplog: pytest.LogCaptureFixture, headers: dict
     return caplog.text.partition("joined from ")[2].split("\n")[0]
 
 
-def test_without_trusted_proxies_a_client_cannot_say_who_it_is(
+def test_without_trusted_proxies_a_clients_forwarded_headers_do_not_count(
     server: Running, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert joined_from(server, caplog, FORGED).startswith("127.0.0.1:")
@@ -227,12 +216,12 @@ def test_without_trusted_proxies_a_client_cannot_say_who_it_is(
     ("proxies", "value", "address"),
     [
         (1, "192.0.2.7", "192.0.2.7"),
-        (1, "198.51.100.1, 192.0.2.7", "192.0.2.7"),  # the client's own word, and then the proxy's
+        (1, "198.51.100.1, 192.0.2.7", "192.0.2.7"),  # the first value is the client's own, the second the proxy's
         (2, "203.0.113.5, 198.51.100.1, 192.0.2.7", "198.51.100.1"),
         (1, "2001:DB8::0:7", "2001:db8::7"),
     ],
 )
-def test_behind_trusted_proxies_a_client_is_who_they_say(
+def test_behind_trusted_proxies_a_clients_address_is_the_one_that_they_give(
     serve: Serve, caplog: pytest.LogCaptureFixture, proxies: int, value: str, address: str
 ) -> None:
     server = serve(trusted_proxies=proxies)
@@ -253,7 +242,7 @@ def test_behind_a_trusted_proxy_the_log_of_requests_names_the_client(
     ("proxies", "headers"),
     [
         (1, {}),
-        (2, {"X-Forwarded-For": "192.0.2.7"}),  # it came past one of them
+        (2, {"X-Forwarded-For": "192.0.2.7"}),  # the request did not pass both proxies
         (1, {"X_Forwarded_For": "192.0.2.7"}),
         (1, {"Forwarded": "for=192.0.2.7"}),
         (1, {"X-Real-IP": "192.0.2.7"}),
@@ -263,14 +252,14 @@ def test_behind_a_trusted_proxy_the_log_of_requests_names_the_client(
         (1, {"X-Forwarded-For": ","}),
     ],
 )
-def test_where_they_do_not_say_it_is_the_last_proxy(
+def test_without_a_valid_address_from_the_proxies_it_is_the_last_proxys(
     serve: Serve, caplog: pytest.LogCaptureFixture, proxies: int, headers: dict[str, str]
 ) -> None:
     assert joined_from(serve(trusted_proxies=proxies), caplog, headers).partition(":")[0] == "127.0.0.1"
     assert "\x1b" not in caplog.text
 
 
-def test_behind_a_trusted_proxy_the_origin_is_held_against_the_host_that_the_client_asked_for(serve: Serve) -> None:
+def test_behind_a_trusted_proxy_the_origin_is_compared_with_the_host_that_the_client_asked_for(serve: Serve) -> None:
     server = serve(trusted_proxies=1, allow_hosts=("chat.example.org",))
     assert handshake(server, Origin="https://chat.example.org", **FORGED).status == 101
     assert handshake(server, Origin="https://evil.example", **FORGED).status == 403
@@ -283,7 +272,7 @@ def test_behind_a_trusted_proxy_the_origin_is_held_against_the_host_that_the_cli
     all_gone(server)
 
 
-def test_a_proxys_other_words_change_no_address(serve: Serve) -> None:
+def test_a_proxys_other_headers_change_no_redirect(serve: Serve) -> None:
     server = serve(trusted_proxies=1)
     headers = {"X-Forwarded-Prefix": "//evil.example", "X-Forwarded-Proto": "javascript", "X-Forwarded-Port": "1"}
     answer = exchange(server.port, b"GET http://localhost HTTP/1.1\r\n" + head({"Host": "localhost", **headers}))
@@ -303,7 +292,7 @@ LINE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} (DEBUG|INFO|WARNING) .*
 
 
 @pytest.mark.parametrize("proxies", [0, 1])
-def test_no_string_of_a_peers_writes_more_than_its_line_of_the_log(tmp_path: Path, proxies: int) -> None:
+def test_no_string_from_a_peer_writes_more_than_one_line_of_the_log(tmp_path: Path, proxies: int) -> None:
     command = [*THREADCHAT, "serve", "--port", "0", "--log-level", "debug", "--trusted-proxies", str(proxies)]
     bare_return = "\r2000-01-01 00:00:00,000 INFO client 7 joined"
     with Process(tmp_path, command) as process:
@@ -320,18 +309,14 @@ def test_no_string_of_a_peers_writes_more_than_its_line_of_the_log(tmp_path: Pat
                      f"GET http://{TRICKS}/ HTTP/1.1", f"GET / HTTP/{TRICKS}", f"GET / HTTP/1.1 {TRICKS}"):  # fmt: skip
             requests.append(line.encode() + b"\r\n" + head(own))
         for request in requests:
-            with socket.create_connection(("127.0.0.1", process.port), LIMIT) as peer:
-                peer.sendall(request)
-                peer.shutdown(socket.SHUT_WR)
-                while peer.recv(65536):
-                    pass
+            exchange(process.port, request)
         with Peer(process.port) as peer:
             peer.send(CLOSE, b"\x03\xe8" + (TRICKS[5:] + "\r\n").encode())
             assert peer.receive().close_code == 1000
         process.wait_for(r"left: 1000 .*\\r\\n")
         assert process.end() == 0
         log = process.err
-    lines = log.splitlines()  # at all that anybody takes for the end of a line
+    lines = log.splitlines()  # at every character that is taken for the end of a line
     assert lines == log.split("\n")[:-1]
     assert [line for line in lines if not (LINE.fullmatch(line) and line.isprintable())] == []
     assert len([line for line in lines if "refused a page" in line]) >= 2
@@ -339,7 +324,7 @@ def test_no_string_of_a_peers_writes_more_than_its_line_of_the_log(tmp_path: Pat
     assert len([line for line in lines if "\\x1b[31mred" in line]) >= 6
 
 
-def test_an_address_that_somebody_elses_proxy_middleware_took_from_a_header_cannot_either() -> None:
+def test_nor_does_an_address_that_other_middleware_took_from_a_header() -> None:
     address = Connection({"REMOTE_ADDR": f"192.0.2.7{TRICKS}\n", "REMOTE_PORT": 4711}, Options()).peer
     assert address.isprintable()
     assert address.startswith("192.0.2.7")
@@ -410,7 +395,7 @@ def test_browsers_are_told_to_keep_answers_to_this_site(process: Process) -> Non
     assert headers["Access-Control-Allow-Origin"] is None
 
 
-def test_what_is_no_http_is_answered_in_plain_text(process: Process) -> None:
+def test_malformed_http_is_answered_in_plain_text(process: Process) -> None:
     answer = exchange(process.port, b"GET http://[ HTTP/1.1\r\n\r\n")
     assert re.findall(rb"(?im)^content-type: *(.*?)\r$", answer) == [b"text/plain; charset=utf-8"]
     assert b"Error code: 400\n" in answer
@@ -442,15 +427,10 @@ SMUGGLED = b"GET /limits HTTP/1.1\r\nHost: localhost\r\n\r\n"
     ],
 )
 @pytest.mark.parametrize("line", ["GET / HTTP/1.1", "POST / HTTP/1.1", "GET /ws HTTP/1.1", "HEAD / HTTP/1.1"])
-def test_nothing_behind_a_request_is_taken_for_another(process: Process, line: str, headers: str) -> None:
-    """RFC 9112, section 11.2: every connection ends with its answer, so no proxy can be made to see two."""
+def test_what_follows_a_request_is_not_taken_for_another(process: Process, line: str, headers: str) -> None:
+    """RFC 9112, section 11.2: every connection ends with its answer, so that request smuggling has no effect."""
     request = f"{line}\r\nHost: localhost\r\n{headers}\r\n".encode()
-    with socket.create_connection(("127.0.0.1", process.port), LIMIT) as peer:
-        peer.sendall(request + b"0\r\n\r\n" + SMUGGLED)
-        peer.shutdown(socket.SHUT_WR)
-        answer = b""
-        while more := peer.recv(65536):
-            answer += more
+    answer = exchange(process.port, request + b"0\r\n\r\n" + SMUGGLED)
     assert len(statuses(answer)) == 1
     assert b"message_size" not in answer
     assert re.search(rb"(?im)^connection: .*close", answer)
@@ -458,7 +438,7 @@ def test_nothing_behind_a_request_is_taken_for_another(process: Process, line: s
 
 @pytest.mark.parametrize("path", ["/", "/static/chat/chat.js", "/limits", "/ws"])
 @pytest.mark.parametrize("method", ["OPTIONS", "TRACE", "POST", "PUT", "DELETE", "PATCH", "PROPFIND"])
-def test_all_is_read_only(process: Process, method: str, path: str) -> None:
+def test_every_address_is_read_only(process: Process, method: str, path: str) -> None:
     answer = ask(process, method, path, {"X-Private": "a cookie, perhaps"})
     assert answer.status == 405
     assert set(answer.headers["Allow"].split(", ")) == {"GET", "HEAD"}
@@ -466,6 +446,6 @@ def test_all_is_read_only(process: Process, method: str, path: str) -> None:
 
 
 @pytest.mark.parametrize("line", ["OPTIONS * HTTP/1.1", "CONNECT evil.example:443 HTTP/1.1", "GET evil HTTP/1.1"])
-def test_it_is_no_proxy(process: Process, line: str) -> None:
+def test_it_is_not_a_proxy(process: Process, line: str) -> None:
     answer = exchange(process.port, f"{line}\r\nHost: localhost\r\n\r\n".encode())
     assert statuses(answer)[0] in (400, 404, 405)

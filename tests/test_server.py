@@ -1,8 +1,7 @@
-"""Werkzeug's server as threadchat runs it: peers that dawdle, peers that talk nonsense, and the stop."""
+"""The server: peers that do not finish, its stop, where it listens, and its threads."""
 
 from __future__ import annotations
 
-import logging
 import socket
 import threading
 from contextlib import ExitStack, closing
@@ -10,38 +9,15 @@ from typing import Any
 from urllib.request import urlopen
 
 import pytest
-from helpers import CLOSE, LIMIT, TEXT, Peer, Running, Serve, close_frame, until
-from websockets.sync.client import connect
-from websockets.typing import Origin
+from helpers import LIMIT, Peer, Serve, errors, open_socket, received, request_threads, until
 
-import threadchat.web.server
 from threadchat.options import Options
+from threadchat.web import handler
+from threadchat.web import server as server_module
 from threadchat.web.app import create_app
-from threadchat.web.server import Server
+from threadchat.web.server import Server, _WSGIServer
 
 NEVER = 600.0  # seconds: far beyond what a test waits for
-
-
-def request_threads() -> list[str]:
-    """The names of the threads that serve a connection, sorted."""
-    return sorted(thread.name for thread in threading.enumerate() if thread.name.startswith(("request", "readPump-")))
-
-
-def open_socket(server: Running, data: bytes = b"") -> socket.socket:
-    opened = socket.create_connection(("127.0.0.1", server.port), LIMIT)
-    opened.sendall(data)
-    return opened
-
-
-def received(peer: socket.socket) -> bytes:
-    """All that comes until the server ends the connection, orderly or not."""
-    data = b""
-    try:
-        while more := peer.recv(65536):
-            data += more
-    except ConnectionResetError:
-        pass
-    return data
 
 
 @pytest.mark.parametrize(
@@ -58,24 +34,23 @@ def received(peer: socket.socket) -> bytes:
 def test_a_peer_that_does_not_finish_its_request_is_dropped(
     serve: Serve, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, begun: bytes
 ) -> None:
-    monkeypatch.setattr(threadchat.web.server, "LINGER", 0.1)
+    monkeypatch.setattr(handler, "LINGER", 0.1)
     with closing(open_socket(serve(request_wait=0.05), begun)) as peer:
         received(peer)
         until(lambda: not request_threads(), "the end of the request's thread")
-    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert errors(caplog) == []
 
 
-def test_the_limit_on_a_request_is_not_one_on_the_websocket(serve: Serve) -> None:
+def test_the_time_limit_of_a_request_does_not_hold_for_the_websocket(serve: Serve) -> None:
     server = serve(request_wait=0.05)
     with Peer(server.port) as slow, closing(open_socket(server)) as idle:
         until(lambda: server.clients)
-        received(idle)  # the same limit has passed for the other one
-        slow.send(TEXT, "still here")
-        assert slow.lines(1) == ["still here"]
+        received(idle)  # so the limit has passed for the other one too
+        slow.talk("still here")
 
 
 def test_a_stop_frees_idle_connections_at_once(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(threadchat.web.server, "STOP_WAIT", NEVER)
+    monkeypatch.setattr(server_module, "STOP_WAIT", NEVER)
     server = serve(request_wait=NEVER)
     with ExitStack() as stack:
         begun = [b"", b"GET / HT", b"GET / HTTP/1.1\r\n"]
@@ -85,16 +60,16 @@ def test_a_stop_frees_idle_connections_at_once(serve: Serve, monkeypatch: pytest
         stopping.join(LIMIT)
         stopped = not stopping.is_alive()
         for peer in peers:
-            peer.shutdown(socket.SHUT_RDWR)  # where the server failed, this ends it
+            peer.shutdown(socket.SHUT_RDWR)  # so that the test ends even if the stop has failed
         stopping.join(LIMIT)
         assert stopped
         assert request_threads() == []
 
 
-def test_a_stop_waits_for_a_thread_that_is_done_and_has_not_ended(
+def test_a_stop_waits_for_a_thread_that_is_done_with_its_connection_and_has_not_ended(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    forget = threadchat.web.server._WSGIServer._forget
+    forget = _WSGIServer._forget
     done, over = threading.Event(), threading.Event()
 
     def linger(*arguments: Any) -> None:
@@ -102,7 +77,7 @@ def test_a_stop_waits_for_a_thread_that_is_done_and_has_not_ended(
         done.set()
         assert over.wait(LIMIT)
 
-    monkeypatch.setattr(threadchat.web.server._WSGIServer, "_forget", linger)
+    monkeypatch.setattr(_WSGIServer, "_forget", linger)
     server = serve()
     open_socket(server).close()
     assert done.wait(LIMIT)
@@ -126,16 +101,16 @@ def test_a_stop_waits_for_a_thread_that_is_done_and_has_not_ended(
 def test_a_stop_waits_for_a_connection_whose_thread_has_only_just_started(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(threadchat.web.server, "STOP_WAIT", NEVER)
+    monkeypatch.setattr(server_module, "STOP_WAIT", NEVER)
     started, may_go_on = threading.Event(), threading.Event()
-    process = threadchat.web.server._WSGIServer.process_request_thread
+    process = _WSGIServer.process_request_thread
 
     def held_up(self: Any, *arguments: Any) -> None:
         started.set()
         may_go_on.wait(LIMIT)
         process(self, *arguments)
 
-    monkeypatch.setattr(threadchat.web.server._WSGIServer, "process_request_thread", held_up)
+    monkeypatch.setattr(_WSGIServer, "process_request_thread", held_up)
     server = serve(request_wait=NEVER)
     connections = set(threading.enumerate())
     with closing(open_socket(server)) as peer:
@@ -146,13 +121,13 @@ def test_a_stop_waits_for_a_connection_whose_thread_has_only_just_started(
         may_go_on.set()
         stopping.join(LIMIT / 4)
         stopped, left = not stopping.is_alive(), [thread for thread in connections if thread.is_alive()]
-        peer.shutdown(socket.SHUT_RDWR)  # where the server failed, this ends it
+        peer.shutdown(socket.SHUT_RDWR)  # so that the test ends even if the stop has failed
         stopping.join(LIMIT)
         assert stopped
         assert left == []
 
 
-def test_a_stop_lets_an_answer_that_is_under_way_arrive(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_answer_on_its_way_arrives_despite_a_stop(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     answering, may_answer = threading.Event(), threading.Event()
     server = serve()
     respond = server.app._respond
@@ -178,12 +153,12 @@ def test_a_stop_lets_an_answer_that_is_under_way_arrive(serve: Serve, monkeypatc
 def test_a_stop_cuts_off_a_connection_that_does_not_end_by_itself(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(threadchat.web.server, "STOP_WAIT", 0.05)
+    monkeypatch.setattr(server_module, "STOP_WAIT", 0.05)
     server = serve(request_wait=NEVER)
     body = b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\n"
     with closing(open_socket(server, body)) as peer:
         assert peer.recv(65536).startswith(b"HTTP/1.1 405 ")
-        peer.sendall(b"part of a body")  # werkzeug reads on, for the peer's sake
+        peer.sendall(b"part of a body")  # werkzeug reads on so that the peer gets its answer
         stopping = server.stop_in_thread()
         stopping.join(LIMIT)
         stopped = not stopping.is_alive()
@@ -194,20 +169,7 @@ def test_a_stop_cuts_off_a_connection_that_does_not_end_by_itself(
         assert request_threads() == []
 
 
-def test_a_stop_takes_leave_of_each_client_with_1001_and_ends_all_threads(serve: Serve) -> None:
-    before = set(threading.enumerate())
-    server = serve()
-    with ExitStack() as stack:
-        clients = [stack.enter_context(connect(server.ws_url, compression=None)) for _ in range(5)]
-        until(lambda: len(server.clients) == len(clients))
-        server.stop()
-        for client in clients:
-            goodbye = close_frame(client)
-            assert (goodbye.code, goodbye.reason) == (1001, "the server is stopping")
-    until(lambda: set(threading.enumerate()) <= before, "the end of the clients' own threads")
-
-
-def test_all_the_servers_threads_have_ended_when_stop_returns(serve: Serve) -> None:
+def test_a_stop_tells_each_client_1001_and_returns_when_all_threads_have_ended(serve: Serve) -> None:
     before = set(threading.enumerate())
     server = serve()
     with ExitStack() as stack:
@@ -215,28 +177,28 @@ def test_all_the_servers_threads_have_ended_when_stop_returns(serve: Serve) -> N
         until(lambda: len(server.clients) == len(peers))
         stopping = server.stop_in_thread()
         for peer in peers:
-            assert [(goodbye.opcode, goodbye.close_code) for goodbye in peer.receive_all()] == [(CLOSE, 1001)]
+            assert peer.goodbye() == (1001, "the server is stopping")
+            assert peer.receive_all() == []
             peer.close()
         stopping.join(LIMIT)
         assert set(threading.enumerate()) <= before
 
 
-def test_messages_that_the_hub_has_taken_arrive_before_the_goodbye(serve: Serve) -> None:
+def test_messages_that_the_hub_has_received_arrive_before_the_close_frame(serve: Serve) -> None:
     server = serve()
     with Peer(server.port) as sender, Peer(server.port) as listener:
         until(lambda: len(server.clients) == 2)
-        sender.send(TEXT, "last words")
-        assert sender.lines(1) == ["last words"]  # so the hub has taken it
+        sender.talk("last words")  # so the hub has received it
         stopping = server.stop_in_thread()
         assert listener.lines(1) == ["last words"]
-        assert listener.receive().close_code == 1001
-        assert sender.receive().close_code == 1001
+        assert listener.goodbye()[0] == 1001
+        assert sender.goodbye()[0] == 1001
         sender.close()
         listener.close()
         stopping.join(LIMIT)
 
 
-def test_a_stopped_server_accepts_nobody(serve: Serve) -> None:
+def test_a_stopped_server_accepts_no_connection(serve: Serve) -> None:
     server = serve()
     server.stop()
     with pytest.raises(ConnectionRefusedError):
@@ -261,8 +223,7 @@ def test_the_port_can_be_used_again_at_once(serve: Serve) -> None:
         stopping.join(LIMIT)
         again = serve(server.port)
     with Peer(again.port) as peer:
-        peer.send(TEXT, "back")
-        assert peer.lines(1) == ["back"]
+        peer.talk("back")
 
 
 def test_a_port_in_use_is_an_oserror(serve: Serve) -> None:
@@ -271,7 +232,7 @@ def test_a_port_in_use_is_an_oserror(serve: Serve) -> None:
         Server(app, "127.0.0.1", server.port)
 
 
-def test_an_address_that_is_not_this_hosts_is_an_oserror() -> None:
+def test_an_address_of_another_machine_is_an_oserror() -> None:
     with closing(create_app()) as app, pytest.raises(OSError, match=r"192\.0\.2\.1|assign"):
         Server(app, "192.0.2.1", 0)
 
@@ -295,75 +256,13 @@ def test_it_listens_where_it_is_told(host: str) -> None:
         server.start()
         try:
             name = f"[{host}]" if ":" in host else host
-            own = Origin(f"http://{name}:{server.port}")
-            with connect(f"ws://{name}:{server.port}/ws", compression=None, origin=own) as ws:
-                ws.send("here")
-                assert ws.recv(LIMIT) == "here"
+            with Peer(server.port, host=host, headers=f"Origin: http://{name}:{server.port}\r\n") as peer:
+                peer.talk("here")
         finally:
             server.stop()
 
 
-@pytest.mark.parametrize(
-    ("status", "request_bytes"),
-    [
-        (400, b"nonsense\r\n\r\n"),
-        (400, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n"),  # a browser that tries TLS
-        (400, b"GET http://[ HTTP/1.1\r\nHost: localhost\r\n\r\n"),
-        (400, b"GET / HTTP/x\r\n\r\n"),
-        (404, b"GET /\xff\x1b[31m HTTP/1.1\r\nHost: localhost\r\n\r\n"),
-        (414, b"GET /" + b"a" * 100_000 + b" HTTP/1.1\r\n\r\n"),
-        (431, b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * 200 + b"\r\n"),
-        (431, b"GET / HTTP/1.1\r\na: " + b"b" * 100_000 + b"\r\n\r\n"),
-        (505, b"GET / HTTP/9.9\r\n\r\n"),
-    ],
-    ids=["nonsense", "TLS", "an address that is none", "no version", "no ASCII", "a long line", "many headers",
-         "a long header", "another version"],
-)  # fmt: skip
-def test_malformed_http_costs_the_sender_alone(
-    server: Running,
-    caplog: pytest.LogCaptureFixture,
-    capfd: pytest.CaptureFixture[str],
-    status: int,
-    request_bytes: bytes,
-) -> None:
-    with closing(open_socket(server, request_bytes)) as peer:
-        answer = received(peer).decode("latin-1")
-    assert answer.startswith(f"HTTP/1.1 {status} ")
-    until(lambda: not request_threads(), "the end of the request's thread")
-    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
-    assert capfd.readouterr().err == ""
-    with Peer(server.port) as other:
-        other.send(TEXT, "and the chat goes on")
-        assert other.lines(1) == ["and the chat goes on"]
-
-
-def test_a_peer_that_does_not_close_its_side_after_the_answer_is_let_go(
-    server: Running, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(threadchat.web.server, "LINGER", 0.1)
-    with closing(open_socket(server, b"GET / HTTP/1.0\r\n\r\n")) as peer:
-        assert received(peer).startswith(b"HTTP/1.1 200 ")
-        until(lambda: not request_threads(), "the end of the request's thread")
-
-
-def test_a_peer_that_resets_the_connection_is_no_error(server: Running, caplog: pytest.LogCaptureFixture) -> None:
-    peer = Peer(server.port)
-    until(lambda: server.clients)
-    peer.reset()
-    until(lambda: not server.clients and not request_threads(), "the client's end")
-    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
-
-
-def test_no_http_follows_the_end_of_a_websocket(server: Running) -> None:
-    with Peer(server.port) as peer:
-        peer.send(CLOSE, b"\x03\xe8")
-        peer.socket.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        answers = peer.receive_all()
-    assert [(answer.opcode, answer.close_code) for answer in answers] == [(CLOSE, 1000)]
-    until(lambda: not request_threads(), "the end of the client's thread")
-
-
-def test_every_thread_bears_its_role(serve: Serve) -> None:
+def test_every_thread_is_named_after_its_role(serve: Serve) -> None:
     before = set(threading.enumerate())
     server = serve()
     with Peer(server.port), closing(open_socket(server)):
@@ -376,7 +275,7 @@ def test_every_thread_bears_its_role(serve: Serve) -> None:
         until(lambda: names() == expected, f"the names {expected}")
 
 
-def test_the_limit_on_a_request_is_one_that_slow_people_can_keep_and_idle_ones_cannot_abuse() -> None:
+def test_the_default_request_wait_is_enough_for_slow_peers_and_not_much_more() -> None:
     assert 5 <= Options().request_wait <= 60
 
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import pytest
-from helpers import CLOSE, FAR, PING, TEXT, Inspected, Look, Peer, until
+from helpers import CLOSE, FAR, PING, TEXT, Inspected, Look, Peer, say_stuck, until
 
 from threadchat import client as client_module
 from threadchat.channel import Channel, select
@@ -17,6 +17,7 @@ from threadchat.hub import Hub
 from threadchat.inspector.journey import Journeys
 from threadchat.inspector.states import STATES
 from threadchat.inspector.watch import Gate
+from threadchat.outbox import Turn
 from threadchat.runtime.runqueue import RunQueue
 from threadchat.websocket import connection as connection_module
 from threadchat.websocket.connection import Connection
@@ -76,7 +77,7 @@ def until_hub(look: Look, state: str, on: str = "") -> None:
     look.until(so, f"the hub {state} {on}")
 
 
-@forces(Channel.receive, Connection._receive, select)
+@forces(Turn.__enter__, Connection._receive, select)
 def test_without_anything_to_do_everybody_waits(inspect: Inspect) -> None:
     server = inspect()
     with Peer(server.port), server.look() as look:
@@ -84,11 +85,7 @@ def test_without_anything_to_do_everybody_waits(inspect: Inspect) -> None:
         reader = until_pump(look, "read_pump", "reading", "socket")
         until_hub(look, "selecting")
         assert writer["name"] == "writePump-1"
-        assert [function for _, _, function in writer["stack"]][:3] == [
-            "Client.write_pump",
-            "Channel.receive_pending",
-            "Channel.receive",
-        ]
+        assert [function for _, _, function in writer["stack"]] == ["Client.write_pump", "Turn.__enter__"]
         assert "Client.read_pump" in [function for _, _, function in reader["stack"]]
         assert [writer["file"], writer["line"], writer["function"]] == writer["stack"][-1]
         look.until(lambda picture: picture["clients"][0]["write_pump"]["for"] > writer["for"], "time passing")
@@ -104,7 +101,7 @@ def test_a_pump_that_has_a_message_and_no_turn_is_ready(inspect: Inspect) -> Non
 
 def test_the_hub_that_has_been_handed_something_and_has_not_gone_on_is_ready(inspect: Inspect) -> None:
     server = inspect()
-    with Peer(server.port) as peer, server.look() as look, server.hub._done._mutex:
+    with Peer(server.port) as peer, server.look() as look, server.hub.done._mutex:
         peer.send(TEXT, "hello")  # the hub wakes, and cannot leave the line of the fourth channel
         until_hub(look, "ready")
 
@@ -261,11 +258,9 @@ def test_the_hub_runs_while_it_parts_with_a_client(inspect: Inspect, monkeypatch
     with Peer(server.port), server.look() as look:
         until_pump(look, "write_pump", "receiving", "send-1")
         client = server.client()
-        client.send.step_away()
+        say_stuck(client.stuck)
         monkeypatch.setattr(server.hub.run_queue, "gosched", lambda: None)
         with no_turns(server), client.connection._state:
-            server.hub.broadcast.send("handed to the pump, which has no turn")
-            until(lambda: not client.send.has_parked_receiver)
             server.hub.broadcast.send("in the buffer")
             until(lambda: client.send.fill == 1)
             server.hub.broadcast.send("one too many")

@@ -1,4 +1,4 @@
-"""The words to the system: each is heard, and where there is no such word nothing happens."""
+"""The process settings: each takes effect, and one that the platform lacks is skipped."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def crowd(*arguments: str, **environment: str) -> dict[str, Any]:
     return told
 
 
-def test_a_process_that_is_fit_for_a_crowd_has_what_it_would_not_have_by_itself() -> None:
+def test_a_process_that_is_fit_for_a_crowd_has_other_settings_than_by_default() -> None:
     unfit, fit = crowd(), crowd("fit")
     assert unfit["heaps"] > fit["heaps"] == 1
     assert fit["words"] is None  # for the programs that it starts
@@ -96,7 +96,7 @@ def test_a_thread_keeps_nothing_of_what_it_has_freed() -> None:
     assert kept - not_kept > THREADS * 7 * (600 + 700 + 800 + 900 + 1_000) / 2
 
 
-def test_who_has_words_for_the_heap_is_not_contradicted() -> None:
+def test_settings_of_the_users_own_for_malloc_stay() -> None:
     words = "glibc.malloc.arena_max=3"
     told = crowd("fit", GLIBC_TUNABLES=words)
     assert told["words"] == words
@@ -114,7 +114,7 @@ def test_the_program_starts_with_one_heap(tmp_path: Path, command: list[Any], mo
         assert "GLIBC_TUNABLES=" in Path(f"/proc/{process.pid}/environ").read_text()
 
 
-def test_where_the_program_cannot_be_started_anew_it_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_program_that_cannot_be_started_anew_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     tried: list[str] = []
 
     def execve(path: str, arguments: list[str], environment: dict[str, str]) -> None:
@@ -130,10 +130,56 @@ def test_where_the_program_cannot_be_started_anew_it_goes_on(monkeypatch: pytest
     assert tried == [sys.executable]
 
 
-def test_no_word_is_said_where_the_c_library_does_not_know_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_program_is_started_anew_once_where_the_system_removes_the_settings(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    started: list[dict[str, str]] = []
+    monkeypatch.setattr(os, "execve", lambda path, arguments, environment: started.append(dict(environment)))
+    monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
+    system.start_with_one_heap()
+    (environment,) = started
+    monkeypatch.setattr(os, "environ", {name: value for name, value in environment.items() if name != "GLIBC_TUNABLES"})
+    system.start_with_one_heap()
+    assert len(started) == 1
+    assert system.STARTED_ANEW not in os.environ
+
+
+@pytest.mark.parametrize(
+    ("orig_argv", "main", "plainly"),
+    [
+        (["python", "-m", "threadchat", "serve"], "/site-packages/threadchat/__main__.py", True),
+        (["python", "-W", "error", "-m", "threadchat", "serve"], "/site-packages/threadchat/__main__.py", True),
+        (["python", "/bin/threadchat", "serve"], "/bin/threadchat", True),
+        (["python", "-m", "pdb", "-m", "threadchat", "serve"], "/site-packages/threadchat/__main__.py", False),
+        (["python", "-m", "debugpy", "--listen", "5678", "-m", "threadchat"], "/threadchat/__main__.py", False),
+        (["python", "-m", "cProfile", "/bin/threadchat", "serve"], "/bin/threadchat", False),
+        (["python", "debugger.py", "/bin/other"], "/bin/threadchat", False),
+        (["python", "-"], "-", False),
+        (["python", "-c", "..."], "-c", False),
+        (["python", "-m"], "-m", False),
+    ],
+)
+def test_only_an_interpreter_that_was_started_for_this_program_is_started_anew(
+    orig_argv: list[str], main: str, plainly: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "gettrace", lambda: None)  # coverage's
+    assert system.was_started_plainly(orig_argv, main) is plainly
+    monkeypatch.setattr(sys, "gettrace", lambda: print)
+    assert not system.was_started_plainly(orig_argv, main)
+
+
+def test_the_debugger_runs_the_program_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
+    command = [PYTHON, "-m", "pdb", "-c", "continue", "-m", "threadchat", "serve", "--port", "0"]
+    with Process(tmp_path, list(map(str, command))) as process:
+        assert process.port
+        assert "GLIBC_TUNABLES=" not in Path(f"/proc/{process.pid}/environ").read_text()
+
+
+def test_the_slots_are_left_alone_where_the_c_library_has_no_prctl(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[None] = []
     monkeypatch.setattr(ctypes, "CDLL", asked.append)
-    system._find_sleepers_soon()
+    system._spread_sleeping_threads()
     assert asked == [None]
 
 
@@ -165,13 +211,13 @@ def refuse(*_: object) -> None:
     raise PermissionError("the system does not let you")
 
 
-def test_who_gives_way_does_so_for_itself_alone() -> None:
+def test_giving_way_concerns_the_calling_thread_alone() -> None:
     before, after = in_thread(give_way_to_wakers, policy)
     assert (before, after) == (policy(), os.SCHED_BATCH)
 
 
 @pytest.mark.parametrize("missing", ["sched_setscheduler", "SCHED_BATCH", "sched_param"])
-def test_giving_way_is_nothing_where_the_system_knows_no_such_thing(
+def test_giving_way_is_skipped_where_the_system_lacks_it(
     missing: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delattr(os, missing)
@@ -179,13 +225,13 @@ def test_giving_way_is_nothing_where_the_system_knows_no_such_thing(
     assert before == after
 
 
-def test_giving_way_is_nothing_where_the_system_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_giving_way_is_skipped_where_the_system_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_setscheduler", refuse)
     before, after = in_thread(give_way_to_wakers, policy)
     assert before == after
 
 
-def test_who_stays_on_one_processor_takes_along_the_threads_that_it_starts_from_then_on() -> None:
+def test_staying_on_one_processor_concerns_the_thread_and_those_that_it_starts_from_then_on() -> None:
     ours = processors()
 
     def body() -> tuple[set[int], object, set[int], object]:
@@ -212,7 +258,7 @@ def test_who_stays_on_one_processor_takes_along_the_threads_that_it_starts_from_
 
 
 @pytest.mark.parametrize("missing", ["sched_setaffinity", "sched_getaffinity"])
-def test_staying_on_one_processor_is_nothing_where_the_system_knows_no_such_thing(
+def test_staying_on_one_processor_is_skipped_where_the_system_lacks_it(
     missing: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     look = os.sched_getaffinity
@@ -222,7 +268,7 @@ def test_staying_on_one_processor_is_nothing_where_the_system_knows_no_such_thin
 
 
 @pytest.mark.parametrize("refused", ["sched_setaffinity", "sched_getaffinity"])
-def test_staying_on_one_processor_is_nothing_where_the_system_refuses(
+def test_staying_on_one_processor_is_skipped_where_the_system_refuses(
     refused: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     look = os.sched_getaffinity

@@ -1,12 +1,11 @@
-"""The server's own trouble: no descriptors, no threads, no room for the log, code that fails.
+"""Trouble of the server's own: no descriptors, no threads, no space for the log, code that fails.
 
-It says so, once; it refuses the newcomer, keeps the others, and goes on as soon as it can.
+The server logs it once, refuses new connections, keeps the others, and recovers as soon as it can.
 """
 
 from __future__ import annotations
 
 import errno
-import logging
 import os
 import resource
 import select
@@ -20,10 +19,23 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from helpers import CLOSE, LIMIT, TEXT, Peer, Process, Running, Serve, all_gone, pump_names, tcp_pair, until
+from helpers import (
+    CLOSE,
+    LIMIT,
+    TEXT,
+    Peer,
+    Process,
+    Serve,
+    all_gone,
+    ask,
+    errors,
+    pump_names,
+    tcp_pair,
+    until,
+)
 from innocents import INNOCENTS, Chat, Figures, all_descriptors
 
-import threadchat.web.server
+from threadchat.web import server as server_module
 from threadchat.websocket.connection import Connection
 
 NEWCOMERS = 20
@@ -40,7 +52,7 @@ def chat(tmp_path: Path) -> Iterator[Chat]:
 
 @contextmanager
 def limited(pid: int, what: int, soft: int) -> Iterator[None]:
-    """The process may take so much of something meanwhile."""
+    """Set the soft limit of a resource of the process meanwhile."""
     before = resource.prlimit(pid, what)
     resource.prlimit(pid, what, (soft, before[1]))
     try:
@@ -50,18 +62,15 @@ def limited(pid: int, what: int, soft: int) -> Iterator[None]:
 
 
 def answer_to_a_newcomer(port: int) -> bytes:
-    """What the server says to a handshake: the head of its answer, or nothing."""
+    """The head of the server's answer to a handshake; empty if there is none."""
     with suppress(EOFError, ConnectionError), Peer(port) as peer:
         return peer.answer
     return b""
 
 
 def complaints(chat: Chat) -> list[str]:
+    """The lines of the server's log but for those of clients that come and go."""
     return [line for line in chat.process.err.splitlines() if "INFO" not in line]
-
-
-def errors(caplog: pytest.LogCaptureFixture) -> list[str]:
-    return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
 
 
 # Descriptors
@@ -69,7 +78,7 @@ def errors(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 def test_out_of_descriptors_it_refuses_the_newcomer_with_503_and_keeps_the_others(chat: Chat) -> None:
     before = chat.figures()
-    most = before.descriptors + NEWCOMERS + threadchat.web.server.KEPT_FREE
+    most = before.descriptors + NEWCOMERS + server_module.KEPT_FREE
     with chat.undisturbed(), limited(chat.process.pid, resource.RLIMIT_NOFILE, most), ExitStack() as stack:
         newcomers = [stack.enter_context(Peer(chat.port)) for _ in range(NEWCOMERS)]
         assert all(peer.answer.startswith(b"HTTP/1.1 101 ") for peer in newcomers)
@@ -84,7 +93,7 @@ def test_out_of_descriptors_it_refuses_the_newcomer_with_503_and_keeps_the_other
     assert "out of file descriptors (see ulimit -n): refused a connection" in complaints(chat)[0]
 
 
-def test_where_even_those_are_taken_newcomers_wait_until_it_can_accept_again(chat: Chat) -> None:
+def test_when_even_the_spare_descriptors_are_taken_newcomers_wait_until_it_can_accept_again(chat: Chat) -> None:
     with chat.undisturbed():
         with limited(chat.process.pid, resource.RLIMIT_NOFILE, INNOCENTS // 2):
             waiting = socket.create_connection(("127.0.0.1", chat.port), LIMIT)
@@ -98,10 +107,10 @@ def test_where_even_those_are_taken_newcomers_wait_until_it_can_accept_again(cha
 
 
 @pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM])
-def test_it_pauses_after_each_try_to_accept_that_fails_for_want_of_something(
+def test_it_pauses_after_each_accept_that_fails_for_want_of_a_resource(
     serve: Serve, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, number: int
 ) -> None:
-    """socketserver's loop would try again at once, and again, as fast as the processor can."""
+    """socketserver's loop would spin: it tries again at once."""
     calls: list[str] = []
     server = serve()
     accept = server.server._server.socket.accept
@@ -114,11 +123,10 @@ def test_it_pauses_after_each_try_to_accept_that_fails_for_want_of_something(
 
     clock = SimpleNamespace(sleep=lambda seconds: calls.append(f"pause of {seconds} s"), monotonic=lambda: 0.0)
     with monkeypatch.context() as patch:
-        patch.setattr(threadchat.web.server, "time", clock)
+        patch.setattr(server_module, "time", clock)
         patch.setattr(server.server._server, "socket", SimpleNamespace(accept=fail_three_times))
         with Peer(server.port) as peer:
-            peer.send(TEXT, "in the end")
-            assert peer.lines(1) == ["in the end"]
+            peer.talk("in the end")
     all_gone(server)
     assert calls == ["accept", "pause of 0.1 s"] * 3
     assert errors(caplog) == [f"cannot accept connections: {os.strerror(number)}"]
@@ -144,29 +152,27 @@ def test_out_of_threads_it_refuses_the_newcomer_with_503_and_says_so_once(
             for _ in range(3):
                 answer = answer_to_a_newcomer(server.port)
                 assert answer.startswith(b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 10\r\n")
-            first.send(TEXT, "the others stay")
-            assert first.lines(1) == ["the others stay"]
+            first.talk("the others stay")
         with Peer(server.port) as second:
-            second.send(TEXT, "it has recovered")
-            assert second.lines(1) == ["it has recovered"]
+            second.talk("it has recovered")
     all_gone(server)
     assert errors(caplog) == ["out of threads (see ulimit -u): refused a connection"]
 
 
-def test_a_refusal_is_not_lost_to_a_reset() -> None:
-    """Closing a socket with unread bytes would reset the connection."""
+def test_a_refused_peer_gets_its_answer_instead_of_a_reset() -> None:
+    """Closing a socket with unread bytes resets the connection."""
     connection, peer = tcp_pair()
     with closing(peer):
         peer.sendall(b"GET /ws HTTP/1.1\r\nHost: localhost\r\n\r\n")
         with closing(connection):
             until(lambda: select.select([connection], [], [], 0)[0], "the request's arrival")
-            threadchat.web.server._refuse(connection)
+            server_module._refuse(connection)
         assert peer.recv(65_536).startswith(b"HTTP/1.1 503 ")
         assert peer.recv(1) == b""
 
 
 def threads_of_this_user() -> int:
-    """The threads of all of this user's processes."""
+    """The number of threads in all of this user's processes."""
     count = 0
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
@@ -176,7 +182,7 @@ def threads_of_this_user() -> int:
 
 @contextmanager
 def control_group(pid: int, most: int) -> Iterator[None]:
-    """The process is in a control group of at most so many threads meanwhile. Raises OSError."""
+    """Put the process into a control group of at most `most` threads meanwhile. Raises OSError."""
     root = next((root for root in map(Path, ("/sys/fs/cgroup/pids", "/sys/fs/cgroup")) if root.is_dir()), Path("/"))
     group = root / f"threadchat-test-{pid}"
     group.mkdir()
@@ -192,12 +198,12 @@ def control_group(pid: int, most: int) -> Iterator[None]:
 
 @contextmanager
 def few_threads(pid: int, most: int) -> Iterator[None]:
-    """The system gives the process `most` threads and no more. Skips the test where that can't be had."""
+    """Limit the process to `most` threads meanwhile. Skips the test where the system cannot."""
     with ExitStack() as stack:
         if os.getuid():
             others = threads_of_this_user() - Figures.of(pid).threads
             stack.enter_context(limited(pid, resource.RLIMIT_NPROC, others + most))
-        else:  # whom that limit does not bind
+        else:  # RLIMIT_NPROC does not hold for root
             try:
                 stack.enter_context(control_group(pid, most))
             except OSError as error:
@@ -205,8 +211,8 @@ def few_threads(pid: int, most: int) -> Iterator[None]:
         yield
 
 
-def test_where_the_system_has_no_more_threads_the_others_stay(chat: Chat) -> None:
-    """A newcomer is refused with 503 where its first thread can't be had, and with 1013 where it is the second."""
+def test_when_the_system_has_no_more_threads_the_other_clients_stay(chat: Chat) -> None:
+    """A newcomer without its first thread is refused with 503, one without its second with 1013."""
     before = chat.figures()
     with chat.undisturbed(), few_threads(chat.process.pid, before.threads + 5), ExitStack() as stack:
         for _ in range(2):
@@ -235,8 +241,8 @@ def test_where_the_system_has_no_more_threads_the_others_stay(chat: Chat) -> Non
 # The log
 
 
-def test_where_the_disk_is_full_the_log_has_a_gap_and_the_chat_has_none(chat: Chat) -> None:
-    until(lambda: chat.process.err.count("joined") == INNOCENTS, "all that was to be logged")
+def test_when_the_disk_is_full_the_log_has_a_gap_and_the_chat_has_none(chat: Chat) -> None:
+    until(lambda: chat.process.err.count("joined") == INNOCENTS, "the log of all who joined")
     threads, size = chat.figures().threads, len(chat.process.err)
     with chat.undisturbed(), limited(chat.process.pid, resource.RLIMIT_FSIZE, size):
         for _ in range(50):
@@ -249,13 +255,12 @@ def test_where_the_disk_is_full_the_log_has_a_gap_and_the_chat_has_none(chat: Ch
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
-def test_it_serves_and_stops_as_ever_where_nothing_can_be_logged(tmp_path: Path) -> None:
+def test_it_serves_and_stops_as_usual_when_nothing_can_be_logged(tmp_path: Path) -> None:
     command = [sys.executable, "-W", "error", "-m", "threadchat", "serve", "--port", "0"]
     with Process(tmp_path, ["sh", "-c", 'exec "$@" 2>/dev/full', "sh", *command]) as process:
         for _ in range(50):
             with Peer(process.port) as peer:
-                peer.send(TEXT, "unheard of")
-                assert peer.lines(1) == ["unheard of"]
+                peer.talk("unheard of")
         assert process.end() == 0
 
 
@@ -273,26 +278,16 @@ def test_an_application_that_raises_is_a_500_and_a_traceback(
     with Peer(server.port) as peer:
         with monkeypatch.context() as patch:
             patch.setattr(server.app, "_respond", fails)
-            assert get(server, "/").startswith(b"HTTP/1.1 500 ")
-        assert get(server, "/").startswith(b"HTTP/1.1 200 ")
-        peer.send(TEXT, "the others go on")
-        assert peer.lines(1) == ["the others go on"]
+            assert ask(server, "GET", "/").status == 500
+        assert ask(server, "GET", "/").status == 200
+        peer.talk("the others go on")
     all_gone(server)
     until(lambda: not server.server._server._connections, "the end of its thread")
     (error,) = errors(caplog)
     assert "ZeroDivisionError: on purpose" in error
 
 
-def get(server: Running, path: str) -> bytes:
-    with closing(socket.create_connection(("127.0.0.1", server.port), LIMIT)) as peer:
-        peer.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
-        answer = b""
-        while more := peer.recv(65_536):
-            answer += more
-        return answer
-
-
-def test_a_read_pump_that_raises_costs_its_client_alone_which_is_told_1011(
+def test_a_read_pump_that_raises_ends_its_client_alone_with_1011(
     serve: Serve, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     server = serve()
@@ -308,15 +303,14 @@ def test_a_read_pump_that_raises_costs_its_client_alone_which_is_told_1011(
         unlucky.send(TEXT, "fail")
         (last,) = unlucky.receive_all()
         assert last.close_code == 1011
-        other.send(TEXT, "the others go on")
-        assert other.lines(1) == ["the others go on"]
+        other.talk("the others go on")
     all_gone(server)
     until(lambda: not server.server._server._connections, "the end of its thread")
     (error,) = errors(caplog)
     assert "ZeroDivisionError: on purpose" in error
 
 
-def test_a_write_pump_that_raises_costs_its_client_alone(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_write_pump_that_raises_ends_its_client_alone(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     server = serve()
     raised: list[Any] = []
     monkeypatch.setattr(threading, "excepthook", lambda hook: raised.append((hook.thread.name, hook.exc_type)))
@@ -327,12 +321,10 @@ def test_a_write_pump_that_raises_costs_its_client_alone(serve: Serve, monkeypat
         monkeypatch.setattr(
             Connection, "encode", lambda self, lines: (fails if self is client.connection else real)(self, lines)
         )
-        other.send(TEXT, "one message, and another")
-        assert other.lines(1) == ["one message, and another"]
+        other.talk("one message, and another")
         assert [got.opcode for got in unlucky.receive_all()] == [CLOSE]
         unlucky.close()
         until(lambda: pump_names() == ["readPump-2", "writePump-2"], "the end of its pumps")
-        other.send(TEXT, "and the others go on")
-        assert other.lines(1) == ["and the others go on"]
+        other.talk("and the others go on")
     all_gone(server)
     assert raised == [("writePump-1", ZeroDivisionError)]

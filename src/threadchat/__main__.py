@@ -2,13 +2,14 @@
 
 import sys
 
-from threadchat.runtime.system import start_with_one_heap
+from threadchat.runtime.system import start_with_one_heap, was_started_plainly
 
 
 def main() -> int:
-    """Run the command that sys.argv has; returns the exit status."""
-    start_with_one_heap()
-    from threadchat import cli  # not before: it takes ten times as long as all that was imported until then
+    """Run the command in sys.argv. Returns the exit status."""
+    if was_started_plainly(sys.orig_argv, sys.argv[0]):
+        start_with_one_heap()
+    from threadchat import cli  # not before: this import takes ten times as long as everything before it
 
     return cli.main()
 

@@ -1,25 +1,26 @@
-"""Go's channels in Python threads: `Channel`, and `select` over several of them.
+"""Go's channels and `select`, for Python threads.
 
-A channel is made of two parts of a `queue.Queue`, its buffer (`queue`) and its `mutex`, and of two lines of parked
-threads: receivers that found nothing, senders that found no room. This is how Go's own runtime does it
-(runtime/chan.go): a send that finds a parked receiver hands it the item and wakes it, so an item is never anywhere but
-in the buffer, in a parked sender or in the hands of exactly one receiver. The queue's own `put` and `get` stay unused:
-they know neither a close nor a rendezvous (and `Queue.shutdown` only exists from Python 3.13 on).
+A channel is built from two parts of a `queue.Queue`, its buffer (`queue`) and its `mutex`, and from two lines of parked
+threads: receivers that found nothing to take, and senders that found no room. Go's own runtime works this way
+(runtime/chan.go): a sender that finds a parked receiver hands the item over and wakes it. An item is therefore always
+in exactly one place: in the buffer, with a parked sender, or with the one receiver that was given it. `Queue.put` and
+`Queue.get` are not used, because a queue has no close and no rendezvous (`Queue.shutdown` came with Python 3.13).
 
-What it means is what the Go specification says ("Channel types", "Send statements", "Select statements", "Close") and
-the Go memory model orders; where Go panics, or has a second result `ok`, Python raises `Closed`.
+The rules are those of the Go specification ("Channel types", "Send statements", "Receive operator", "Select
+statements", "Close") and of the Go memory model. Where Go panics, or returns a second result `ok`, Python raises
+`Closed`.
 
-Any thread may call anything here, but no signal handler and no finalizer: the very thread that they interrupt may hold
-the mutex. Nothing here knows what a channel is used for.
+Any thread may call anything in this module. Signal handlers and finalizers must not: the thread that they interrupt
+may hold the mutex. This module imports nothing else of threadchat and can be used on its own.
 
-The races, each forced by a test of the same number in tests/test_channel.py:
-1. Two senders on two channels meet the same selecting receiver: both want to hand it their item.
-2. A receiver's deadline passes in the instant in which a sender hands it an item.
+The races, each forced by a test of the same number in tests/test_channel_races.py:
+1. Two threads reach the same selecting thread over two channels, and both want to serve it.
+2. A thread's deadline passes at the moment when another thread serves it.
 3. A close meets a parked sender just as a receiver makes room for it.
-4. A select wakes by one channel while it still stands in the lines of the others.
-5. A receiver steps away in the instant in which a sender parks.
-6. Two threads close a channel at once.
-7. A close meets a receiver that takes all that is pending, the items of parked senders too.
+4. A select has been served over one channel while it still stands in the lines of the others.
+5. Two selects meet, each with a send and a receive for the other.
+6. Two threads close a channel at the same time.
+7. A close meets a receiver that takes all that is pending, items of parked senders included.
 """
 
 from __future__ import annotations
@@ -29,22 +30,20 @@ import random
 import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
-
-from threadchat.runtime.runqueue import RunQueue
+from typing import Any, Generic, Protocol, TypeVar
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+T_contra = TypeVar("T_contra", contravariant=True)
 
-LONGEST = threading.TIMEOUT_MAX  # seconds that a lock can wait
-_CLOSED: Any = object()  # handed to a parked receiver in place of an item when its channel is closed
+_NOTHING: Any = object()  # what a receive that must not wait returns where it would have to
 
 
 class Closed(Exception):
-    """The channel is closed; for a receive: and all that was sent before has been received.
+    """The channel is closed. A receive raises it only after all items sent before have been received.
 
-    `channel` tells which: after a `select` it may be any of them.
+    `channel` is the closed channel: in a `select`, it tells which one.
     """
 
     def __init__(self, channel: Channel[Any]) -> None:
@@ -53,15 +52,12 @@ class Closed(Exception):
 
 
 class WouldBlock(Exception):
-    """A send that must not wait found neither room nor a receiver: the `default` case of Go's select.
-
-    Raised by `send_nowait`, and by `send` where the receiver is away.
-    """
+    """`send_nowait` found neither room nor a waiting receiver."""
 
 
 @dataclass(frozen=True)
 class ChannelStatistics:
-    """What a channel looks like from outside, at one instant. All but `closed` count items or threads."""
+    """A channel at one instant. `pending` and `capacity` count items, the next two count parked threads."""
 
     pending: int
     capacity: int
@@ -71,148 +67,91 @@ class ChannelStatistics:
 
 
 class Channel(Generic[T]):
-    """A typed conduit between threads: `make(chan T, capacity)`.
+    """A channel: `make(chan T, capacity)`.
 
-    With `capacity` 0 it is unbuffered: a send returns once a receiver has the item. Otherwise `capacity` items wait in
-    its buffer before a send blocks. Raises ValueError for a negative capacity.
+    With `capacity` 0 the channel is unbuffered: a send returns when a receiver has taken the item. Otherwise `capacity`
+    items wait in the buffer before a send blocks. Raises ValueError for a negative capacity.
 
-    With a run queue, who is returned an item, other than by `take_pending` or `select`, has a turn with it, and gives
-    it back. Who has to wait until the channel is closed is told so in turn as well, but has none left. While `urgent`
-    is set, the receiver goes before others there; any thread may set it.
+    A channel is a reference, as in Go: a copy is the same channel, and two channels are equal if they are the same one.
+    It is always true, also when it is empty (`if channel:` asks whether there is one: Go's `channel != nil`).
     """
 
-    __slots__ = ("_away", "_buffer", "_closed", "_mutex", "_receivers", "_run_queue", "_senders", "capacity", "urgent")
+    __slots__ = ("_buffer", "_closed", "_mutex", "_receivers", "_senders", "capacity")
 
-    def __init__(self, capacity: int = 0, run_queue: RunQueue | None = None) -> None:
+    def __init__(self, capacity: int = 0) -> None:
         if capacity < 0:
-            raise ValueError("a channel's capacity is 0 or more")
-        self.capacity = capacity
-        self.urgent = False
-        self._run_queue = run_queue
+            raise ValueError("a channel's capacity must be 0 or more")
+        self.capacity = capacity  # items: Go's cap(ch)
         buffer: queue.Queue[T] = queue.Queue(capacity)
-        # The mutex is held whenever the buffer, the two lines or `_closed` are looked at or changed.
+        # The mutex must be held to read or change any of the next four fields.
         self._mutex = buffer.mutex
         self._buffer: deque[T] = buffer.queue
-        # At most one of these has anybody in it: receivers wait only while there is nothing to take. Lists, as they are
-        # short, and take a tenth of the memory that a deque does.
-        self._receivers: list[_Receiver] = []
-        self._senders: list[_Sender[T]] = []
+        # Parked threads, oldest first. Plain lists: they are short, and need a tenth of a deque's memory.
+        self._receivers: list[_Parked] = []
+        self._senders: list[tuple[_Parked, Send[T]]] = []
         self._closed = False
-        self._away = 0  # how many times a receiver has stepped away and not come back
 
     def send(self, item: T) -> None:
-        """`ch <- item`: blocks until a receiver or the buffer has the item.
+        """`ch <- item`: block until a receiver or the buffer has the item.
 
-        Raises Closed if the channel is closed, before or meanwhile, and WouldBlock if it would have to wait for a
-        receiver that is away: then nobody receives the item.
+        Raises Closed if the channel is closed, before the call or while it waits.
         """
         with self._mutex:
-            if self._accept(item):
+            if self._offer(item):
                 return
-            if self._away:  # race 5: looked at, and set, under the mutex
-                raise WouldBlock
-            sender = _Sender(item)
-            self._senders.append(sender)
-        try:
-            sender.park()
-        except BaseException:  # Ctrl-C
-            with self._mutex, suppress(ValueError):
-                self._senders.remove(sender)
-            raise
-        if sender.refusal is Closed:
-            raise Closed(self)
-        if sender.refusal is WouldBlock:
-            raise WouldBlock
+            sender = _Parked()
+            self._senders.append((sender, Send(self, item)))
+        sender.sleep([self])
 
     def send_nowait(self, item: T) -> None:
-        """`select { case ch <- item: default: }`: raises WouldBlock instead of blocking, and Closed as `send` does."""
+        """`select { case ch <- item: default: }`. Raises WouldBlock instead of waiting, and Closed as `send` does."""
         with self._mutex:
-            if not self._accept(item):
+            if not self._offer(item):
                 raise WouldBlock
 
     def send_what_fits(self, items: Sequence[T]) -> Sequence[T]:
-        """One `send_nowait` after the other until one would block; returns the items that are left. Raises Closed."""
+        """Call `send_nowait` for one item after the other, in one step. Returns the items left over. Raises Closed."""
         with self._mutex:
-            return self._accept_some(items)
-
-    def send_all(self, items: Sequence[T]) -> None:
-        """One `send` after the other, but all that there is room for at once. Raises as `send`."""
-        while items:
-            items = self.send_what_fits(items)
-            if items:
-                self.send(items[0])
-                items = items[1:]
+            return self._offer_what_fits(items)
 
     def receive(self, timeout: float | None = None) -> T:
-        """`<-ch`: the next item, in the order of the sends; blocks until there is one.
+        """`<-ch`: the next item, in the order of the sends; block until there is one.
 
-        Raises Closed when the channel is closed and empty, TimeoutError when `timeout` seconds have passed.
+        Raises Closed when the channel is closed and empty, and TimeoutError after `timeout` seconds (Go: a second case
+        with `time.After`).
         """
-        receiver = _Receiver(self._run_queue)
         with self._mutex:
-            if self._ready():
-                receiver.hand(self, self._take())
-            else:
-                self._receivers.append(receiver)
-        try:
-            handed = receiver.park(timeout)
-        except BaseException:  # Ctrl-C, or a timeout that is no number
-            self._leave(receiver)
-            raise
-        if not handed:
-            if self._leave(receiver):
-                raise TimeoutError
-            receiver.park(None)  # race 2: it was handed an item just then
-        if receiver.item is _CLOSED:
-            if self._run_queue is not None:
-                self._run_queue.next()  # a server that stops closes thousands of channels: these take turns as well
-            raise Closed(self)
-        item: T = receiver.item
-        return item
-
-    def receive_pending(self, timeout: float | None = None) -> list[T]:
-        """A receive, and then all that can be received without waiting: one item or more. Raises as `receive`."""
-        item = self.receive(timeout)
-        with self._mutex:
-            return [item, *self._take_all()]
+            item = self._take()
+            if item is not _NOTHING:
+                return item
+            receiver = _Parked()
+            self._receivers.append(receiver)
+        return receiver.sleep([self], timeout)[1]  # type: ignore[no-any-return]
 
     def take_pending(self) -> list[T]:
-        """All that can be received without waiting; it may be nothing. Never raises."""
+        """Receive everything that can be received without waiting, in one step; possibly nothing. Never raises."""
         with self._mutex:
             return self._take_all()
 
-    def step_away(self) -> None:
-        """For a receiver: it cannot receive for now, so nobody shall wait for it. Parked senders raise WouldBlock.
-
-        Go has no such thing; a Go program would let its senders select on a second channel. Each call is to be followed
-        by `come_back`, unless the receiver is gone for good.
-        """
-        with self._mutex:
-            self._away += 1
-            while self._senders:
-                self._senders.pop(0).wake(WouldBlock)
-
-    def come_back(self) -> None:
-        """For a receiver: it can receive again."""
-        with self._mutex:
-            self._away -= 1
-
     def close(self) -> None:
-        """`close(ch)`: no more sends. What the buffer holds can still be received; parked senders raise Closed.
+        """`close(ch)`: no more sends. Items in the buffer can still be received. Parked senders raise Closed.
 
-        Raises Closed if it was closed before. It is for the one thread that knows that no more will be sent.
+        Raises Closed if the channel was closed before. To be called by the thread that knows that nothing more will be
+        sent, usually the only sender.
         """
         with self._mutex:
             if self._closed:
                 raise Closed(self)
             self._closed = True
-            while self._receivers:
-                self._receivers.pop(0).hand(self, _CLOSED)
-            while self._senders:  # race 3: all of this and all of _take hold the mutex, so a sender is told one thing
-                self._senders.pop(0).wake(Closed)
+            parked = [*self._receivers, *(sender for sender, _ in self._senders)]
+            self._receivers.clear()
+            self._senders.clear()
+            for thread in parked:  # race 3: _take holds the mutex as well, so that a sender is served only once
+                if thread.claim():
+                    thread.refuse(self)
 
     def __iter__(self) -> Iterator[T]:
-        """`for item := range ch`: receives until the channel is closed and empty."""
+        """`for item := range ch`: receive until the channel is closed and empty."""
         while True:
             try:
                 item = self.receive()
@@ -221,183 +160,265 @@ class Channel(Generic[T]):
             yield item
 
     def __len__(self) -> int:
-        """`len(ch)`: the items in the buffer."""
+        """`len(ch)`: the number of items in the buffer."""
         with self._mutex:
             return len(self._buffer)
 
+    def __bool__(self) -> bool:
+        return True
+
+    def __copy__(self) -> Channel[T]:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Channel[T]:
+        return self
+
+    def __reduce__(self) -> str:
+        raise TypeError("a channel connects the threads of one process and cannot be pickled")
+
+    def __repr__(self) -> str:
+        # Without the mutex: a debugger may ask for it while a thread holds it.
+        closed = ", closed" if self._closed else ""
+        return f"<{type(self).__name__}: {len(self._buffer)} of {self.capacity} items{closed}>"
+
     def statistics(self) -> ChannelStatistics:
-        """The channel at this instant; by the time you look, it may have moved on."""
+        """The channel at this instant. It may have changed by the time the caller looks at the result."""
         with self._mutex:
-            waiting = sum(not receiver.claimed() for receiver in self._receivers)
-            return ChannelStatistics(len(self._buffer), self.capacity, len(self._senders), waiting, self._closed)
+            senders = sum(not sender.claimed() for sender, _ in self._senders)
+            receivers = sum(not receiver.claimed() for receiver in self._receivers)
+            return ChannelStatistics(len(self._buffer), self.capacity, senders, receivers, self._closed)
 
-    def _leave(self, receiver: _Receiver) -> bool:
-        """Take the receiver out of the line; False if somebody has done so, to hand it an item."""
-        with self._mutex:
-            if receiver in self._receivers:
-                self._receivers.remove(receiver)
-                return True
-        return False
+    # The caller of the methods below holds the mutex.
 
-    # The methods below are called with the mutex held.
-
-    def _accept(self, item: T) -> bool:
-        """Give the item to a parked receiver or to the buffer; False if neither can have it."""
+    def _offer(self, item: T) -> bool:
+        """Give the item to a parked receiver or to the buffer. Returns False if neither can take it. Raises Closed."""
         if self._closed:
             raise Closed(self)
         while self._receivers:
-            if self._receivers.pop(0).hand(self, item):
+            receiver = self._receivers.pop(0)
+            if receiver.claim():
+                receiver.serve(self, item)
                 return True
         if len(self._buffer) < self.capacity:
             self._buffer.append(item)
             return True
         return False
 
-    def _accept_some(self, items: Sequence[T]) -> Sequence[T]:
-        """Give as many of the items as can be to parked receivers and to the buffer; returns the rest."""
+    def _offer_what_fits(self, items: Sequence[T]) -> Sequence[T]:
+        """Offer one item after the other while they are taken. Returns the items left over. Raises Closed."""
         if self._closed:
             raise Closed(self)
         while self._receivers and items:
-            if self._receivers.pop(0).hand(self, items[0]):
-                items = items[1:]
-        room = max(0, self.capacity - len(self._buffer))
+            if not self._offer(items[0]):
+                return items
+            items = items[1:]
+        room = self.capacity - len(self._buffer)
+        if len(items) <= room:
+            self._buffer.extend(items)
+            return ()
+        room = max(0, room)
         self._buffer.extend(items[:room])
         return items[room:]
 
-    def _ready(self) -> bool:
-        """Whether a receive would return, or raise, at once."""
-        return bool(self._buffer or self._senders or self._closed)
-
     def _take(self) -> T:
-        """The oldest item of a ready channel. The first parked sender, if any, moves up into the buffer."""
-        if self._senders:
-            sender = self._senders.pop(0)
-            self._buffer.append(sender.item)
-            sender.wake(None)
-        if not self._buffer:
+        """The oldest item, or _NOTHING. Raises Closed if the channel is closed and empty."""
+        while self._senders:
+            sender, case = self._senders.pop(0)
+            if sender.claim():
+                self._buffer.append(case.item)  # moves up; one item leaves the buffer in the same step
+                sender.serve(case, None)
+                break
+        if self._buffer:
+            return self._buffer.popleft()
+        if self._closed:
             raise Closed(self)
-        return self._buffer.popleft()
+        return _NOTHING  # type: ignore[no-any-return]
 
     def _take_all(self) -> list[T]:
-        """All that is in the buffer or in the hands of parked senders."""
+        """All items in the buffer and all items of parked senders."""
         items = list(self._buffer)
         self._buffer.clear()
         while self._senders:
-            sender = self._senders.pop(0)
-            items.append(sender.item)
-            sender.wake(None)
+            sender, case = self._senders.pop(0)
+            if sender.claim():
+                items.append(case.item)
+                sender.serve(case, None)
         return items
 
+    def _can_send(self) -> bool:
+        """Whether a send would proceed, or raise, without waiting."""
+        if self._closed or len(self._buffer) < self.capacity:
+            return True
+        return any(not receiver.claimed() for receiver in self._receivers)
 
-def select(*channels: Channel[Any], timeout: float | None = None) -> tuple[Channel[Any], Any]:
-    """Go's `select` with a receive in each case: waits for the first of `channels` that has an item.
+    def _can_receive(self) -> bool:
+        """Whether a receive would proceed, or raise, without waiting."""
+        if self._buffer or self._closed or not self._senders:
+            return bool(self._buffer or self._closed)
+        return any(not sender.claimed() for sender, _ in self._senders)
 
-    Returns the channel and its item. Where several are ready, chance decides, as in Go, so none can starve another. A
-    closed and empty channel is always ready: if it is chosen, Closed is raised and bears it. Raises TimeoutError when
-    `timeout` seconds have passed, and ValueError when there is nothing to wait for.
-    """
-    if not channels:
-        raise ValueError("select needs a channel")
-    # All mutexes are held while it looks and joins the lines, so that no item slips in between; everybody takes them
-    # in one order, so that two selects cannot wait for each other.
-    ordered = sorted(set(channels), key=id)
-    with ExitStack() as mutexes:
-        for channel in ordered:
-            mutexes.enter_context(channel._mutex)
-        ready = [channel for channel in ordered if channel._ready()]
-        if ready:
-            chosen = random.choice(ready)
-            return chosen, chosen._take()
-        selecting = _SelectingReceiver(None)
-        for channel in ordered:
-            channel._receivers.append(selecting)
-    try:
-        handed = selecting.park(timeout)
-        if not handed and not selecting.claim():
-            handed = selecting.park(None)  # race 2: a sender has claimed it, and is about to wake it
-    finally:
-        for channel in ordered:  # race 4: whoever handed has taken it out of one line, it still stands in the others
-            channel._leave(selecting)
-    if not handed:
-        raise TimeoutError
-    if selecting.item is _CLOSED:
-        raise Closed(selecting.channel)
-    return selecting.channel, selecting.item
+    def _leave(self, thread: _Parked) -> None:
+        """Remove a thread that no longer waits from both lines. Takes the mutex itself."""
+        with self._mutex:
+            self._receivers = [each for each in self._receivers if each is not thread]
+            self._senders = [each for each in self._senders if each[0] is not thread]
 
 
-class _Sender(Generic[T]):
-    """A thread parked in `send`, and its item. It stands in one line, whose mutex guards it."""
+class ReceiveOnly(Protocol[T_co]):
+    """`<-chan T`: a type for code that only receives. Type checkers hold it; nothing checks it at run time."""
 
-    __slots__ = ("_parked", "item", "refusal")
+    def receive(self, timeout: float | None = None) -> T_co:
+        """See `Channel.receive`."""
 
-    def __init__(self, item: T) -> None:
+    def __iter__(self) -> Iterator[T_co]:
+        """See `Channel.__iter__`."""
+
+
+class SendOnly(Protocol[T_contra]):
+    """`chan<- T`: a type for code that only sends and closes. Type checkers hold it; nothing checks it at run time."""
+
+    def send(self, item: T_contra) -> None:
+        """See `Channel.send`."""
+
+    def send_nowait(self, item: T_contra) -> None:
+        """See `Channel.send_nowait`."""
+
+    def close(self) -> None:
+        """See `Channel.close`."""
+
+
+class Send(Generic[T]):
+    """A case of a `select` that sends: `case channel <- item`. With the channel None it is never ready."""
+
+    __slots__ = ("channel", "item")
+
+    def __init__(self, channel: Channel[T] | None, item: T) -> None:
+        self.channel = channel
         self.item = item
-        # The type alone: an exception kept here would lead back here, by its traceback, and wait for the collector.
-        self.refusal: type[Closed | WouldBlock] | None = None
-        self._parked = threading.Lock()
-        self._parked.acquire()
-
-    def park(self) -> None:
-        """Sleep until `wake`."""
-        self._parked.acquire()
-
-    def wake(self, refusal: type[Closed | WouldBlock] | None) -> None:
-        """Let it return, or raise the refusal."""
-        self.refusal = refusal
-        self._parked.release()
 
 
-class _Receiver:
-    """A thread parked in `receive`. It stands in one line, whose mutex guards it until it is handed an item."""
-
-    __slots__ = ("_parked", "_run_queue", "channel", "item")
-
-    channel: Channel[Any]
-    item: Any
-
-    def __init__(self, run_queue: RunQueue | None) -> None:
-        self._run_queue = run_queue
-        self._parked = threading.Lock()
-        self._parked.acquire()
-
-    def claimed(self) -> bool:
-        """Whether it has been handed an item and only waits to be scheduled."""
-        return False
-
-    def hand(self, channel: Channel[Any], item: Any) -> bool:
-        """Wake it with the item; False if it takes none any more. The caller holds the channel's mutex."""
-        self.channel, self.item = channel, item
-        if self._run_queue is None:
-            self._parked.release()
-        else:
-            self._run_queue.ready(self._parked.release, channel.urgent)
-        return True
-
-    def park(self, timeout: float | None) -> bool:
-        """Sleep until handed something; False when `timeout` seconds have passed first."""
-        if timeout is None:
-            return self._parked.acquire()
-        return self._parked.acquire(True, timeout if 0 <= timeout <= LONGEST else min(max(0, timeout), LONGEST))
+Case = Channel[Any] | Send[Any] | None
 
 
-class _SelectingReceiver(_Receiver):
-    """A thread parked in `select`, in the lines of several channels at once.
+def select(*cases: Case, default: bool = False, timeout: float | None = None) -> tuple[Case, Any]:
+    """Go's `select`: wait until one of the cases can proceed, and do what it says.
 
-    Their mutexes are different ones, so it has a lock of its own to decide who has it: the first to claim it, be it a
-    sender, a close or its own deadline. The others leave it alone (races 1 and 2).
+    A case is a channel (receive from it), a `Send(channel, item)`, or None: a nil channel, which is never ready.
+    Returns the case that proceeded (the very object that was given) and the item received (None for a send). If several
+    cases are ready, each is chosen with the same probability. If none is, `default=True` returns (None, None) at once.
+
+    Raises Closed if the chosen case receives from a closed and empty channel, or sends to a closed one: both count as
+    ready. Raises TimeoutError after `timeout` seconds. Without a case that can ever be ready it blocks for ever.
+    """
+    live = [case for case in cases if case is not None and (type(case) is not Send or case.channel is not None)]
+    # Every select locks its channels in the same order, so that two selects cannot wait for each other. It holds all
+    # mutexes from the first look until it stands in all lines, so that no item is missed in between.
+    channels = sorted({_channel_of(case) for case in live}, key=id)
+    for channel in channels:
+        channel._mutex.acquire()
+    try:
+        while ready := [case for case in live if _is_ready(case)]:
+            chosen = random.choice(ready)
+            item = _proceed(chosen)
+            if item is not _NOTHING:
+                return chosen, item
+        if default:
+            return None, None
+        thread = _Parked()
+        for case in live:
+            if isinstance(case, Send):
+                _channel_of(case)._senders.append((thread, case))
+            else:
+                case._receivers.append(thread)
+    finally:
+        for channel in channels:
+            channel._mutex.release()
+    return thread.sleep(channels, timeout)
+
+
+def _channel_of(case: Channel[Any] | Send[Any]) -> Channel[Any]:
+    channel = case.channel if isinstance(case, Send) else case
+    assert channel is not None
+    return channel
+
+
+def _is_ready(case: Channel[Any] | Send[Any]) -> bool:
+    """Whether a case can proceed now. The caller holds the channel's mutex."""
+    return _channel_of(case)._can_send() if isinstance(case, Send) else case._can_receive()
+
+
+def _proceed(case: Channel[Any] | Send[Any]) -> Any:
+    """Do what a case says. Returns the item received, None for a send, or _NOTHING if it cannot proceed after all.
+
+    This happens in race 5: the thread that it counted on is another select, which was served in between over a channel
+    that this one does not hold.
+    """
+    if isinstance(case, Send):
+        return None if _channel_of(case)._offer(case.item) else _NOTHING
+    return case._take()
+
+
+class _Parked:
+    """A thread that is parked in one line or, in a select, in several: Go's sudog.
+
+    It is served exactly once. The lines have different mutexes, so a parked thread has a lock of its own that decides
+    who serves it: the first to `claim` it, be it a sender, a receiver, a close or its own deadline (races 1, 2 and 4).
+    Only the thread that has claimed it calls `serve` or `refuse`.
     """
 
-    __slots__ = ("_claim",)
+    __slots__ = ("_claim", "_wake", "case", "closed", "item")
 
-    def __init__(self, run_queue: RunQueue | None) -> None:
-        super().__init__(run_queue)
+    case: Case  # the case that proceeded
+    item: Any  # what was received
+
+    def __init__(self) -> None:
+        self.closed: Channel[Any] | None = None  # set if the channel was closed
         self._claim = threading.Lock()  # taken once, never released
+        self._wake = threading.Lock()  # released once, by the thread that serves this one
+        self._wake.acquire()
 
     def claim(self) -> bool:
+        """Win the right to serve this thread. Returns False if another thread, or the deadline, was first."""
         return self._claim.acquire(blocking=False)
 
     def claimed(self) -> bool:
+        """Whether this thread has been served, or has given up, and only has not run since."""
         return self._claim.locked()
 
-    def hand(self, channel: Channel[Any], item: Any) -> bool:
-        return self.claim() and super().hand(channel, item)
+    def serve(self, case: Case, item: Any) -> None:
+        """Let its case proceed: wake it with what was received, or with None if its item was taken."""
+        self.case, self.item = case, item
+        self._wake.release()
+
+    def refuse(self, channel: Channel[Any]) -> None:
+        """Wake it to raise Closed."""
+        self.closed = channel
+        self._wake.release()
+
+    def sleep(self, channels: Sequence[Channel[Any]], timeout: float | None = None) -> tuple[Case, Any]:
+        """For the parked thread: sleep until served. Returns the case and the item.
+
+        `channels` are those in whose lines it stands. Raises Closed if it was refused, and TimeoutError.
+        """
+        served = False
+        try:
+            served = self._park(timeout)
+        finally:
+            if not served or len(channels) > 1:  # race 4
+                for channel in channels:
+                    channel._leave(self)
+        if not served:
+            raise TimeoutError
+        if self.closed is not None:
+            raise Closed(self.closed)
+        return self.case, self.item
+
+    def _park(self, timeout: float | None) -> bool:
+        """Sleep until served. Returns False if the time has passed and nobody will serve this thread any more."""
+        if timeout is None:
+            return self._wake.acquire()
+        if self._wake.acquire(timeout=min(max(0.0, timeout), threading.TIMEOUT_MAX)):
+            return True
+        if self.claim():
+            return False
+        return self._wake.acquire()  # race 2: another thread has claimed this one and is about to wake it

@@ -1,15 +1,16 @@
-"""The Hub: one thread that knows all clients and passes each message on to every one of them.
+"""The hub: one thread that knows all clients and passes each message on to every one of them. This is hub.go.
 
-Others talk to it over its channels alone. Nothing but `Hub.run` touches the set of clients, so there is no lock, and
-all clients see the messages in one order: the order in which the hub received them. It knows nothing of WebSockets.
+Other threads talk to the hub over its channels alone. Only the hub's thread touches the set of clients, so the set
+needs no lock, and all clients see the messages in one order: the order in which the hub received them. The hub knows
+nothing of WebSockets; a message is something that it passes on.
 
 The races, each forced by a test of the same number in tests/test_hub.py:
 1. A client registers while a message waits for the hub.
 2. A client unregisters while a message waits for the hub.
-3. A client gets stuck while the hub has passed on some messages of several and waits for its pump.
-4. The hub is told to stop while it waits for all pumps, or for one, or would have to.
+3. A client gets stuck while the hub has passed on a part of a batch and waits for that client's write pump.
+4. The hub is told to stop while it waits for all write pumps, or for one, or is about to.
 5. The hub stops while a registration, an unregistration and a message wait for it.
-6. A client unregisters twice, and two threads stop the hub, at once.
+6. A client unregisters twice, and two threads stop the hub at the same time.
 """
 
 from __future__ import annotations
@@ -19,92 +20,105 @@ from contextlib import suppress
 from enum import Enum, auto
 from typing import Protocol
 
-from threadchat.channel import Channel, Closed, WouldBlock, select
-from threadchat.runtime.runqueue import RunQueue
+from threadchat.channel import Channel, Send, WouldBlock, select
+from threadchat.outbox import Outbox
+from threadchat.runtime.runqueue import RUN_QUEUE, RunQueue
 
-BROADCAST_BUFFER = 256  # messages that the read pumps may have ready while the hub is busy; it takes them all at once
+BROADCAST_BUFFER = 256  # messages that read pumps may leave for the hub while it is busy; it takes them all at once
 
 
 class Hub:
-    """The set of clients and the channels through which they are heard: hub.go.
+    """The set of clients, and the channels through which they reach it."""
 
-    `run` is the hub's thread. `stop` may be called by any thread, once or more.
-    """
-
-    def __init__(self) -> None:
+    def __init__(self, run_queue: RunQueue = RUN_QUEUE) -> None:
+        # The registered clients. Only the hub's thread touches the set.
         self.clients: set[Member] = set()
+        # Registrations, from the threads of the requests. A send returns when the hub has taken the client.
         self.register: Channel[Member] = Channel()
+        # Unregistrations, from the threads of the requests.
         self.unregister: Channel[Member] = Channel()
+        # Messages, from the read pumps.
         self.broadcast: Channel[str] = Channel(BROADCAST_BUFFER)
-        self.run_queue = RunQueue()
-        self._done: Channel[None] = Channel()  # never sent to: its close tells the hub to stop
+        # One item, from the thread that stops the hub.
+        self.done: Channel[None] = Channel(1)
+        # Where the write pumps wait for their turns. Shared with all other hubs of the process.
+        self.run_queue = run_queue
 
     def run(self) -> None:
-        """Serve the channels until `stop`; then part with all clients, and let nobody wait for the hub any more."""
+        """Serve the channels until `stop`; then part with all clients. This is the hub's thread."""
         try:
             while True:
-                try:
-                    channel, value = select(self.register, self.unregister, self.broadcast, self._done)
-                except Closed:
-                    return
-                if channel is self.register:
-                    self.clients.add(value)
-                elif channel is self.unregister:
-                    if last := self.broadcast.take_pending():  # what it said before it left is for itself as well
-                        self._pass_on(last)
-                    if value in self.clients:
-                        self.clients.remove(value)
-                        value.send.close()
-                elif channel is self.broadcast:
-                    self._pass_on([value, *self.broadcast.take_pending()])
+                channel, value = select(self.register, self.unregister, self.broadcast, self.done)
+                match channel:
+                    case self.register:
+                        self.clients.add(value)
+                    case self.unregister:
+                        if last := self.broadcast.take_pending():  # the client's own last words are for it too
+                            self._pass_on(last)
+                        if value in self.clients:
+                            self.clients.remove(value)
+                            value.send.close()
+                    case self.broadcast:
+                        self._pass_on([value, *self.broadcast.take_pending()])
+                    case self.done:
+                        return
         finally:
-            # In Go a send to a hub that has gone blocks for ever. Here it raises Closed.
-            for inbox in (self.register, self.unregister, self.broadcast):
-                inbox.close()
-            last = self.broadcast.take_pending()
-            for client in self.clients:
-                client.send.send_what_fits(last)
-                client.end(Ending.STOPPED)
-                client.send.close()
-            self.clients.clear()
-
-    def send_channel(self, capacity: int) -> Channel[str]:
-        """The channel `send` of a new client, with room for so many messages."""
-        return Channel(capacity, self.run_queue)
+            self._part_with_all()
 
     def stop(self) -> None:
-        """Make `run` return. What the hub has received by now still reaches the clients' channels."""
-        with suppress(Closed):
-            self._done.close()
+        """Make `run` return. Messages that the hub has received by now still go out.
 
-    def _pass_on(self, messages: list[str]) -> None:
+        Any thread may call this, once or more.
+        """
+        with suppress(WouldBlock):
+            self.done.send_nowait(None)
+
+    def new_outbox(self, capacity: int) -> Outbox[str]:
+        """The channel `send` of a new client, with room for `capacity` messages."""
+        return Outbox(capacity, self.run_queue)
+
+    def _pass_on(self, messages: Sequence[str]) -> None:
+        """Send the messages to all clients. On a full buffer Go's hub evicts; this one lets the pumps run first."""
         full = []
         for client in self.clients:
             if rest := client.send.send_what_fits(messages):
                 full.append((client, rest))
         if full:
-            # Their pumps have not had their turn yet, or hardly any has. To wait once for all of them takes two changes
-            # of threads; to wait for one, and then for the next, took two for each, and a fifth less was delivered.
+            # Most of these pumps have not had their turn yet. To wait once for all of them takes two thread switches.
+            # To wait for each in turn takes two for each pump, and a fifth less was delivered.
             self.run_queue.gosched()
         for client, rest in full:
             self._wait_or_evict(client, rest)
 
     def _wait_or_evict(self, client: Member, messages: Sequence[str]) -> None:
-        """The client's buffer was full, and its pump has had its turn since, if it was ready for one.
+        """Send the messages to a client with a full buffer. If its write pump was ready, it has had its turn by now.
 
-        If it has not, it is writing to its peer: then the hub waits, until it comes back for what is pending or finds
-        out that its peer is stuck. Whose peer does not read is evicted, and nobody waits for it.
+        If the pump is still writing, the hub waits until the pump takes what is pending. If the peer does not read, the
+        hub evicts the client and waits no longer.
         """
-        try:
-            client.send.send_all(messages)
-        except WouldBlock:
-            self._evict(client)
+        while messages := client.send.send_what_fits(messages):
+            case, _ = select(Send(client.send, messages[0]), client.stuck)
+            if case is client.stuck:
+                self._evict(client)
+                return
+            messages = messages[1:]
 
     def _evict(self, client: Member) -> None:
         self.clients.remove(client)
         client.end(Ending.EVICTED)
         client.send.close()
-        client.send.take_pending()  # nothing more is sent but the reason
+        client.send.take_pending()  # nothing more goes out but the reason
+
+    def _part_with_all(self) -> None:
+        """Close all channels. In Go a send to a hub that has ended blocks for ever; here it raises Closed."""
+        for inbox in (self.register, self.unregister, self.broadcast):
+            inbox.close()
+        last = self.broadcast.take_pending()
+        for client in self.clients:
+            client.send.send_what_fits(last)
+            client.end(Ending.STOPPED)
+            client.send.close()
+        self.clients.clear()
 
 
 class Ending(Enum):
@@ -115,14 +129,15 @@ class Ending(Enum):
 
 
 class Member(Protocol):
-    """What the hub asks of a client. Called by the hub's thread."""
+    """What the hub needs of a client. Only the hub's thread uses it."""
 
     @property
     def send(self) -> Channel[str]:
-        """The client's buffered channel of outbound messages. Only the hub sends to it and closes it.
+        """The client's outbound messages. Only the hub sends to this channel and closes it."""
 
-        Its receiver, the write pump, steps away from it while the peer does not take what it writes.
-        """
+    @property
+    def stuck(self) -> Channel[None]:
+        """Holds an item while nobody takes messages from `send`: the peer does not read, or the write pump has gone."""
 
     def end(self, why: Ending) -> None:
-        """Told before the hub closes `send`. It must not block."""
+        """Tell the peer why. Called before the hub closes `send`; must not block."""

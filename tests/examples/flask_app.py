@@ -1,14 +1,14 @@
-"""A Flask site with a chat room at /chat/. Run it with
+"""A Flask site with a chat room at /chat/. Try it with
 
     python flask_app.py
 
-or, where it is to last, with
+and deploy it with
 
     gunicorn --worker-class gthread --workers 1 --threads 100 flask_app:app
 
-One worker, because each process has a chat of its own; and each client keeps one of the worker's threads for as long as
-it stays, so --threads is the number of clients plus a few for the other pages. Without --preload, because threads, the
-chat's among them, do not survive the fork.
+Use one worker, because each process has a chat of its own. Each client takes one of the worker's threads for as long as
+it stays, so --threads is the number of clients plus a few for the other pages. Do not use --preload: threads do not
+survive a fork, and the chat's hub is one.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ app = DispatcherMiddleware(site, {"/chat": chat})
 
 
 def close_chat_on(number: int) -> None:
-    """Let a signal take leave of the chat's clients first, and then do what it did before.
+    """Make a signal disconnect the chat's clients, and then do what it did before.
 
-    A server that is told to stop waits for the requests it is serving, and a WebSocket is one that does not end by
-    itself: gunicorn would wait for its whole --graceful-timeout of 30 seconds, and then kill the worker.
+    A server that stops waits for the requests that it serves, and a WebSocket is a request that does not end by itself.
+    Gunicorn would wait for its --graceful-timeout of 30 seconds and then kill the worker.
     """
     before = signal.getsignal(number)
 
@@ -55,13 +55,13 @@ def close_chat_on(number: int) -> None:
 
 
 def main(port: int) -> None:
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # SIGTERM, too, makes run_simple return
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # run_simple returns at SIGTERM as it does at Ctrl-C
     run_simple("127.0.0.1", port, app, threaded=True)
-    chat.close()  # returns when all clients have taken their leave
+    chat.close()  # returns when all clients have been disconnected
 
 
 if __name__ == "__main__":
     main(int(sys.argv[1]) if len(sys.argv) > 1 else 8080)
-elif "gunicorn" in os.environ.get("SERVER_SOFTWARE", ""):  # a worker: its own handlers are in place by now
+elif "gunicorn" in os.environ.get("SERVER_SOFTWARE", ""):  # a worker, whose own handlers are in place by now
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
         close_chat_on(number)

@@ -15,14 +15,14 @@ import time
 from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from types import FrameType
 from typing import Any
 
 from threadchat.channel import Channel, Closed, WouldBlock
 from threadchat.inspector.journey import A_SECOND, KEPT
 from threadchat.inspector.states import State, stack_of, state_of_hub, state_of_pump
-from threadchat.inspector.watch import WatchedChannel, WatchedClient, WatchedHub
+from threadchat.inspector.watch import WatchedChannel, WatchedClient, WatchedHub, WatchedOutbox
 
 INTERVAL = 0.1  # seconds from picture to picture, where they cost little
 SHARE = 0.003  # of one processor: what the pictures may cost
@@ -168,7 +168,7 @@ class Sampler:
                 "evicted": hub.evictions,
             },
             "channels": {channel["name"]: channel for channel in channels},
-            "run_queue": hub.run_queue.look(),
+            "run_queue": asdict(hub.run_queue.statistics()),
             "clients": [self._client(t, client, frames, client.number in pinned, moment) for client in drawn],
             "crowd": crowd,
             "rates": self._rates(t, hub.messages, hub.deliveries, frames_out),
@@ -224,7 +224,7 @@ class Sampler:
             if figures is None:
                 figures = self._figures[client.number] = Figures()
             interest = QUIET
-            if connection.blocked or send.away or connection.ended:
+            if connection.blocked or client.away or connection.ended:
                 interest = STUCK
             elif waiting * 2 >= capacity:
                 interest = FULL
@@ -271,7 +271,7 @@ class Sampler:
             "read_pump": threads["readPump"],
             "write_pump": threads["writePump"],
             "send": channel,
-            "away": send.away > 0,
+            "away": client.away,
             "evicted": connection.evicted,
             "messages_in": connection.received,
             "messages_out": connection.messages_out,
@@ -332,7 +332,7 @@ def _since(figures: Figures, role: str, state: State, progress: int, t: float) -
     return t
 
 
-def _channel(channel: WatchedChannel[Any]) -> dict[str, Any]:
+def _channel(channel: WatchedChannel[Any] | WatchedOutbox) -> dict[str, Any]:
     now = channel.statistics()
     return {
         "name": channel.name,

@@ -25,7 +25,6 @@ from werkzeug.exceptions import (
     UnsupportedMediaType,
 )
 from werkzeug.routing import Map, Rule
-from werkzeug.utils import send_from_directory
 from werkzeug.wrappers import Request, Response
 
 from threadchat.channel import Closed
@@ -35,9 +34,10 @@ from threadchat.inspector.perfetto import trace
 from threadchat.inspector.sampler import Sampler, TooManyViewers
 from threadchat.inspector.watch import Watch, WatchedConnection, WatchedHub
 from threadchat.options import Options
-from threadchat.web import guide
+from threadchat.web import guide, www
 from threadchat.web.app import App
 from threadchat.web.hosts import LOOPBACK, Hosts
+from threadchat.web.source import python_source
 
 URLS = Map(
     [
@@ -57,7 +57,9 @@ CORE = (
     "client.py",
     "websocket/connection.py",
     "hub.py",
-    "web/limits.py",
+    "web/admission.py",
+    "web/deadlines.py",
+    "web/handler.py",
     "runtime/runqueue.py",
     "web/server.py",
 )
@@ -118,7 +120,7 @@ class InspectedApp(App):
         endpoint, arguments = URLS.bind_to_environ(request).match(websocket=False)
         match endpoint:
             case "page":
-                return send_from_directory(guide.WWW, "inspect/index.html", request.environ)
+                return www.file_response(request, "inspect/index.html")
             case "live":
                 return self._live(request)
             case "message":
@@ -272,10 +274,10 @@ def _source(request: Request) -> Response:
     try:
         if file not in CORE:
             raise LookupError
-        first_line, lines = guide.python_source(file, function)
+        first_line, lines = python_source(file, function)
+        go = guide.go_beside(file, function)
     except LookupError as error:
-        raise NotFound("The core has no such function.") from error
-    go = guide.go_beside(file, function)
+        raise NotFound("The core has no such function, or its source is not installed.") from error
     told = {"file": file, "function": function, "first_line": first_line, "lines": lines}
     return _json({**told, "go": go, "go_from": "chat.go" if go else ""})
 

@@ -14,10 +14,11 @@ from types import CodeType, FrameType
 from typing import Any
 
 import threadchat
-from threadchat.channel import Channel, select
+from threadchat.channel import Channel, Send, select
 from threadchat.client import Client, serve_ws
 from threadchat.hub import Hub
-from threadchat.inspector.watch import Gate, WatchedChannel, WatchedClient
+from threadchat.inspector.watch import Gate, WatchedChannel, WatchedClient, WatchedOutbox
+from threadchat.outbox import Turn
 from threadchat.runtime.runqueue import RunQueue
 from threadchat.websocket.connection import Connection
 
@@ -40,9 +41,9 @@ CHANNEL = "channel"
 
 STATES = (
     Row(Gate.wait, "paused"),
-    Row(Channel.receive, "receiving", CHANNEL),  # or "ready": it has been handed an item, and has not run since
+    Row(Turn.__enter__, "receiving"),  # or "ready": the pump has been made ready, and waits for its turn
     Row(Channel.send, "sending", CHANNEL),  # or "ready": its item has been taken
-    Row(select, "selecting"),  # or "ready"
+    Row(select, "selecting"),  # or "sending", if one of its cases is a send; or "ready"
     Row(RunQueue.gosched, "ready"),
     Row(Connection._receive, "reading", SOCKET),
     Row(Connection._write, "writing", SOCKET),  # or "stuck": the peer has not taken bytes for long
@@ -66,6 +67,9 @@ def state_of_hub(frame: FrameType | None, register: WatchedChannel[Any]) -> Stat
     if row is None:
         return "gone", ""
     if row.function is select:  # whoever hands it something takes it out of a line, and it leaves the others awake
+        for case in frame.f_locals["cases"] if frame else ():
+            if isinstance(case, Send):  # the hub waits for a write pump
+                return _sending(case.channel)
         return ("selecting" if register.statistics().waiting_receivers else "ready"), ""
     return _with_channel(row, frame)
 
@@ -82,7 +86,7 @@ def state_of_pump(frame: FrameType | None, client: WatchedClient) -> State:
     if state == "reading":
         return state, SOCKET
     if state == "writing":
-        return ("stuck" if connection.blocked and send.away else state), SOCKET
+        return ("stuck" if connection.blocked and client.away else state), SOCKET
     if row.function in (Client.write_pump, serve_ws) and (connection.ended or send.statistics().closed):
         return "leaving", SOCKET
     return _with_channel(row, frame)
@@ -112,7 +116,11 @@ def _find(frame: FrameType | None) -> tuple[Row | None, FrameType | None]:
 def _with_channel(row: Row, frame: FrameType | None) -> State:
     if row.on != CHANNEL or frame is None:
         return row.state, row.on
-    channel = frame.f_locals["self"]
-    if not isinstance(channel, WatchedChannel):
-        return row.state, ""
+    return _sending(frame.f_locals["self"])
+
+
+def _sending(channel: Any) -> State:
+    """The state of a thread that is in a send to this channel."""
+    if not isinstance(channel, (WatchedChannel, WatchedOutbox)):
+        return "sending", ""
     return ("sending" if channel.has_parked_sender else "ready"), channel.name

@@ -1,12 +1,12 @@
-"""The watched parts of a server: a hub, channels and connections that note what passes, and do nothing else.
+"""The watched parts of a server: a hub, channels and connections that note what passes, and otherwise do the same.
 
-They are handed to the App in place of the plain ones. What they count are plain integers, each written by one thread.
-What is noted of single messages is noted for followed messages (see `journey`) and for the clients that are drawn.
+The App is given them in place of the plain ones. Their counters are plain integers, each written by one thread. Single
+messages are noted only if they are followed (see `journey`), and only for the clients that are drawn.
 
-On the way of every message they do as little as they can. What they override there they call by its class, not by
-`super()`, which takes twice as long. What is done for followed messages alone is in a subclass, whose instance an
-object is for as long as such a message is in its hands. (A method set on the object itself would slow the calls of all
-others down: Python 3.11's interpreter remembers where a method is, but not where any object has one of that name.)
+Little is added to the way of every message. An overridden method there calls the class's method by name, because
+`super()` takes twice as long. What is done for followed messages alone is in a subclass: an object changes its class
+to it for as long as it handles such a message. (To set a method on the object itself would slow down the calls of all
+other objects: Python 3.11's interpreter remembers that a class has the method, but not that one object has it.)
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from threadchat.client import Client
 from threadchat.hub import BROADCAST_BUFFER, Hub, Member
 from threadchat.inspector.journey import PACKAGE, Followed, Journey, Journeys, place
 from threadchat.options import Options
+from threadchat.outbox import Outbox
 from threadchat.runtime.runqueue import RunQueue
 from threadchat.websocket.connection import Connection
 
@@ -97,46 +98,40 @@ class Gate:
         self._open.wait()
 
 
-class WatchedChannel(Channel[T]):
-    """A channel with a name that can be looked at without its mutex, and whose capacity can be changed."""
+class Watchable:
+    """What the sampler asks of a channel: all of it can be answered without the channel's mutex."""
 
-    __slots__ = ("name",)
+    __slots__ = ()
 
-    def __init__(self, name: str, capacity: int = 0, run_queue: RunQueue | None = None) -> None:
-        super().__init__(capacity, run_queue)
-        self.name = name
+    capacity: int
+    _buffer: deque[Any]
+    _receivers: list[Any]
+    _senders: list[Any]
 
     @property
     def fill(self) -> int:
-        """The items in the buffer."""
+        """The number of items in the buffer."""
         return len(self._buffer)
 
     @property
     def has_parked_receiver(self) -> bool:
-        """Whether somebody stands in line to receive, and has been handed nothing yet."""
+        """Whether a thread waits to receive and has been given nothing yet."""
         return bool(self._receivers)
 
     @property
     def has_parked_sender(self) -> bool:
-        """Whether somebody stands in line to send."""
+        """Whether a thread waits to send."""
         return bool(self._senders)
 
-    def resize(self, capacity: int) -> None:
-        """From now on the buffer has room for `capacity` items; what is in it stays."""
-        with self._mutex:
-            self.capacity = capacity
 
+class WatchedChannel(Watchable, Channel[T]):
+    """A channel with a name."""
 
-class WatchedRunQueue(RunQueue):
-    """A run queue that can be looked at without its mutex."""
+    __slots__ = ("name",)
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.turns = self._free
-
-    def look(self) -> dict[str, int]:
-        """How many turns there are, how many of them are free, and how many pumps wait for one."""
-        return {"turns": self.turns, "free": self._free, "waiting": len(self._line) + len(self._urgent)}
+    def __init__(self, name: str, capacity: int = 0) -> None:
+        super().__init__(capacity)
+        self.name = name
 
 
 class RegisterChannel(WatchedChannel[Any]):
@@ -149,7 +144,7 @@ class RegisterChannel(WatchedChannel[Any]):
         self._watch = watch
 
     def send(self, client: Any) -> None:
-        watched = WatchedClient(client.number, client.connection, client.send, threading.get_ident())
+        watched = WatchedClient(client.number, client.connection, client.send, client.stuck, threading.get_ident())
         watched.connection.number = watched.number
         watched.connection.outbound = watched.send
         watched.send.belongs_to(watched.number, watched.connection.name)
@@ -208,54 +203,51 @@ class ChoosingBroadcastChannel(BroadcastChannel):
         return journey
 
 
-class SendChannel(WatchedChannel[str]):
-    """A client's channel `send`. `away` is how many times its receiver has stepped away and not come back.
+class WatchedOutbox(Watchable, Outbox[str]):
+    """A client's channel `send`, with a name and a capacity that can be changed.
 
-    While it is `noted`, followed messages that the hub puts into it are noted.
+    While it is `noted`, the steps of followed messages that the hub puts into it are noted.
     """
 
-    __slots__ = ("_client", "_watch", "away", "followed", "noted")
+    __slots__ = ("_client", "_watch", "followed", "name", "noted")
 
     def __init__(self, watch: Watch, capacity: int, run_queue: RunQueue) -> None:
-        super().__init__("send", capacity, run_queue)
-        self.away = 0
+        super().__init__(capacity, run_queue)
+        self.name = "send"
         self.noted = False
-        self.followed = 0  # messages that the hub had for it while it was noted
+        self.followed = 0  # at least as many as the followed messages that the hub had for it while it was noted
         self._watch = watch
-        self._client = 0, ""  # number and name, once it is registered
+        self._client = 0, ""  # number and name, once the client is registered
 
     def belongs_to(self, number: int, name: str) -> None:
         """Told once, before anything is sent."""
         self.name = f"send-{number}"
         self._client = number, name
 
-    def step_away(self) -> None:
-        self.away += 1  # the read pump and the write pump may both; the sampler only asks whether it is 0
-        super().step_away()
+    @property
+    def has_parked_receiver(self) -> bool:
+        """Whether the write pump waits to receive and has not been made ready yet."""
+        return self._idle
 
-    def come_back(self) -> None:
-        super().come_back()
-        self.away -= 1
+    def resize(self, capacity: int) -> None:
+        """From now on the buffer has room for `capacity` items. Items that are in it stay."""
+        with self._mutex:
+            self.capacity = capacity
 
 
-class NotingSendChannel(SendChannel):
-    """What a noted channel is while the hub passes a followed message on."""
+class NotingOutbox(WatchedOutbox):
+    """What a noted outbox is while the hub passes a followed message on.
+
+    A followed message that has to wait for room is noted when the write pump takes it, not here.
+    """
 
     __slots__ = ()
-
-    def send(self, item: str) -> None:
-        followed = _followed((item,))
-        self.followed += len(followed)
-        super().send(item)
-        self._note_buffered(followed)
 
     def send_what_fits(self, items: Sequence[str]) -> Sequence[str]:
         followed = _followed(items)
         self.followed += len(followed)
         rest = super().send_what_fits(items)
-        left = _followed(rest)
-        self.followed -= len(left)
-        self._note_buffered(followed[: len(followed) - len(left)])
+        self._note_buffered(followed[: len(followed) - len(_followed(rest))])
         return rest
 
     def _note_buffered(self, messages: Sequence[Followed]) -> None:
@@ -277,7 +269,6 @@ class WatchedHub(Hub):
         self.broadcast: BroadcastChannel = BroadcastChannel(watch)
         self.broadcast.choose(True)
         watch.journeys.on_choosing = self.broadcast.choose
-        self.run_queue: WatchedRunQueue = WatchedRunQueue()
         self.messages = 0
         self.batches = 0
         self.deliveries = 0  # one for each message and client
@@ -289,8 +280,8 @@ class WatchedHub(Hub):
         self.thread = threading.get_ident()
         super().run()
 
-    def send_channel(self, capacity: int) -> SendChannel:
-        return SendChannel(self.watch, self._send_buffer or capacity, self.run_queue)
+    def new_outbox(self, capacity: int) -> WatchedOutbox:
+        return WatchedOutbox(self.watch, self._send_buffer or capacity, self.run_queue)
 
     def resize_send_channels(self, capacity: int) -> None:
         """Change the capacity of every client's channel `send`, those to come included."""
@@ -303,7 +294,7 @@ class WatchedHub(Hub):
         self.gate.open(for_good=True)
         super().stop()
 
-    def _pass_on(self, messages: list[str]) -> None:
+    def _pass_on(self, messages: Sequence[str]) -> None:
         if self.gate.shut:
             self.gate.wait()  # here the hub holds no mutex
         self.messages += len(messages)
@@ -316,12 +307,12 @@ class WatchedHub(Hub):
         coming.difference_update(message.journey.number for message in followed)
         noted = [client.send for client in list(self.watch.clients.values()) if client.send.noted]
         for channel in noted:
-            channel.__class__ = NotingSendChannel
+            channel.__class__ = NotingOutbox
         try:
             Hub._pass_on(self, messages)
         finally:
             for channel in noted:
-                channel.__class__ = SendChannel
+                channel.__class__ = WatchedOutbox
 
     def _evict(self, client: Member) -> None:
         assert isinstance(client, Client)
@@ -361,7 +352,7 @@ class WatchedConnection(Connection):
     )
 
     number: int  # its client's
-    outbound: SendChannel  # its client's
+    outbound: WatchedOutbox  # its client's
 
     def __init__(self, watch: Watch, environ: dict[str, Any], options: Options) -> None:
         super().__init__(environ, options)
@@ -440,9 +431,15 @@ class WatchedClient:
 
     number: int
     connection: WatchedConnection
-    send: SendChannel
+    send: WatchedOutbox
+    stuck: Channel[None]
     reader: int
     writer: int | None = None
+
+    @property
+    def away(self) -> bool:
+        """Whether nobody takes messages from its channel `send` now."""
+        return bool(self.stuck._buffer) or self.connection.evicted
 
     def draw(self, drawn: bool, buffered: bool) -> None:
         """Whether it is drawn, and whether it is at least noted what the hub puts into its channel."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
-from threadchat.channel import Channel
 from threadchat.hub import Hub, Member
 from threadchat.lessons.lesson import Lesson, Part, Result, Value
 from threadchat.lessons.peers import LIMIT, Chat, Peer, where_it_waits
@@ -17,13 +16,6 @@ PATIENCE = 1.0  # seconds, for what never happens
 
 class BlockingHub(Hub):
     """Go's `client.send <- message`, without the `default` that evicts: it waits until there is room."""
-
-    class Plain(Channel[str]):
-        def step_away(self) -> None:
-            """The write pump says that its peer does not read. The hub does not want to know."""
-
-    def send_channel(self, capacity: int) -> Channel[str]:
-        return self.Plain(capacity, self.run_queue)
 
     def _wait_or_evict(self, client: Member, messages: Sequence[str]) -> None:
         for message in messages:
@@ -65,8 +57,9 @@ else: nobody's messages are passed on, nobody can join or leave, and soon the ch
 no read pump reads. One closed laptop has stopped the chat for everyone.
 
 So the hub may wait for the server's own threads, which are sure to go on, and for nobody else. The write pump knows
-which case it is: when the kernel has not taken its frame for a quarter of a second, it steps away from its channel.
-From then on a send that would have to wait raises WouldBlock, and the hub evicts the client. (Go's example does not
-wait at all: `select` with a `default` evicts whoever's buffer is full, even one whose goroutine had no turn yet.)
+which case it is: when the kernel has not taken a frame for a quarter of a second, the pump says so on a second channel,
+`stuck`. The hub selects between sending to the client and receiving from `stuck`, and evicts the client in the second
+case. (Go's example does not wait at all: `select` with a `default` evicts every client with a full buffer, even one
+with a goroutine that has not run yet.)
 """,
 )

@@ -80,8 +80,8 @@ class EasyConnection(Connection):
 def speak_to_a_thousand(run_queue_type: type[RunQueue]) -> Result:
     _, files = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))  # as many sockets as the system allows
-    hub = Hub()
-    hub.run_queue = run_queue = CountedRunQueue(run_queue_type())
+    run_queue = CountedRunQueue(run_queue_type())
+    hub = Hub(run_queue)
     threading.Thread(target=hub.run, name="hub", daemon=True).start()
     written, all_written = itertools.count(1), threading.Event()
     clients = []

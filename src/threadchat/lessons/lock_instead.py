@@ -52,6 +52,7 @@ class Listener:
 
     def __init__(self, send: Channel[str]) -> None:
         self.send = send
+        self.stuck: Channel[None] = Channel(1)
 
     def end(self, why: Ending) -> None:
         pass

@@ -6,10 +6,10 @@ import sys
 import time
 from functools import partial
 
-from threadchat.channel import Channel
 from threadchat.hub import Hub
 from threadchat.lessons.lesson import Chart, Lesson, Part, Result, Value
 from threadchat.lessons.peers import Chat, Peer
+from threadchat.outbox import Outbox
 
 MESSAGES = 20_000
 
@@ -17,8 +17,8 @@ MESSAGES = 20_000
 class HubWithoutALimit(Hub):
     """However many messages wait for a client, there is room for one more."""
 
-    def send_channel(self, capacity: int) -> Channel[str]:
-        return super().send_channel(sys.maxsize)
+    def new_outbox(self, capacity: int) -> Outbox[str]:
+        return super().new_outbox(sys.maxsize)
 
 
 def stop_reading(hub_type: type[Hub]) -> Result:

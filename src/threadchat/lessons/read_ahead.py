@@ -40,6 +40,7 @@ class Tardy:
 
     def __init__(self) -> None:
         self.send: Channel[str] = Channel(1)
+        self.stuck: Channel[None] = Channel(1)
 
     def end(self, why: Ending) -> None:
         pass

@@ -1,6 +1,7 @@
-"""Words to the system, to Python and to the C library, whose defaults are made for processes with a few threads.
+"""Process settings for thousands of threads: stack size, switch interval, malloc, file limit, processor.
 
-Where one of them does not know such a word, it is not said.
+The defaults of Linux, glibc and Python are made for processes with a few threads. A setting that the platform lacks is
+skipped.
 """
 
 from __future__ import annotations
@@ -13,79 +14,101 @@ import random
 import resource
 import sys
 import threading
+from collections.abc import Sequence
 from contextlib import suppress
 
-STACK = 512 * 1024  # bytes a thread; where stacks lie 8 MB apart, as is usual, a change of thread costs a quarter more
+STACK = 512 * 1024  # bytes a thread; with the usual 8 MB between stacks, a thread switch costs a quarter more
 
-# Seconds after which who waits for the interpreter's lock wakes, to ask who has it to let go. Here all let go soon; and
-# when 9,000 peers leave at once, 9,000 threads wait: with the usual 5 ms they ask for as long as they take to leave.
+# How long a thread waits for the interpreter's lock before it asks the holder to release it, in seconds. Here all holders
+# release it soon anyway. When 9,000 peers leave at once, 9,000 threads wait for it, and with the usual 5 ms the machine
+# is busy with their asking.
 SWITCH_INTERVAL = 0.1
 
 PR_FUTEX_HASH, PR_FUTEX_HASH_SET_SLOTS = 78, 1  # <linux/prctl.h>
-FUTEX_SLOTS = 32_768  # 64 bytes each; more than threads
+FUTEX_SLOTS = 32_768  # 64 bytes each; more than there are threads
 
-# Words to glibc's malloc (its manual, "Memory Allocation Tunables"). By itself it has up to eight heaps for each
-# processor, so that threads need not wait for each other, though these here wait for the interpreter's lock anyway; and
-# each thread keeps up to seven pieces of each size that it has freed: with thousands of threads they add up for hours.
+# Settings of glibc's malloc (its manual, "Memory Allocation Tunables"). By default it has up to eight heaps for each
+# processor, so that threads need not wait for each other; these threads wait for the interpreter's lock anyway. And it
+# keeps up to seven freed pieces of each size for each thread: with thousands of threads this grows for hours.
 ONE_HEAP = "glibc.malloc.arena_max=1:glibc.malloc.tcache_count=0"
+STARTED_ANEW = "_THREADCHAT_STARTED_ANEW"  # in the environment of the process that start_with_one_heap started
 
 
 def start_with_one_heap() -> None:
-    """Start this program anew, with one heap for all threads and nothing kept by each: glibc is only told at the start.
+    """Start this program anew, with the settings of ONE_HEAP, because glibc reads them only when a process starts.
 
-    Returns in the new one; and at once where there is no glibc, or somebody else has words for it (GLIBC_TUNABLES).
-    To be called before anything is opened or started.
+    Returns in the new process. Returns at once where there is no glibc, where the user has set GLIBC_TUNABLES, and in a
+    process that was started anew: the system may have removed the settings there (from a program with file
+    capabilities, for example), and a second try would remove them again. To be called before anything is opened or
+    started.
     """
-    words = os.environ.get("GLIBC_TUNABLES")
-    if words == ONE_HEAP:
-        del os.environ["GLIBC_TUNABLES"]  # the programs that this one starts are no crowds
-    elif words is None and platform.libc_ver()[0] == "glibc" and sys.executable:
+    tunables = os.environ.get("GLIBC_TUNABLES")
+    if os.environ.pop(STARTED_ANEW, None):
+        if tunables == ONE_HEAP:
+            del os.environ["GLIBC_TUNABLES"]  # programs that this one starts have few threads
+    elif tunables is None and platform.libc_ver()[0] == "glibc" and sys.executable:
+        environment = os.environ | {"GLIBC_TUNABLES": ONE_HEAP, STARTED_ANEW: "1"}
         with suppress(OSError):
-            arguments = [sys.executable, *sys.orig_argv[1:]]
-            os.execve(sys.executable, arguments, os.environ | {"GLIBC_TUNABLES": ONE_HEAP})
+            os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment)
+
+
+def was_started_plainly(orig_argv: Sequence[str], main: str) -> bool:
+    """Whether the interpreter was started for this program and nothing else, so that it can be started the same way.
+
+    `orig_argv` is `sys.orig_argv`, and `main` the path of the main script (`sys.argv[0]`). False under a debugger, a
+    profiler or another program that runs this one (`python -m pdb -m threadchat`), and for code from standard input or
+    `-c`: the second process would run something else, or nothing.
+    """
+    if sys.gettrace() or sys.getprofile():
+        return False
+    if "-m" in orig_argv:
+        place = orig_argv.index("-m") + 1
+        return place < len(orig_argv) and orig_argv[place] == "threadchat"
+    return main in orig_argv and main not in ("-", "-c")
 
 
 def fit_for_a_crowd() -> None:
-    """Prepare this process for thousands of threads. To be called before it starts any."""
+    """Prepare this process for thousands of threads. To be called before it starts the first."""
     threading.stack_size(STACK)
     sys.setswitchinterval(SWITCH_INTERVAL)
-    gc.set_threshold(10_000, 100, 100)  # a client's objects last: looking through them for garbage is vain
+    gc.set_threshold(10_000, 100, 100)  # a client's objects live long: searching them for garbage finds none
     _use_all_descriptors()
-    _find_sleepers_soon()
+    _spread_sleeping_threads()
 
 
 def give_way_to_wakers() -> None:
-    """Let the calling thread, when woken, wait until the one that woke it blocks (SCHED_BATCH, where there is it).
+    """Let the calling thread, when it is woken, wait until the thread that woke it blocks (Linux: SCHED_BATCH).
 
-    Otherwise the system may run it at once, only to find that the other still holds the interpreter's lock: it goes to
-    sleep again and has to be woken a second time.
+    Otherwise the system may run the woken thread at once. It finds that the other thread still holds the interpreter's
+    lock, goes back to sleep, and has to be woken a second time.
     """
     with suppress(AttributeError, OSError):
         os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
 
 def stay_on_one_processor() -> None:
-    """Keep the calling thread, and those it starts from now on, on one of its processors (where the system can).
+    """Keep the calling thread, and the threads that it starts from now on, on one of its processors (Linux).
 
-    As they share the interpreter's lock, hardly two of them ever run at once; and waking a thread on another processor,
-    which may be asleep itself, takes longer than what the thread then does.
+    Threads that share the interpreter's lock hardly ever run at the same time. To wake a thread on another processor,
+    which may be asleep itself, takes longer than the work that the thread then does.
     """
     with suppress(AttributeError, OSError):
         os.sched_setaffinity(0, {random.choice(sorted(os.sched_getaffinity(0)))})
 
 
 def _use_all_descriptors() -> None:
-    """Raise the limit on open files as far as this process may, as Go's runtime does: a client is a file."""
+    """Raise the limit on open files as far as this process may, as Go's runtime does. Each client is an open file."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(ValueError, OSError):  # macOS names a higher limit than it grants
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
-def _find_sleepers_soon() -> None:
-    """Let Linux file the sleeping threads in many slots.
+def _spread_sleeping_threads() -> None:
+    """Let Linux keep the sleeping threads in many slots.
 
-    Who wakes a thread searches its slot. Since 6.16 each process has slots of its own, whose number goes by that of the
-    processors (16 for two), not of the threads: of 20,000, more than a thousand sleep in each.
+    To wake a thread, the kernel searches one slot. Since Linux 6.16 each process has slots of its own. Their number
+    depends on the number of processors (16 slots for two), and not of threads: with 20,000 threads, more than a thousand
+    sleep in each.
     """
     with suppress(AttributeError):
         arguments = map(ctypes.c_ulong, (PR_FUTEX_HASH_SET_SLOTS, FUTEX_SLOTS, 0, 0))

@@ -1,1 +1,1 @@
-"""What net/http does for the Go example: the WSGI application, the server, and the checks at its door."""
+"""What net/http does for the Go example: the WSGI application, the server, and their limits and checks."""

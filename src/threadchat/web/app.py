@@ -1,39 +1,32 @@
-"""The WSGI application: the page, and the door through which a WebSocket comes to the hub.
+"""The chat as a WSGI application: its addresses, and the way from a handshake to the hub.
 
-`create_app` gives an application for any threaded WSGI server that hands the socket over (werkzeug's, gunicorn's
-gthread). It may be mounted below a path of another application.
+`create_app` makes one for any threaded WSGI server that hands over the socket (werkzeug's, gunicorn's gthread). It may
+be mounted below a path of another application.
 """
 
 from __future__ import annotations
 
 import errno
-import itertools
+import json
 import logging
-import re
-import threading
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from werkzeug.exceptions import (
-    BadRequest,
-    Forbidden,
-    HTTPException,
-    MethodNotAllowed,
-    MisdirectedRequest,
-    ServiceUnavailable,
-)
-from werkzeug.http import parse_set_header
+from werkzeug.exceptions import BadRequest, HTTPException, MisdirectedRequest, NotFound, ServiceUnavailable
 from werkzeug.routing import Map, Rule
-from werkzeug.utils import redirect, send_from_directory
+from werkzeug.utils import redirect
 from werkzeug.wrappers import Request, Response
 
 from threadchat.channel import Closed
 from threadchat.client import serve_ws
 from threadchat.hub import Hub
 from threadchat.options import Options
-from threadchat.web import guide
+from threadchat.runtime.threads import go
+from threadchat.web import guide, www
+from threadchat.web.admission import RETRY_AFTER, Admission, Full
 from threadchat.web.hosts import Hosts
-from threadchat.web.limits import RETRY_AFTER, Admission, Complaints, Full
+from threadchat.web.throttled_log import ThrottledLog
+from threadchat.web.upgrade import Origins, check_upgrade
 from threadchat.websocket.connection import Connection, ConnectionClosed, HandshakeFailed
 
 if TYPE_CHECKING:
@@ -60,26 +53,15 @@ URLS = Map(
         Rule("/limits", endpoint="limits", methods=["GET"]),
         Rule("/ws", endpoint="ws", methods=["GET"]),
     ],
-    merge_slashes=False,  # "//" is no address of ours; a redirect would name one that a proxy may not know
+    merge_slashes=False,  # a redirect from "//" would name an address that a proxy may not know
 )
 
 
-class UpgradeRequired(HTTPException):
-    """RFC 9110, section 15.5.22: the resource speaks WebSocket (version 13) and nothing else."""
-
-    code = 426
-    description = "This address is for WebSockets."
-
-    def get_headers(self, *args: Any, **kwargs: Any) -> list[tuple[str, str]]:
-        upgrade = [("Connection", "Upgrade"), ("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13")]
-        return [*super().get_headers(*args, **kwargs), *upgrade]
-
-
 class WebSocketDone(ConnectionResetError):
-    """Tells the WSGI server that the socket is no longer its own: it must neither answer nor read another request.
+    """Tells the WSGI server that the socket is no longer its own: it must not answer, nor read another request.
 
-    WSGI has no way to say so. Of what an application can do, an OSError for a connection that was reset is what
-    werkzeug and gunicorn take without a word to the peer or the log.
+    WSGI has no way to say so. Werkzeug and gunicorn take an OSError for a reset connection in silence: neither the peer
+    nor the log hears of it.
     """
 
     def __init__(self) -> None:
@@ -87,10 +69,10 @@ class WebSocketDone(ConnectionResetError):
 
 
 class App:
-    """A chat as a WSGI application, with a hub of its own, whose thread runs until `close`.
+    """A chat as a WSGI application, with a hub of its own, which runs in a thread until `close`.
 
-    Any thread may call it, as WSGI servers do, and `close` it. Who wants to watch a chat hands in a hub and a class of
-    connections of their own.
+    Any thread may call it, as WSGI servers do, and any thread may `close` it. `hub` and `connection_type` are for a
+    caller that watches the chat: a hub of its own making, and what is called with (environ, options) for each client.
     """
 
     def __init__(
@@ -99,18 +81,15 @@ class App:
         self.options = options
         self.hub = hub or Hub()
         self._connection_type = connection_type
-        self._numbers = itertools.count(1)
-        self._guide = guide.page()
         self._hosts = Hosts(options.allow_hosts or ("*",))
-        self._origins = {origin.lower().rstrip("/") for origin in options.allow_origins}
+        self._origins = Origins(options.allow_origins)
         self._admission = Admission(options.max_clients, options.max_clients_per_address)
-        self._complaints = Complaints(log)
-        self._hub_thread = threading.Thread(target=self.hub.run, name="hub", daemon=True)
-        self._hub_thread.start()
+        self._throttled_log = ThrottledLog(log)
+        self._hub_thread = go(self.hub.run, "hub")
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         try:
-            # Not put into the environ, which it refers to: the two would keep each other, and wait for the collector.
+            # Defect (tests/test_defects_wrappers.py): by default a request and its environ are a reference cycle.
             response = self._respond(Request(environ, populate_request=False))
         except HTTPException as error:
             response = Response.force_type(error.get_response(environ), environ)
@@ -118,89 +97,71 @@ class App:
         return response(environ, start_response)
 
     def close(self) -> None:
-        """Part with all clients (close code 1001), answer new ones with 503; return when all have gone (seconds)."""
+        """Disconnect all clients (close code 1001) and refuse new ones (503). Returns when all have gone: seconds."""
         self.hub.stop()
         self._hub_thread.join()
         self._admission.wait_until_empty()
 
     def _respond(self, request: Request) -> Response:
-        """The answer to a request. Raises HTTPException, and WebSocketDone when a WebSocket has come and gone."""
+        """Answer a request. Raises HTTPException, and WebSocketDone when a WebSocket has come and gone."""
         self._check_host(request)
         if not request.environ.get("PATH_INFO"):
             return redirect(request.root_path + "/", 308)  # mounted at /chat: the page's own links need the slash
         endpoint, arguments = URLS.bind_to_environ(request).match(websocket=False)
-        if endpoint == "ws":
-            self._serve_ws(request)
-            raise WebSocketDone
-        if endpoint == "limits":
-            response = Response(f'{{"message_size": {self.options.message_size}}}\n', mimetype="application/json")
-            response.cache_control.no_store = True
-            return response
-        if endpoint == "guide":
-            response = Response(self._guide, mimetype="text/html")
-            response.cache_control.no_cache = True
-            response.add_etag()
-            return response.make_conditional(request)
-        name = "chat/index.html" if endpoint == "page" else arguments["name"]
-        return send_from_directory(guide.WWW, name, request.environ)
+        match endpoint:
+            case "ws":
+                self._serve_ws(request)
+                raise WebSocketDone
+            case "limits":
+                limits = {"message_size": self.options.message_size}
+                response = Response(json.dumps(limits) + "\n", mimetype="application/json")
+                response.cache_control.no_store = True
+                return response
+            case "guide":
+                return www.response(request, self._guide().encode(), "text/html")
+            case "page":
+                return www.file_response(request, "chat/index.html")
+            case _:
+                return www.file_response(request, arguments["name"])
+
+    def _guide(self) -> str:
+        """The guide as HTML. Raises NotFound, which says what is missing, if this installation lacks part of it."""
+        try:
+            return guide.page()
+        except LookupError as error:
+            self._throttled_log.error("the guide cannot be shown: %s", error)
+            raise NotFound(f"The guide cannot be shown, since this installation is not complete: {error}.") from error
 
     def _serve_ws(self, request: Request) -> None:
-        """Raises HTTPException, with the status that RFC 6455, section 4.2, or RFC 9110 names."""
-        if request.environ["REQUEST_METHOD"] != "GET":
-            raise MethodNotAllowed(["GET"])
-        if request.environ["SERVER_PROTOCOL"] < "HTTP/1.1":
-            raise UpgradeRequired("A WebSocket begins with HTTP/1.1 or later.")
-        if "websocket" not in parse_set_header(request.headers.get("Upgrade")):
-            raise UpgradeRequired
-        if request.headers.get("Sec-WebSocket-Version") != "13":
-            raise UpgradeRequired("This server speaks version 13 of the WebSocket protocol.")
-        if not re.fullmatch("[A-Za-z0-9+/]{22}==", request.headers.get("Sec-WebSocket-Key", "")):
-            raise BadRequest("Sec-WebSocket-Key must be 16 bytes in base64.")
-        if request.headers.get("Content-Length", "0") != "0" or "Transfer-Encoding" in request.headers:
-            raise BadRequest("A WebSocket's request has no body: it would be taken for frames.")
-        if not self._origin_allowed(request):
-            origin, host = request.headers["Origin"], request.headers.get("Host", "")
-            log.warning("refused a page of origin %.200a: it is not from this host, %.200a", origin, host)
-            raise Forbidden("Pages of this origin may not connect (see --allow-origin).")
+        """Serve a WebSocket from its handshake to its end. Raises HTTPException if the handshake is refused."""
+        check_upgrade(request, self._origins)
         connection = self._connection_type(request.environ, self.options)
+        address = request.environ.get("REMOTE_ADDR", "")
         try:
-            with self._admission.admit(request.environ.get("REMOTE_ADDR", "")):
-                serve_ws(self.hub, connection, self.options, next(self._numbers))
+            with self._admission.admit(address) as number:
+                serve_ws(self.hub, connection, self.options, number)
         except ConnectionClosed:
-            pass  # the peer has gone before it was answered
+            pass  # the peer left before it was answered
         except HandshakeFailed as error:
             raise BadRequest(str(error)) from error
         except Full as error:
-            self._complaints.say(f"refused a client from %s: {error}", request.environ.get("REMOTE_ADDR"))
+            self._throttled_log.error(f"refused a client from %s: {error}", address)
             raise ServiceUnavailable(f"Come back later: {error}.", retry_after=RETRY_AFTER) from error
         except Closed as error:
             raise ServiceUnavailable("The server is stopping.") from error
 
     def _check_host(self, request: Request) -> None:
-        """RFC 9110, section 7.4: a request for another host is misdirected (421). Who names none is no browser."""
+        """Raise MisdirectedRequest (421) for a host that is not this server's: RFC 9110, section 7.4.
+
+        This is the guard against DNS rebinding, which needs a browser. A request without a Host header does not come
+        from a browser, and is let through.
+        """
         host = request.headers.get("Host")
         if host is not None and host not in self._hosts:
             log.warning("refused a request for host %.200a: it is not one of this server's (see --allow-host)", host)
             raise MisdirectedRequest("This server does not answer to this host name, unless allowed by --allow-host.")
 
-    def _origin_allowed(self, request: Request) -> bool:
-        """RFC 6455, section 10.2: a browser names the page's origin; who sends none is no browser."""
-        origin = request.headers.get("Origin")
-        if origin is None:
-            return True
-        origin = origin.lower()
-        if self._origins & {origin, "*"}:
-            return True
-        scheme, _, page = origin.partition("://")
-        default_port = {"http": ":80", "https": ":443"}.get(scheme)
-        if default_port is None or not page:
-            return False  # "null", among others
-        if request.scheme == "https" and scheme == "http":
-            return False  # on its way somebody else may have written into that page
-        host = request.headers.get("Host", "").lower()  # werkzeug's request.host is empty for my_host
-        return page.removesuffix(default_port) == host.removesuffix(default_port)
-
 
 def create_app(options: Options | None = None) -> App:
-    """A chat of its own, ready to serve, with the given options."""
+    """Make a chat, ready to serve, with these options (by default those of `Options()`)."""
     return App(options or Options())

@@ -1,9 +1,9 @@
 """Which hosts the server answers to: the guard against DNS rebinding.
 
-A page elsewhere may let its own name, evil.example, point to this server from one moment to the next. To the browser
-both are one origin then, and the Origin check is passed. What remains is the Host header, which still has that name. So
-a host is safe when no stranger can make it point here: an IP address, a name that only the local network resolves,
-the machine's own name, and what the operator allows.
+A page on the internet may point its own name, evil.example, at this server from one moment to the next. To the browser
+page and server are then one origin, and the Origin check passes. Only the Host header still has that name. So a host is
+safe if no stranger can point it here: an IP address, a name that only the local network resolves, the machine's own
+name, and what the operator allows.
 
 A pattern for hosts is one of:
 
@@ -11,7 +11,7 @@ A pattern for hosts is one of:
     chat.example.org        this name
     .example.org            this name and all names below it
     127.0.0.0/8, ::1        the addresses of a network, or one address
-    <local>                 names without a dot; browsers have the same word in their lists of proxy exceptions
+    <local>                 names without a dot; browsers use the same word in their lists of proxy exceptions
 """
 
 from __future__ import annotations
@@ -31,7 +31,10 @@ _HEADER = re.compile(rf"(\[(?P<address>[0-9a-f:.]+)]|(?P<name>{_NAME.pattern})\.
 
 
 class Hosts:
-    """The hosts that match one of the patterns. Raises ValueError for a pattern that is none."""
+    """The hosts that match one of the patterns. Raises ValueError for an invalid pattern.
+
+    `header in hosts` tells whether a Host header names one of them. Immutable: any thread may ask.
+    """
 
     def __init__(self, patterns: Iterable[str]) -> None:
         self._networks: list[IPv4Network | IPv6Network] = []
@@ -47,7 +50,7 @@ class Hosts:
                 self._names.add(pattern.lower())
 
     def __contains__(self, header: str) -> bool:
-        """Whether the value of a Host header, with any port or none, names one of the hosts."""
+        """Whether the value of a Host header, with or without a port, names one of the hosts."""
         if "*" in self._names:
             return True
         found = _HEADER.fullmatch(header.lower())
@@ -66,13 +69,14 @@ class Hosts:
 
 
 def hosts_of(listen: str) -> tuple[str, ...]:
-    """The patterns for a server that listens on the host `listen`, which may be a name: it counts as well.
+    """The patterns for a server that listens on `listen`, an address or a name; a name is among them.
 
-    On a loopback address it is for this machine alone, whose browsers call it localhost or by such an address. On any
-    other, people in the network call it by any of its addresses or its name: mymachine, mymachine.local.
+    A server on a loopback address is for this machine alone, whose browsers call it localhost or by such an address. On
+    any other address, people in the network call it by one of its addresses or by its name: mymachine, mymachine.local.
+    A name that does not resolve adds nothing: listening on it will fail and say why.
     """
     patterns, names = LOOPBACK, [listen]
-    with suppress(OSError, UnicodeError):  # who listens will say that there is no such host
+    with suppress(OSError, UnicodeError):
         address = socket.getaddrinfo(listen, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][4][0]
         if not ip_address(address).is_loopback:
             patterns, names = NETWORK, [listen, socket.gethostname()]

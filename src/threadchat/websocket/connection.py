@@ -112,8 +112,8 @@ class Connection:
         self.compresses = False  # whether permessage-deflate was agreed on; set by `accept`
         # Called by the thread that writes: when a frame has waited for the peer for STUCK_AFTER, and when it no longer
         # waits.
-        self.on_stuck: Callable[[], None] = lambda: None
-        self.on_unstuck: Callable[[], None] = lambda: None
+        self.on_stuck: Callable[[], object] = lambda: None
+        self.on_unstuck: Callable[[], object] = lambda: None
         self._environ = environ
         self._options = options
         self._bucket = TokenBucket(options.message_rate) if options.message_rate else None  # the reader's
