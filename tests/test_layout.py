@@ -33,7 +33,7 @@ LESSONS = (
 
 # The steps of the layout, the first one at the bottom. A package stands for all its modules.
 ORDER = (
-    {"declarations", "options", "web.hosts", "web.limits"},  # which every module may import
+    {"declarations", "options", "web.hosts"},  # which every module may import
     {"channel", "runtime"},
     {"outbox"},
     {"hub"},
@@ -57,12 +57,13 @@ OURS: dict[str, set[str]] = {
     "channel": set(),
     "outbox": {"channel", "runtime.runqueue"},
     "web.hosts": set(),
-    "web.limits": set(),
     "declarations": set(),
     "options": {"declarations", "web.hosts"},
     "serving": {"options", "web.app", "web.hosts", "web.server"},
     "hub": {"channel", "outbox", "runtime.runqueue"},
-    "websocket.connection": {"options", "web.limits"},
+    "websocket.rate": set(),
+    "websocket.wire": set(),
+    "websocket.connection": {"options", "websocket.rate", "websocket.wire"},
     "client": {"channel", "hub", "websocket.connection", "options", "runtime.system", "runtime.threads"},
     "runtime.__init__": set(),
     "web.__init__": set(),
@@ -163,7 +164,7 @@ OURS: dict[str, set[str]] = {
 }
 OTHERS: dict[str, set[str]] = {
     "__init__": {"import_module(module), which nobody can check"},  # test_init.py checks it
-    "websocket.connection": {"simple_websocket", "wsproto"},
+    "websocket.wire": {"simple_websocket", "wsproto"},
     "web.app": {"werkzeug", "_typeshed"},
     "web.handler": {"werkzeug", "_typeshed"},
     "web.proxies": {"werkzeug", "_typeshed"},
@@ -281,9 +282,9 @@ def test_no_imports_form_a_circle() -> None:
          "runtime.runqueue imports channel, but may import only: nothing of threadchat"),
         ("hub", "def f():\n    from threadchat.inspector.watch import Watch",
          f"hub imports inspector.watch, but may import only: {HUB}"),
-        ("client", "import simple_websocket", "client imports simple_websocket, which is for websocket.connection"),
+        ("client", "import simple_websocket", "client imports simple_websocket, which is for websocket.wire"),
         ("client", "from wsproto.events import Ping",
-         "client imports wsproto, which is for inspector.bots, lessons.peers, websocket.connection"),
+         "client imports wsproto, which is for inspector.bots, lessons.peers, websocket.wire"),
         ("cli", "import werkzeug.serving",
          "cli imports werkzeug, which is for inspector.site, web.app, web.handler, web.proxies, web.server, "
          "web.upgrade, web.www"),
