@@ -16,6 +16,8 @@ from helpers import Inspected, Running, Serve, until
 from hypothesis import HealthCheck, settings
 from playwright.sync_api import Browser, sync_playwright
 
+from threadchat.runtime.runqueue import RUN_QUEUE, RunQueue
+
 CHROMIUM_ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -39,7 +41,11 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
-        "--scale", type=int, default=1, help="how many times as much the hostile peers do (100: 10,000 come and go)"
+        "--scale",
+        type=int,
+        default=1,
+        help="a factor: what the hostile peers do (100: 10,000 come and go), "
+        "and how many programs are compared with Go (100: 10,000)",
     )
 
 
@@ -124,10 +130,11 @@ def _children() -> set[str]:
 
 @pytest.fixture(autouse=True)
 def nothing_left_behind() -> Iterator[None]:
-    """Fail a test that leaves a thread, a socket or a process behind; fixtures of its module are set up before."""
+    """Fail a test that leaves a thread, a socket, a process or a turn behind. Fixtures of its module come before."""
     threads, sockets, children = _threads(), _sockets(), _children()
     yield
     gc.collect()
     until(lambda: _threads() <= threads, "the end of the test's threads")
     until(lambda: _sockets() <= sockets, "the end of the test's sockets")
     until(lambda: _children() <= children, "the end of the test's processes")
+    until(lambda: RUN_QUEUE.statistics() == RunQueue().statistics(), "the end of the test's turns")

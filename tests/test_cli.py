@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import resource
@@ -21,8 +22,9 @@ import pytest
 from helpers import LIMIT, TEXT, THREADCHAT, Peer, Process, Serve, close_frame, until
 from websockets.sync.client import connect
 
-from threadchat import __version__, cli
-from threadchat.options import Options
+from threadchat import __version__, cli, serving
+from threadchat.declarations import Group
+from threadchat.options import ALL_OPTIONS, Options
 
 Start = Callable[..., Process]
 
@@ -69,6 +71,56 @@ def test_it_prints_one_line_with_the_address_and_serves_there(start: Start) -> N
     assert process.end() == 0
 
 
+@pytest.mark.parametrize("arguments", [[], ["--help"], ["-h"]])
+def test_without_a_command_it_lists_the_commands(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    done = run(*arguments)
+    assert (done.returncode, done.stderr) == (0, "")
+    for name in ("serve", "demo", "lesson"):
+        assert re.search(rf"^  {name} +\w", done.stdout, re.MULTILINE)
+    assert "threadchat COMMAND --help" in done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= 80
+
+
+@pytest.mark.parametrize("command", ["serve", "demo", "lesson"])
+def test_help_fits_a_terminal_of_80_columns(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit) as ended:
+        cli.main([command, "--help"])
+    assert ended.value.code == 0
+    text = capsys.readouterr().out
+    assert text.startswith(f"usage: threadchat {command} [")
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_help_shows_the_options_in_their_groups(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["serve", "--help"])
+    text = capsys.readouterr().out
+    headings = [f"{group.value}:" for group in Group]
+    assert re.findall(r"^\S.*:$", text, re.MULTILINE) == ["options:", *headings]
+    flags = re.findall(r"^  (--[a-z-]+)", text, re.MULTILINE)
+    assert flags == [option.flag for option in ALL_OPTIONS]
+
+
+def test_the_demos_help_has_its_own_defaults(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "1000")
+    with pytest.raises(SystemExit):
+        cli.main(["demo", "--help"])
+    text = capsys.readouterr().out
+    assert re.search(r"--port NUMBER .*\(default 0\)", text)
+    assert re.search(r"--write-wait SECONDS .*\(default 60 seconds\)", text)
+    assert re.search(r"--log-level \S+\s+.*\(default warning\)", text)
+    assert "--no-browser" in text
+    assert not re.search(r"--inspect\s", text)
+
+
 def test_with_inspect_it_prints_where_to_look_as_well(start: Start) -> None:
     process = start("--inspect")
     assert b"def run(self)" in get(process.port, "/inspect/source?file=hub.py&function=Hub.run")
@@ -85,7 +137,7 @@ def test_the_demo_opens_the_inspector_in_a_browser_that_signals_can_stop(tmp_pat
         until(lambda: seen.exists() and seen.read_text().endswith("\n"), "the browser")
         address, _, mask = seen.read_text().split()
         assert address == f"http://127.0.0.1:{process.port}/inspect"
-        assert int(mask, 16) & sum(1 << number - 1 for number in cli.STOP_SIGNALS) == 0
+        assert int(mask, 16) & sum(1 << number - 1 for number in serving.STOP_SIGNALS) == 0
         assert process.end() == 0
 
 
@@ -101,7 +153,7 @@ def test_the_demo_opens_no_browser_when_told_so_nor_one_that_wants_the_terminal(
     assert cli.main(["demo", "--no-browser"]) == 0
 
 
-def test_who_does_not_look_pays_nothing() -> None:
+def test_without_the_option_the_inspector_is_not_imported() -> None:
     code = "import sys, threadchat.cli; print([name for name in sys.modules if 'inspector' in name])"
     assert subprocess.check_output([sys.executable, "-c", code], text=True) == "[]\n"
 
@@ -162,30 +214,16 @@ def test_inspect_from_anywhere_is_inspect_as_well(served: Served) -> None:
 def test_the_demo_has_defaults_of_its_own_and_the_options_of_serve(served: Served) -> None:
     assert cli.main(["demo"]) == 0
     assert (served.host, served.port, served.inspected) == ("127.0.0.1", 0, True)
-    assert served.options == Options(write_wait=cli.DEMO_WRITE_WAIT, message_rate=0)
+    assert served.options == Options(write_wait=60, message_rate=0)
     assert cli.main(["demo", "--send-buffer", "7", "--write-wait", "3"]) == 0
     assert served.options == Options(send_buffer=7, write_wait=3, message_rate=0)
 
 
-def test_without_options_the_go_examples_constants_hold(served: Served) -> None:
+def test_without_arguments_the_declared_defaults_hold(served: Served) -> None:
     assert cli.main(["serve"]) == 0
     assert (served.host, served.port, served.trusted_proxies) == ("127.0.0.1", 8080, 0)
     assert not served.inspected
-    assert served.options == Options(
-        send_buffer=256,
-        message_size=512,
-        pong_wait=60.0,
-        ping_period=None,
-        write_wait=10.0,
-        request_wait=10.0,
-        message_rate=100,
-        max_clients=10_000,
-        max_clients_per_address=256,
-        max_unread_requests=1_000,
-        compression=False,
-        allow_origins=(),
-        allow_hosts=(),
-    )
+    assert served.options == Options()
 
 
 @pytest.mark.parametrize(
@@ -220,15 +258,6 @@ def test_host_port_and_proxies_reach_the_server(served: Served) -> None:
     assert (served.host, served.port, served.trusted_proxies) == ("::1", 8081, 2)
 
 
-def test_every_limit_of_a_chat_is_an_option(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        cli.main(["serve", "--help"])
-    text = capsys.readouterr().out
-    for name in Options.__dataclass_fields__:
-        option = f"--{name.replace('_', '-')}"
-        assert re.search(rf"^  {option.removesuffix('s')}s?\s", text, re.MULTILINE), option
-
-
 @pytest.mark.parametrize(
     ("option", "unit"),
     [
@@ -253,7 +282,8 @@ def test_help_has_the_unit_and_the_default_of_each_number(
     assert ended.value.code == 0
     entry = re.search(rf"^  {option} {unit.upper()}\s+(.*)", capsys.readouterr().out, re.MULTILINE)
     assert entry, f"{option} is not followed by its unit"
-    assert re.search(rf"\(default.*{unit}", entry[1]), entry[1]
+    default = "nine tenths of the pong wait" if option == "--ping-period" else rf".* {unit}"
+    assert re.search(rf"\(default {default}", entry[1]), entry[1]
 
 
 # Mistakes
@@ -262,78 +292,161 @@ def test_help_has_the_unit_and_the_default_of_each_number(
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ([], "COMMAND"),
-        (["run"], "'run'"),
-        (["serve", "more"], "more"),
-        (["serve", "--nothing"], "--nothing"),
-        (["serve", "--port", "x"], "--port: .*number"),
-        (["serve", "--port", "-1"], "--port"),
-        (["serve", "--port", "65536"], "--port.*65535"),
-        (["serve", "--send-buffer", "0"], "send buffer must be at least 1"),
-        (["serve", "--send-buffer", "1.5"], "--send-buffer.*1.5"),
-        (["serve", "--message-size", "0"], "message size must be at least 1"),
-        (["serve", "--pong-wait", "0"], "pong wait must be above 0"),
-        (["serve", "--pong-wait", "nan"], "pong wait must be above 0"),
-        (["serve", "--pong-wait", "inf"], "pong wait must be above 0"),
-        (["serve", "--pong-wait", "soon"], "--pong-wait.*soon"),
-        (["serve", "--ping-period", "-1"], "ping period must be above 0"),
-        (["serve", "--ping-period", "60"], r"ping period \(60 s\) must be below the pong wait \(60 s\)"),
-        (["serve", "--pong-wait", "5", "--ping-period", "6"], r"\(6 s\) must be below the pong wait \(5 s\)"),
-        (["serve", "--write-wait", "0"], "write wait must be above 0"),
-        (["serve", "--request-wait", "0"], "request wait must be above 0"),
-        (["serve", "--message-rate", "-1"], "message rate must be at least 0"),
-        (["serve", "--message-rate", "0.5"], "--message-rate.*0.5"),
-        (["serve", "--max-clients", "0"], "max clients must be at least 1"),
-        (["serve", "--max-clients-per-address", "0"], "max clients per address must be at least 1"),
-        (["serve", "--max-unread-requests", "0"], "max unread requests must be at least 1"),
-        (["serve", "--log-level", "loud"], "--log-level.*loud"),
-        (["serve", "--allow-origin"], "--allow-origin"),
-        (["serve", "--allow-origin", "example.org"], "origin"),
-        (["serve", "--allow-host"], "--allow-host"),
-        (["serve", "--allow-host", "http://example.org"], "without a port, unlike 'http://example.org'"),
-        (["serve", "--trusted-proxies", "-1"], "--trusted-proxies: a number of proxies is 0 or more"),
-        (["serve", "--port", "0", "--host", "no-such-host.invalid"], "no-such-host.invalid"),
-        (["serve", "--port", "0", "--host", ".nowhere"], r"\.nowhere"),
-        (["serve", "--port", "0", "--host", "192.0.2.1"], r"cannot listen on 192\.0\.2\.1"),
+        # The way out is in the message itself, ...
+        (["serv"], "threadchat: there is no command 'serv'; did you mean serve?"),
+        (["Demo"], "threadchat: there is no command 'Demo'; did you mean demo?"),
+        (["--port", "8080"], "threadchat: --port comes after a command: threadchat serve --port"),
+        (["serve", "--prot", "8080"], "threadchat serve: there is no option --prot; did you mean --port?"),
+        (["serve", "--prot=8080"], "threadchat serve: there is no option --prot; did you mean --port?"),
+        (["serve", "--pong_wait=3"], "threadchat serve: there is no option --pong_wait; did you mean --pong-wait?"),
+        (["demo", "--nobrowser"], "threadchat demo: there is no option --nobrowser; did you mean --no-browser?"),
+        (["lesson", "--jason"], "threadchat lesson: there is no option --jason; did you mean --json?"),
+        (
+            ["serve", "--host", "192.0.2.1"],
+            "threadchat serve: cannot listen on 192.0.2.1 port 8080: Cannot assign requested address",
+        ),
+        # ... or the help has it.
+        (["run"], "threadchat: there is no command 'run'\ntry threadchat --help"),
+        (["--nothing"], "threadchat: there is no command --nothing\ntry threadchat --help"),
+        (["serve", "--nothing"], "threadchat serve: there is no option --nothing\ntry threadchat serve --help"),
+        (["serve", "-p", "80"], "threadchat serve: there is no option -p\ntry threadchat serve --help"),
+        (["serve", "more"], "threadchat serve: unexpected argument 'more'\ntry threadchat serve --help"),
+        (["lesson", "convoy", "nagle"], "threadchat lesson: unexpected argument 'nagle'\ntry threadchat lesson --help"),
+        (["serve", "--port"], "threadchat serve: --port needs a value\ntry threadchat serve --help"),
+        (["serve", "--allow-origin"], "threadchat serve: --allow-origin needs a value\ntry threadchat serve --help"),
+        (
+            ["serve", "--port", "80x"],
+            "threadchat serve: --port must be a whole number from 0 to 65535, not '80x'\ntry threadchat serve --help",
+        ),
+        (
+            ["demo", "--pong-wait", "nan"],
+            "threadchat demo: --pong-wait must be a number of seconds above 0 and at most 86400, not nan\n"
+            "try threadchat demo --help",
+        ),
+        (
+            ["serve", "--pong-wait", "5", "--ping-period", "6"],
+            "threadchat serve: --ping-period (6 seconds) must be less than --pong-wait (5 seconds)\n"
+            "try threadchat serve --help",
+        ),
+        (
+            ["serve", "--log-level", "loud"],
+            "threadchat serve: --log-level must be debug, info, warning or error, not 'loud'\n"
+            "try threadchat serve --help",
+        ),
+        (
+            ["serve", "--allow-origin", "example.org"],
+            "threadchat serve: --allow-origin: an origin to allow is http:// or https:// and a host, or * or null, "
+            "unlike 'example.org'\ntry threadchat serve --help",
+        ),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
-)
-def test_a_mistake_costs_one_line_and_status_2(
+)  # fmt: skip
+def test_a_mistake_gets_a_message_with_a_hint_and_status_2(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, arguments: list[str], says: str
 ) -> None:
     monkeypatch.setattr("logging.basicConfig", lambda **_: None)
     with pytest.raises(SystemExit) as ended:
         cli.main(arguments)
-    out, err = capfd.readouterr()
     assert ended.value.code == 2
+    assert capfd.readouterr() == ("", f"{says}\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["serve", "--max", "3"], "--max.*--max-clients"),
+        (["serve", "--compression=yes"], "--compression"),
+        (["serve", "--allow-host", "http://example.org"], "--allow-host: .*http://example.org"),
+        (["serve", "--port", "0", "--host", "no-such-host.invalid"], "cannot listen on no-such-host.invalid"),
+        (["serve", "--port", "0", "--host", ".nowhere"], r"cannot listen on \.nowhere"),
+    ],
+)
+def test_other_mistakes_name_the_option_too(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, arguments: list[str], says: str
+) -> None:
+    monkeypatch.setattr("logging.basicConfig", lambda **_: None)
+    with pytest.raises(SystemExit) as ended:
+        cli.main(arguments)
+    assert ended.value.code == 2
+    out, err = capfd.readouterr()
     assert out == ""
-    assert re.fullmatch(rf"threadchat( serve)?: .*({says}).*\n", err), err
+    assert re.match(rf"threadchat serve: .*({says})", err)
+    assert "usage" not in err
 
 
-def test_a_port_in_use_costs_one_line_and_status_2(serve: Serve) -> None:
+def test_a_port_that_is_taken_gets_a_short_sentence_with_the_way_out(serve: Serve) -> None:
     taken = serve().port
     done = run("serve", "--port", str(taken))
-    assert done.returncode == 2
-    assert done.stdout == ""
-    assert done.stderr.startswith(f"threadchat serve: cannot listen on 127.0.0.1 port {taken}: Address already in use")
-    assert done.stderr.count("\n") == 1
+    assert (done.returncode, done.stdout) == (2, "")
+    way_out = "choose another with --port, or let --port 0 find a free one"
+    assert done.stderr == f"threadchat serve: port {taken} is taken: {way_out}\n"
 
 
-def test_a_mistake_of_the_process_too_is_one_line_and_status_2() -> None:
+def test_a_port_that_needs_more_rights_gets_a_sentence_too(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(serving, "Server", refuse)
+    monkeypatch.setattr("logging.basicConfig", lambda **_: None)
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["serve", "--port", "80"])
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == (
+        "threadchat serve: port 80 needs more rights than this user has: choose one from 1024 on with --port\n"
+    )
+
+
+@pytest.mark.parametrize("defect", [ValueError("a defect"), OSError("a defect"), KeyError("a defect")])
+def test_a_defect_of_the_program_is_not_reported_as_a_mistake(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], defect: Exception
+) -> None:
+    def fail(*_: object) -> None:
+        raise defect
+
+    monkeypatch.setattr(cli, "serve", fail)
+    monkeypatch.setattr("logging.basicConfig", lambda **_: None)
+    with pytest.raises(type(defect), match="a defect"):
+        cli.main(["serve"])
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_mistake_of_the_process_too_ends_it_with_status_2() -> None:
     done = run("serve", "--ping-period", "60")
-    assert done.returncode == 2
-    assert done.stdout == ""
-    assert done.stderr == "threadchat serve: the ping period (60 s) must be below the pong wait (60 s)\n"
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "threadchat serve: --ping-period (60 seconds) must be less than --pong-wait (60 seconds)\n"
+        "try threadchat serve --help\n"
+    )
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
-def test_it_ends_where_it_cannot_print_its_address(tmp_path: Path) -> None:
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_it_ends_where_it_cannot_print_its_address(monkeypatch: pytest.MonkeyPatch, unbuffered: str) -> None:
+    monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
     with open("/dev/full", "w") as full:
         command = [*THREADCHAT, "serve", "--port", "0"]
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=LIMIT, check=False)
     assert done.returncode == 2
-    assert "No space left" in done.stderr
-    assert "Traceback" not in done.stderr
+    assert done.stderr == "threadchat serve: cannot print the address: No space left on device\n"
+
+
+@pytest.mark.parametrize(
+    "arguments", ["", "--version", "serve --help", "serve --port 0", "demo", "lesson", "lesson --json", "lesson convoy"]
+)
+def test_it_ends_quietly_when_nobody_reads_its_output(monkeypatch: pytest.MonkeyPatch, arguments: str) -> None:
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)  # argparse would not notice
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        done = subprocess.run(
+            [*THREADCHAT, *arguments.split()],
+            stdin=subprocess.DEVNULL, stdout=writer, stderr=subprocess.PIPE, timeout=LIMIT, check=False,
+        )  # fmt: skip
+    finally:
+        os.close(writer)
+    assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, b"")
 
 
 # The stop
@@ -351,6 +464,7 @@ def test_a_signal_takes_leave_of_all_clients_and_ends_it_with_status_0(start: St
     assert len(log_lines(process, "left: 1001 the server is stopping")) == 3
     assert "Traceback" not in process.err
     assert "KeyboardInterrupt" not in process.err
+    assert process.out.splitlines()[1:] == ["stopped: 3 clients told (close code 1001), 8 threads ended"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -359,6 +473,19 @@ def test_a_signal_ends_it_where_nobody_is(start: Start, number: signal.Signals) 
     assert process.port
     assert process.end(number) == 0
     assert process.err == ""
+    assert process.out.splitlines()[1:] == ["stopped: 0 clients told (close code 1001), 2 threads ended"]
+
+
+def test_a_stop_whose_last_line_nobody_reads_ends_with_status_0_all_the_same() -> None:
+    command = [*THREADCHAT, "serve", "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert b"threadchat listens" in process.stdout.readline()
+        process.stdout.close()
+        process.send_signal(signal.SIGTERM)
+        assert process.stderr.read() == b""
+        assert process.wait(LIMIT) == 0
 
 
 def test_a_client_that_does_not_take_its_leave_holds_up_nobody(start: Start) -> None:
@@ -376,6 +503,7 @@ def test_a_second_signal_ends_it_at_once(start: Start, number: signal.Signals) -
         assert silent.receive().close_code == 1001  # the stop is under way, and waits for an answer
         assert process.end(number) == -number
     assert "left" not in process.err
+    assert "stopped" not in process.out
 
 
 # The log

@@ -1,24 +1,20 @@
-"""connection.py over real sockets, byte for byte: each row of its table, and what it keeps apart that must not mix."""
+"""connection.py over real sockets: how a connection ends, its deadlines, and that no two frames mix."""
 
 from __future__ import annotations
 
 import logging
 import os
-import re
 import select
 import socket
 import struct
 import threading
 import time
-import tracemalloc
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 
 import pytest
-import websockets.sync.client
 from helpers import (
     BINARY,
     CLOSE,
@@ -36,7 +32,6 @@ from helpers import (
     Serve,
     Tap,
     all_gone,
-    deflate,
     frame,
     handshake_environ,
     join,
@@ -45,12 +40,12 @@ from helpers import (
     tcp_pair,
     until,
 )
-from werkzeug.test import create_environ
 
 from threadchat import client
+from threadchat.hub import Ending
 from threadchat.options import Options
 from threadchat.websocket import connection
-from threadchat.websocket.connection import Connection, ConnectionClosed, HandshakeFailed
+from threadchat.websocket.connection import Connection, ConnectionClosed
 
 Connect = Callable[..., "tuple[Connection, Peer]"]
 
@@ -62,7 +57,7 @@ ENDLESS = 30_000_000  # bytes that fit into no kernel's buffers
 def connect() -> Iterator[Connect]:
     """Makes a Connection that has answered its handshake, and its peer: `connect(send=None, **options)`.
 
-    `send` stands in for the server's socket's. The peer's window is small.
+    `send`, if given, is called in place of the `send` of the server's socket. The peer's window is small.
     """
     sockets: list[socket.socket] = []
 
@@ -117,16 +112,91 @@ def evicted_peer(running: Running) -> Iterator[Peer]:
 
 
 def say(talker: Peer, message: str) -> None:
-    """Send a message and wait for its echo, pings or not."""
+    """Send a message and wait for its echo. Pings that come before it are ignored."""
     talker.send(TEXT, message)
     while talker.receive().opcode != TEXT:
         pass
 
 
+# The table of endings
+
+Happens = Callable[[Connection, Peer], None]
+
+
+def nothing_happens(chat: Connection, peer: Peer) -> None:
+    """Only time passes."""
+
+
+def peer_sends(data: bytes) -> Happens:
+    return lambda chat, peer: peer.socket.sendall(data)
+
+
+def peer_ends_its_side(chat: Connection, peer: Peer) -> None:
+    peer.socket.shutdown(socket.SHUT_WR)
+
+
+def hub_ends(why: Ending) -> Happens:
+    return lambda chat, peer: chat.end(*client.CLOSE_CODES[why])
+
+
+def write_raises(error: type[OSError]) -> Happens:
+    def write(chat: Connection, peer: Peer) -> None:
+        def fail(data: Any) -> int:
+            raise error
+
+        assert isinstance(chat._socket, Tap)
+        chat._socket.on_send = fail
+        with pytest.raises(ConnectionClosed):
+            chat.send(chat.encode(["a message"]))
+
+    return write
+
+
+ENDINGS = [  # the row of the table, what happens, and the code of the close frame, if there is one
+    ("the peer sends a close frame", peer_sends(frame(CLOSE, struct.pack("!H", 4321))), 4321),
+    ("the peer's side is closed or reset", peer_ends_its_side, None),
+    ("the peer breaks the protocol", peer_sends(frame(TEXT, masked=False)), 1002),
+    ("the peer breaks the protocol", peer_sends(frame(BINARY)), 1003),
+    ("the peer breaks the protocol", peer_sends(frame(TEXT, b"\xff")), 1007),
+    ("the peer breaks the protocol", peer_sends(frame(TEXT, "x" * (Options.message_size + 1))), 1009),
+    ("no pong came within the pong wait", nothing_happens, 1008),
+    ("the hub evicts", hub_ends(Ending.EVICTED), 1008),
+    ("the hub stops", hub_ends(Ending.STOPPED), 1001),
+    ("a write fails, or takes too long", write_raises(BrokenPipeError), None),
+    ("a write fails, or takes too long", write_raises(BlockingIOError), None),
+]
+
+
+@pytest.mark.parametrize(("row", "happens", "code"), ENDINGS)
+def test_a_connection_ends_with_the_code_in_the_table(
+    connect: Connect, row: str, happens: Happens, code: int | None
+) -> None:
+    chat, peer = connect(pong_wait=0.1 if happens is nothing_happens else LIMIT, write_wait=0.1)
+    happens(chat, peer)
+    assert list(chat) == []
+    chat.send_close()
+    assert [each.close_code for each in peer.receive_all()] == ([code] if code else [])
+
+
+def test_the_table_has_these_rows_and_codes() -> None:
+    codes: dict[str, list[str]] = {}
+    for row, _, code in ENDINGS:
+        codes.setdefault(row, [])
+        if str(code) not in codes[row]:
+            codes[row].append(str(code))
+    expected = {
+        row: ", ".join({"None": "none", "4321": "the peer's own"}.get(code, code) for code in each)
+        for row, each in codes.items()
+    }
+    assert connection.__doc__
+    table = [line.strip(" |").split("|") for line in connection.__doc__.split("\n") if line.startswith("    |")]
+    assert {row.strip(): sent.strip() for row, sent in table[2:]} == expected
+
+
 # The peer closes
 
 
-def test_what_is_left_of_a_peers_close_is_its_code_and_reason_in_one_line_of_the_log(
+def test_the_log_has_the_peers_close_code_and_reason_in_one_printable_line(
     serve: Serve, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "threadchat")
@@ -169,67 +239,10 @@ def test_a_peer_that_resets_while_the_pump_is_blocked_is_gone(serve: Serve) -> N
         all_gone(running)
 
 
-# Messages that are too long, and what came before a fault
+# What comes before a fault
 
 
-def answer_to(server: Running, data: bytes) -> Frame:
-    """The close frame with which the server answers such bytes."""
-    with Peer(server.port) as peer:
-        peer.socket.sendall(data)
-        (answer,) = peer.receive_all()
-    all_gone(server)
-    assert answer.payload[2:].decode(), "no reason was given"
-    return answer
-
-
-@pytest.fixture(scope="module")
-def strict() -> Iterator[Running]:
-    """A server whose messages have at most 12 bytes."""
-    with Running(message_size=12) as running:
-        yield running
-
-
-FITTING = [
-    [b"x" * 12],
-    ["€".encode() * 4],
-    [b"x" * 6, b"x" * 6],
-    ["€".encode()[:1], "€".encode()[1:], b"x" * 9],
-    [b"x" * 12, b""],
-]
-
-
-@pytest.mark.parametrize("parts", FITTING)
-def test_a_message_of_exactly_the_message_size_passes(strict: Running, parts: list[bytes]) -> None:
-    with Peer(strict.port) as peer:
-        for _ in range(2):  # the count begins anew with each message
-            for number, part in enumerate(parts):
-                peer.send(CONTINUATION if number else TEXT, part, fin=number == len(parts) - 1)
-            assert peer.lines(1) == [b"".join(parts).decode()]
-
-
-@pytest.mark.parametrize("parts", FITTING)
-def test_a_message_of_one_byte_more_is_answered_with_1009(strict: Running, parts: list[bytes]) -> None:
-    parts = [*parts, b"x"]
-    data = [
-        frame(CONTINUATION if number else TEXT, part, fin=number == len(parts) - 1) for number, part in enumerate(parts)
-    ]
-    assert answer_to(strict, b"".join(data)).close_code == 1009
-
-
-def test_white_space_around_a_message_counts(strict: Running) -> None:
-    assert answer_to(strict, frame(TEXT, "x".center(13))).close_code == 1009
-
-
-def test_a_message_is_too_long_before_it_is_finished(strict: Running) -> None:
-    assert answer_to(strict, frame(TEXT, "x" * 13, fin=False)).close_code == 1009
-
-
-def test_a_frame_is_too_long_before_all_of_it_has_come(strict: Running) -> None:
-    announced = b"\x81\xff" + struct.pack("!Q", 1 << 62) + b"mask"
-    assert answer_to(strict, announced + b"x" * 13).close_code == 1009
-
-
-def test_messages_before_a_protocol_error_in_the_same_segment_are_still_handed_over(server: Running) -> None:
+def test_messages_before_a_protocol_error_in_the_same_segment_are_passed_on(server: Running) -> None:
     with Peer(server.port) as other:
         with Peer(server.port) as peer:
             until(lambda: len(server.clients) == 2)
@@ -253,7 +266,7 @@ def test_a_peer_without_pongs_is_told_1008_within_the_pong_wait(serve: Serve) ->
     all_gone(running)
 
 
-def test_a_message_does_not_stand_for_a_pong(serve: Serve) -> None:
+def test_a_message_does_not_count_as_a_pong(serve: Serve) -> None:
     running = serve(pong_wait=0.3, ping_period=0.1)
     with Peer(running.port) as peer:
         got = peer.receive()
@@ -275,7 +288,7 @@ def test_a_peer_that_answers_pings_stays_beyond_the_pong_wait(serve: Serve) -> N
         assert peer.lines(1) == ["still here"]
 
 
-def test_a_pong_that_is_there_counts_even_if_it_is_read_after_the_pong_wait(connect: Connect) -> None:
+def test_a_pong_that_has_arrived_in_time_counts_even_if_it_is_read_late(connect: Connect) -> None:
     chat, peer = connect(pong_wait=0.1)
     messages = iter(chat)
     peer.send(TEXT, "one")
@@ -340,7 +353,7 @@ def test_no_frame_lands_inside_another_for_a_peer_that_reads_late(serve: Serve) 
     all_gone(running)
 
 
-def test_every_byte_of_a_frame_arrives_where_the_kernel_takes_few_at_a_time(connect: Connect) -> None:
+def test_a_frame_arrives_whole_when_the_kernel_takes_few_bytes_at_a_time(connect: Connect) -> None:
     turns = 0
 
     def few(real: socket.socket, data: Any) -> int:
@@ -373,7 +386,7 @@ def test_an_evicted_peer_that_reads_again_gets_whole_frames_and_then_1008(serve:
 
 
 @pytest.mark.parametrize("data", [frame(PONG), frame(TEXT, "late")], ids=["a pong", "a message"])
-def test_what_an_evicted_peer_still_sends_does_not_cost_it_the_reason(serve: Serve, data: bytes) -> None:
+def test_an_evicted_peer_that_still_sends_gets_the_close_frame_all_the_same(serve: Serve, data: bytes) -> None:
     running = serve(message_size=BIG, send_buffer=2, write_wait=60)
     with evicted_peer(running) as stuck:
         stuck.socket.sendall(data)
@@ -395,9 +408,7 @@ def test_a_blocked_write_pump_is_freed_at_once_when_its_client_is_evicted(
 
 
 @pytest.mark.parametrize("code", [1001, 1002, 1008])
-def test_a_writer_that_is_blocked_is_freed_by_the_end_and_finishes_its_frame_if_there_is_room(
-    connect: Connect, code: int
-) -> None:
+def test_end_frees_a_blocked_writer_which_finishes_its_frame_if_there_is_room(connect: Connect, code: int) -> None:
     chat, peer = connect(write_wait=60)
     ending = threading.Event()
     filled = 0
@@ -446,7 +457,7 @@ def test_the_first_end_decides(connect: Connect) -> None:
     assert peer.receive_all() == [Frame(CLOSE, struct.pack("!H", 1001) + b"first")]
 
 
-def test_a_stop_tells_everybody_1001(serve: Serve) -> None:
+def test_a_stop_sends_1001_to_all_peers(serve: Serve) -> None:
     running = serve()
     with Peer(running.port) as one, Peer(running.port) as other:
         until(lambda: len(running.clients) == 2)
@@ -459,7 +470,7 @@ def test_a_stop_tells_everybody_1001(serve: Serve) -> None:
     assert pump_names() == []
 
 
-def test_a_stop_reaches_a_peer_whose_write_pump_is_blocked_and_who_still_sends(serve: Serve) -> None:
+def test_a_stop_reaches_a_peer_that_still_sends_while_its_write_pump_is_blocked(serve: Serve) -> None:
     running = serve(message_size=BIG, write_wait=60)
     with stuck_peer(running) as (stuck, _):
         stopping = running.stop_in_thread()
@@ -474,7 +485,9 @@ def test_a_stop_reaches_a_peer_whose_write_pump_is_blocked_and_who_still_sends(s
     assert pump_names() == []
 
 
-def test_a_peer_that_takes_longer_than_the_write_wait_is_gone(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_peer_that_takes_longer_than_the_write_wait_is_disconnected(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.INFO, "threadchat")
     running = serve(message_size=BIG, write_wait=0.3)
     with stuck_peer(running):
@@ -513,7 +526,7 @@ def test_what_comes_after_the_peers_close_frame_is_read_and_does_not_reset_the_c
         assert peer.receive_all() == [Frame(CLOSE, struct.pack("!H", 1000))]
 
 
-def test_late_messages_are_not_handed_over(server: Running) -> None:
+def test_messages_after_the_peers_close_frame_are_not_passed_on(server: Running) -> None:
     with Peer(server.port) as other:
         with Peer(server.port) as peer:
             until(lambda: len(server.clients) == 2)
@@ -524,7 +537,7 @@ def test_late_messages_are_not_handed_over(server: Running) -> None:
         assert other.lines(2) == ["in time", "end"]
 
 
-def test_a_message_a_close_frame_and_the_end_of_file_are_all_read_though_the_writer_is_blocked(
+def test_a_message_a_close_frame_and_the_end_of_file_are_read_while_the_writer_is_blocked(
     connect: Connect,
 ) -> None:
     chat, peer = connect(write_wait=60)
@@ -572,7 +585,7 @@ def test_a_peer_that_floods_after_the_close_frame_is_cut_off(serve: Serve, monke
         all_gone(running)
 
 
-def test_the_end_of_a_connection_leaves_a_later_one_with_the_same_descriptor_alone(connect: Connect) -> None:
+def test_ending_a_closed_connection_does_not_touch_a_later_socket_with_the_same_descriptor(connect: Connect) -> None:
     chat, peer = connect()
     number = chat._socket.fileno()
     peer.close()
@@ -599,7 +612,9 @@ def test_the_end_of_a_connection_leaves_a_later_one_with_the_same_descriptor_alo
 @pytest.mark.parametrize(
     ("sent", "received"), [("a\nb", "a b"), ("\n a\n\nb \t", "a  b"), ("a\r\nb", "a\r b"), ("a  b", "a  b")]
 )
-def test_a_newline_becomes_a_space_and_white_space_around_goes(server: Running, sent: str, received: str) -> None:
+def test_a_newline_becomes_a_space_and_white_space_at_the_ends_is_removed(
+    server: Running, sent: str, received: str
+) -> None:
     with Peer(server.port) as peer:
         peer.send(TEXT, sent)
         assert peer.lines(1) == [received]
@@ -615,7 +630,7 @@ def test_an_empty_message_is_not_broadcast(server: Running) -> None:
         assert peer.lines(1) == ["something"]
 
 
-def test_pending_messages_travel_as_one_frame_a_line_each(serve: Serve) -> None:
+def test_pending_messages_are_the_lines_of_one_frame(serve: Serve) -> None:
     running = serve(message_size=BIG, write_wait=60)
     with stuck_peer(running) as (stuck, stuck_client), Peer(running.port) as talker:
         until(lambda: len(running.clients) == 2)
@@ -629,145 +644,10 @@ def test_pending_messages_travel_as_one_frame_a_line_each(serve: Serve) -> None:
         assert got == Frame(TEXT, "\n".join(pending).encode())
 
 
-@pytest.mark.parametrize("count", [1, 5, 1000])
-def test_frames_that_arrive_with_the_handshake_are_not_lost(serve: Serve, count: int) -> None:
-    running = serve(send_buffer=1000, message_rate=0)
-    messages = [f"early {number} {'x' * 20}" for number in range(count)]
-    with Peer(running.port, behind=b"".join(frame(TEXT, message) for message in messages)) as peer:
-        assert peer.lines(count) == messages
-
-
-def test_half_a_frame_that_arrives_with_the_handshake_is_not_lost(server: Running) -> None:
-    data = frame(TEXT, "half and half")
-    with Peer(server.port, behind=data[:9]) as peer:
-        peer.socket.sendall(data[9:])
-        assert peer.lines(1) == ["half and half"]
-
-
-# The handshake
-
-
-def test_a_request_that_is_no_handshake_raises_and_is_not_answered() -> None:
-    server, end = socket.socketpair()
-    with server, end, server.makefile("rb") as reader:
-        environ = {"HTTP_HOST": "127.0.0.1", "werkzeug.socket": server, "wsgi.input": reader}
-        with pytest.raises(HandshakeFailed, match="Upgrade"):
-            Connection(environ, Options()).accept()
-        end.setblocking(False)
-        with pytest.raises(BlockingIOError):
-            end.recv(1)
-
-
-@pytest.mark.parametrize(
-    "header",
-    [
-        "Connection: Upgrade, \N{LATIN SMALL LETTER E WITH ACUTE}",
-        "Sec-WebSocket-Protocol: \N{LATIN SMALL LETTER E WITH ACUTE}",
-        "Sec-WebSocket-Extensions: permessage-deflate; server_max_window_bits=abc",
-        "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits=",
-        "Sec-WebSocket-Extensions: \N{LATIN SMALL LETTER E WITH ACUTE}",
-    ],
-)
-def test_a_header_that_nobody_can_read_is_answered_with_400_and_leaves_no_error_in_the_log(
-    serve: Serve, caplog: pytest.LogCaptureFixture, header: str
-) -> None:
-    running = serve(compression=True)
-    with Peer(running.port, headers=header + "\r\n") as peer:
-        assert peer.answer.startswith(b"HTTP/1.1 400 ")
-    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
-    all_gone(running)
-
-
-def test_a_peer_that_has_gone_before_its_handshake_is_answered_raises() -> None:
-    server, end = socket.socketpair()
-    end.close()
-    with server, server.makefile("rb") as reader:
-        chat = Connection(handshake_environ(server, reader), Options())
-        with pytest.raises(ConnectionClosed):
-            chat.accept()
-
-
-def test_a_peer_that_resets_just_after_its_handshake_is_answered_raises() -> None:
-    server, end = tcp_pair()
-
-    class Reset:
-        def peek(self) -> bytes:
-            raise ConnectionResetError
-
-        def read(self, size: int) -> bytes:
-            return b""
-
-    with server, end:
-        chat = Connection(handshake_environ(server, Reset()), Options())
-        with pytest.raises(ConnectionClosed):
-            chat.accept()
-
-
-def test_a_peer_that_has_gone_before_its_handshake_is_answered_is_no_error_of_the_application(server: Running) -> None:
-    end, peer = socket.socketpair()
-    peer.close()
-    with end, end.makefile("rb") as reader:
-        environ = create_environ("/ws") | handshake_environ(end, reader)
-        with pytest.raises(ConnectionError):  # which a WSGI server takes without a word
-            server.app(environ, lambda *_: pytest.fail("something was answered"))
-    all_gone(server)
-
-
-# Compression
-
-
-def test_without_the_option_compression_is_not_accepted_from_a_peer_that_offers_it(server: Running) -> None:
-    with Peer(server.port, headers="Sec-WebSocket-Extensions: permessage-deflate\r\n") as peer:
-        assert b"sec-websocket-extensions" not in peer.answer.lower()
-        peer.send(TEXT, "x" * 100)
-        assert peer.receive() == Frame(TEXT, b"x" * 100)
-
-
-def test_with_the_option_a_peer_that_does_not_offer_compression_gets_none(serve: Serve) -> None:
-    running = serve(compression=True)
-    with Peer(running.port) as peer:
-        assert b"sec-websocket-extensions" not in peer.answer.lower()
-        peer.send(TEXT, "x" * 100)
-        assert peer.receive() == Frame(TEXT, b"x" * 100)
-
-
-def test_with_the_option_messages_are_compressed_both_ways(serve: Serve) -> None:
-    running = serve(compression=True)
-    with Peer(running.port, headers="Sec-WebSocket-Extensions: permessage-deflate\r\n") as peer:
-        assert re.search(rb"(?i)sec-websocket-extensions: *permessage-deflate", peer.answer)
-        peer.send(0x40 | TEXT, deflate("x" * 400))
-        head, size = peer._exactly(2)
-        assert head == 0x80 | 0x40 | TEXT
-        assert size < 100
-        data = zlib.decompressobj(wbits=-15).decompress(peer._exactly(size) + b"\x00\x00\xff\xff")
-        assert data == b"x" * 400
-
-
-def test_the_message_size_is_that_of_the_decompressed_message(serve: Serve) -> None:
-    running = serve(compression=True)
-    with Peer(running.port, headers="Sec-WebSocket-Extensions: permessage-deflate\r\n") as peer:
-        peer.send(0x40 | TEXT, deflate("x" * 1_000_000))
-        (answer,) = peer.receive_all()
-    assert answer.close_code == 1009
-
-
-@pytest.mark.parametrize("compression", [True, False])
-def test_a_client_of_another_library_talks_with_and_without_compression(serve: Serve, compression: bool) -> None:
-    running = serve(compression=compression)
-    with websockets.sync.client.connect(running.ws_url, compression="deflate") as peer:
-        assert peer.response is not None
-        assert ("Sec-WebSocket-Extensions" in peer.response.headers) == compression
-        for number in range(20):
-            message = f"message {number} " * 10
-            peer.send(message)
-            assert peer.recv(LIMIT) == message.strip()
-    all_gone(running)
-
-
 # What it costs
 
 
-def test_a_peer_that_half_closes_while_the_writer_is_blocked_ends_without_a_busy_loop(connect: Connect) -> None:
+def test_a_half_close_while_the_writer_is_blocked_causes_no_busy_loop(connect: Connect) -> None:
     chat, peer = connect(write_wait=60)
     chat._writable = counting = CountingPoller(chat._writable)  # type: ignore[assignment]
     writer = run(lambda: chat.send(chat.encode(["x" * ENDLESS])))
@@ -779,7 +659,7 @@ def test_a_peer_that_half_closes_while_the_writer_is_blocked_ends_without_a_busy
     assert chat.ending == "1006 the peer has gone"
 
 
-def test_an_idle_connection_takes_no_turns_of_the_processor(connect: Connect) -> None:
+def test_an_idle_connection_uses_no_processor_time(connect: Connect) -> None:
     chat, peer = connect()
     chat._readable = counting = CountingPoller(chat._readable)  # type: ignore[assignment]
     reader = run(lambda: list(chat))
@@ -787,29 +667,3 @@ def test_an_idle_connection_takes_no_turns_of_the_processor(connect: Connect) ->
     peer.send(CLOSE)
     join(reader)
     assert counting.polls <= 2
-
-
-def test_empty_fragments_without_end_take_no_memory(connect: Connect) -> None:
-    chat, peer = connect(message_rate=0)
-    empty = b"".join(frame(CONTINUATION, fin=False) for _ in range(1000))
-    peer.socket.sendall(frame(TEXT, fin=False))
-    texts: list[str] = []
-    reader = run(lambda: texts.extend(chat))
-    tracemalloc.start()
-    try:
-        peer.socket.sendall(empty)
-        peer.send(PING)
-        assert peer.receive() == Frame(PONG, b"")
-        before = tracemalloc.get_traced_memory()[0]
-        for _ in range(40):
-            peer.socket.sendall(empty)
-        peer.send(PING)
-        assert peer.receive() == Frame(PONG, b"")
-        grown = tracemalloc.get_traced_memory()[0] - before
-    finally:
-        tracemalloc.stop()
-    peer.send(CONTINUATION, "end")
-    peer.send(CLOSE)
-    join(reader)
-    assert texts == ["end"]
-    assert grown < 100_000, "they are kept"

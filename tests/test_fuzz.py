@@ -1,8 +1,8 @@
-"""Random bytes into the handshake and into an open connection, with an innocent client looking on.
+"""Random bytes into the handshake and into an open connection, while another client uses the same server.
 
-Briefly here, always the same examples; `scripts/fuzz` runs the same tests with new ones for as long as it is asked to.
-The server's bytes are read by the `websockets` package. What the peer's bytes amount to is said by `judge`, a second
-reading of RFC 6455 that shares no code with the server.
+In the suite the examples are few, and always the same. `scripts/fuzz` runs these tests with new examples for as long as
+it is asked to. The server's answers are read by the `websockets` package. `judge` says what the right answer is: it is
+a second implementation of RFC 6455, which shares no code with the server.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import pairwise
-from typing import Any
 
 import pytest
 from helpers import (
@@ -46,11 +45,12 @@ from websockets.http11 import Response
 from websockets.protocol import State
 from websockets.streams import StreamReader
 from websockets.uri import parse_uri
-from wsproto.frame_protocol import FrameDecoder, FrameProtocol, ParseFailed
+from wsproto.frame_protocol import FrameProtocol
 
-from threadchat.websocket.connection import _Decoder
+from threadchat.websocket.wire import Close, Event, Fault, Wire
 
 MESSAGE_SIZE = 60  # bytes; small, so that random messages are too long at times
+WIRE_MESSAGE_SIZE = 150  # the same where a frame's two kinds of header matter
 
 
 class Witness(logging.Handler):
@@ -68,7 +68,7 @@ class Witness(logging.Handler):
         self.errors.append(self.format(record))
 
     def heard(self) -> list[str]:
-        """What others have said and the innocent client received. Nobody else is left, and the server is well."""
+        """The messages of the other client. Checks that it has left, and that the server has logged no error."""
         marker = f"number {next(self._numbers)} of the innocent client"
         self.innocent.send(TEXT, marker)
         lines: list[str] = []
@@ -104,7 +104,7 @@ UTF_8 = re.compile(  # RFC 3629, section 4: any number of characters, and the be
 
 @dataclass
 class Verdict:
-    """What a peer's bytes ask for: its messages, the pongs for its pings, and how the connection may end.
+    """What a peer's bytes must lead to: its messages, the pongs for its pings, and how the connection may end.
 
     `endings` has close codes, where more than one is right, and None for an end without a close frame, for a peer that
     ends its side of the connection within a frame or between two. `reply` is the answer to a close frame.
@@ -163,7 +163,7 @@ def judge(data: bytes) -> Verdict:
 
 
 def judge_text(text: bytes, finished: bool) -> set[int | None]:
-    """How the connection may end because of this message; nothing if it need not."""
+    """How the connection may end because of this message; empty if it goes on."""
     found = UTF_8.match(text)
     assert found
     endings: set[int | None] = {1009} if len(found[1]) > MESSAGE_SIZE else set()
@@ -195,13 +195,13 @@ def frames_of(data: bytes) -> list[Frame]:
         raise protocol.parser_exc
     frames = [each for each in protocol.events_received() if isinstance(each, Frame)]
     assert b"".join(each.serialize(mask=False) for each in frames) == data, (
-        "a frame was cut off, or some bytes are none"
+        "a frame was cut off, or some bytes are not a frame"
     )
     return frames
 
 
 def check_answer(frames: list[Frame], verdict: Verdict) -> None:
-    """Whether the frames are what the verdict asks for."""
+    """Check that the frames are what the verdict asks for."""
     assert [each.data for each in frames if each.opcode == PONG] == verdict.pongs
     lines = b"\n".join(each.data for each in frames if each.opcode == TEXT).decode().split("\n")
     lines = lines if lines != [""] else []
@@ -230,7 +230,9 @@ payloads = (
     st.text(max_size=12).map(str.encode)
     | st.binary(max_size=12)
     | st.sampled_from([*BAD_TEXT, b"a\nb", b" a\n"])
-    | st.sampled_from([MESSAGE_SIZE - 1, MESSAGE_SIZE, MESSAGE_SIZE + 1, 200]).map(lambda size: b"x" * size)
+    | st.sampled_from([MESSAGE_SIZE - 1, MESSAGE_SIZE, MESSAGE_SIZE + 1, 125, 126, WIRE_MESSAGE_SIZE, 200]).map(
+        lambda size: b"x" * size
+    )
 )
 control_frames = st.builds(wire, st.sampled_from([PING, PONG]), st.binary(max_size=125))
 close_frames = st.builds(
@@ -254,7 +256,7 @@ def messages(draw: st.DrawFn) -> bytes:
 
 @st.composite
 def broken_frames(draw: st.DrawFn) -> bytes:
-    """A frame with another byte in its header."""
+    """A frame with one byte of its header changed."""
     whole = bytearray(draw(control_frames | close_frames | any_frames))
     whole[draw(st.integers(0, 1))] = draw(st.integers(0, 255))
     return bytes(whole)
@@ -262,7 +264,7 @@ def broken_frames(draw: st.DrawFn) -> bytes:
 
 @st.composite
 def segments(draw: st.DrawFn, data: st.SearchStrategy[bytes]) -> list[bytes]:
-    """Bytes, as they are sent: the first of them together with what came before."""
+    """Data cut into the parts that are sent one by one."""
     whole = draw(data)
     cuts = sorted(draw(st.lists(st.integers(0, len(whole)), max_size=6)))
     return [whole[start:end] for start, end in pairwise([0, *cuts, len(whole)])]
@@ -276,7 +278,7 @@ cut_streams = st.builds(lambda whole, size: whole[: max(0, len(whole) - size)], 
 
 
 def send_segments(peer: socket.socket, parts: list[bytes]) -> bytes:
-    """Send each by itself, then the end of the file; returns all that the server answers."""
+    """Send each part by itself, then the end of the file. Returns all that the server answers."""
     peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     for part in parts:
         peer.sendall(part)
@@ -284,32 +286,43 @@ def send_segments(peer: socket.socket, parts: list[bytes]) -> bytes:
     return read_all(peer)
 
 
-def decoded(decoder: type[FrameDecoder], parts: list[bytes]) -> list[Any]:
-    """The frames in these bytes, and what is wrong with the one after them."""
-    protocol = FrameProtocol(client=False, extensions=[])
-    protocol._frame_decoder.__class__ = decoder
-    found: list[Any] = []
-    try:
-        for part in parts:
-            protocol.receive_bytes(part)
-            found += protocol.received_frames()
-    except ParseFailed as error:
-        found.append(error.code)
-    return found
+class LongWay(Wire):
+    """Leaves every frame to wsproto."""
+
+    def _take_whole_texts(self, events: list[Event]) -> None:
+        pass
+
+
+def received(wire_type: type[Wire], parts: list[bytes]) -> list[Event]:
+    """The events of these bytes, up to the end of the connection."""
+    wire = wire_type(FrameProtocol(client=False, extensions=[]), WIRE_MESSAGE_SIZE)
+    events: list[Event] = []
+    for part in parts:
+        events += wire.receive(part)
+        if events and isinstance(events[-1], (Close, Fault)):
+            break
+    wire.close()
+    return events
 
 
 @given(segments(streams | cut_streams))
-@example([wire(TEXT), wire(TEXT, b"x" * 125) + wire(TEXT, b"x" * 126)])
+@example([wire(TEXT), wire(TEXT, b"x" * 125) + wire(TEXT, b"x" * WIRE_MESSAGE_SIZE) + wire(TEXT, b"x" * 151)])
+@example([wire(TEXT, b"x" * 126)[:7], wire(TEXT, b"x" * 126)[7:] + wire(TEXT)])
+@example([b"\x81\xfe\0\x05mask", b"x" * 9])
+@example([b"\x82\x81maskx"])
 @example([wire(TEXT, b"x")[:6], wire(TEXT, b"x")[6:]])
-def test_the_short_way_through_the_decoder_leads_where_the_long_one_does(parts: list[bytes]) -> None:
-    assert decoded(_Decoder, parts) == decoded(FrameDecoder, parts)
+@example([wire(TEXT, b"\xff")])
+@example([wire(TEXT, b"x", fin=False) + wire(TEXT, b"x")])
+@example([wire(CLOSE) + wire(TEXT, b"late")])
+def test_whole_messages_give_the_events_that_wsproto_would_give(parts: list[bytes]) -> None:
+    assert received(Wire, parts) == received(LongWay, parts)
 
 
 @given(segments(streams | cut_streams))
 @example([b""])
 @example([wire(TEXT, b"x" * MESSAGE_SIZE) + wire(TEXT, b"a\nb") + wire(TEXT, b"x" * (MESSAGE_SIZE + 1))])
 @example([wire(TEXT, b"\xed\xa0", fin=False)])
-def test_whatever_frames_a_peer_sends_the_answer_is_right_and_the_others_get_what_was_right_in_them(
+def test_any_frames_are_answered_rightly_and_the_other_client_gets_the_messages_in_them(
     witness: Witness, parts: list[bytes]
 ) -> None:
     verdict = judge(b"".join(parts))
@@ -388,7 +401,7 @@ REFUSALS = {308, 400, 403, 404, 405, 414, 426, 431, 501, 505}
 @given(segments(st.binary(max_size=300) | mutated_requests() | mutated_requests() | mutated_requests()))
 @example([b"\r\n".join([*HEAD, b"", b""])])
 @example([b"\r\n".join([*HEAD, b"Sec-WebSocket-Protocol: \xe9", b"", b""])])
-def test_whatever_request_a_peer_sends_the_answer_is_http_and_the_others_do_not_notice(
+def test_any_request_is_answered_in_http_and_the_other_client_notices_nothing(
     witness: Witness, parts: list[bytes]
 ) -> None:
     sent = b"".join(parts)
@@ -403,6 +416,6 @@ def test_whatever_request_a_peer_sends_the_answer_is_http_and_the_others_do_not_
         assert responses[-1].headers["Sec-WebSocket-Accept"] in map(accept_of, keys)
         frames_of(rest)
     elif last == 0:
-        assert not sent.partition(b"\n")[0].decode("latin-1").split(), "only who asks nothing is not answered"
+        assert not sent.partition(b"\n")[0].decode("latin-1").split(), "only an empty request is not answered"
     else:
         assert last in REFUSALS | {200}

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -250,15 +251,23 @@ def test_without_a_name_the_lessons_are_listed() -> None:
 
 def test_on_a_terminal_it_asks_until_the_choice_is_one_of_those_and_waits_before_the_real_part() -> None:
     terminal, end = pty.openpty()
-    try:
-        os.write(terminal, b"9\nperhaps\n2\n\n")
-        printed = lesson("lock-instead", stdin=end)
-    finally:
-        os.close(terminal)
+    os.write(terminal, b"9\nperhaps\n2\n\n")
+    with subprocess.Popen([*THREADCHAT, "lesson", "lock-instead"], stdin=end, stdout=end, stderr=end) as process:
         os.close(end)
+        printed = all_that_comes_from(terminal)
+    assert process.returncode == 0
     assert printed.count("What do you think?") == 3
     assert printed.count("Press Enter") == 1
     assert "\nYes, it is 2: Not always" in printed
+
+
+def all_that_comes_from(terminal: int) -> str:
+    """What is printed on a terminal until nobody has its other end, which is closed then."""
+    printed = b""
+    with suppress(OSError), open(terminal, "rb", buffering=0) as screen:
+        while some := screen.read(65_536):
+            printed += some
+    return printed.decode().replace("\r\n", "\n")
 
 
 def test_without_a_terminal_it_asks_nothing() -> None:
@@ -272,6 +281,17 @@ def test_without_a_terminal_it_asks_nothing() -> None:
     assert why.startswith("\nThe answer is 2: Not always")
 
 
+def test_it_asks_nothing_where_only_the_input_is_a_terminal() -> None:
+    terminal, end = pty.openpty()
+    try:
+        printed = lesson("lock-instead", stdin=end)
+    finally:
+        os.close(terminal)
+        os.close(end)
+    assert "What do you think?" not in printed
+    assert "The answer is 2" in printed
+
+
 class Terminal(io.StringIO):
     """A terminal at which somebody types this, and then Ctrl-D."""
 
@@ -281,7 +301,8 @@ class Terminal(io.StringIO):
 
 @pytest.fixture
 def made_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No lesson is run; what is seen of it is made up."""
+    """No lesson is run; what is seen of it is made up. The captured output counts as a terminal."""
+    monkeypatch.setattr(cli, "_can_ask", lambda: sys.stdin.isatty())
     labels = (
         "thread switches per message",
         "CPU time per message, in ms",
@@ -406,9 +427,12 @@ def test_a_chart_has_about_a_hundred_points_the_last_one_among_them() -> None:
     assert Chart.of("", "", points[:25]).points == points[:25]
 
 
-def test_an_unknown_lesson_costs_one_line_that_names_those_there_are(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [("goroutines", "threadchat lesson lists those there are"), ("convoi", "did you mean convoy?")],
+)
+def test_an_unknown_lesson_costs_one_line_with_a_hint(capsys: pytest.CaptureFixture[str], name: str, hint: str) -> None:
     with pytest.raises(SystemExit) as ended:
-        cli.main(["lesson", "goroutines"])
+        cli.main(["lesson", name])
     assert ended.value.code == 2
-    _, err = capsys.readouterr()
-    assert err == f"threadchat lesson: there is no lesson 'goroutines'; there are {', '.join(LESSONS)}\n"
+    assert capsys.readouterr() == ("", f"threadchat lesson: there is no lesson {name!r}; {hint}\n")

@@ -139,7 +139,7 @@ def test_promise_5_a_sender_that_floods_is_slowed_down_and_nothing_piles_up(serv
         (client,) = server.clients - {busy}
         assert hub.broadcast.statistics().waiting_senders == 1  # one message of the flood, and its read pump waits
         assert len(hub.broadcast) == hub.broadcast.capacity
-        assert len(client.connection._protocol._proto._frame_decoder.buffer) <= 4096
+        assert len(client.connection._wire._buffer) <= 4096
         say_stuck(busy.stuck)
         flooder.socket.settimeout(LIMIT)
         assert flooder.lines(fill + sent) == ["fill"] * fill + ["x" * 500] * sent

@@ -1,7 +1,8 @@
-"""RFC 6455, server side, as tables: what a peer sends and what it gets back, byte for byte, from a real server.
+"""RFC 6455, server side, as tables: what a peer sends, and what a real server answers, byte for byte.
 
-Where the server fails the connection, the bytes of its close frame are compared but for the reason, which is free text.
-Sections are those of RFC 6455 unless another RFC is named. Our own limits and codes are tested in test_connection.py.
+Where the server fails the connection, its close frame is compared except for the reason, which is free text.
+Sections are those of RFC 6455 unless another RFC is named. Limits and codes of our own are
+tested in test_connection.py and test_wire.py.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ def close(code: int, reason: bytes = b"") -> bytes:
 
 
 def fragments(*parts: bytes | str, between: bytes = b"") -> bytes:
-    """A text message of so many frames, and what comes between them."""
+    """A text message, one frame for each part, with `between` after each frame but the last."""
     last = len(parts) - 1
     return between.join(
         frame(CONTINUATION if number else TEXT, part, fin=number == last) for number, part in enumerate(parts)
@@ -58,7 +59,7 @@ def fragments(*parts: bytes | str, between: bytes = b"") -> bytes:
 
 
 def announced(size: int, payload: bytes) -> bytes:
-    """A text frame that has not wholly come: its header says `size` bytes."""
+    """The beginning of a text frame, whose header says `size` bytes."""
     return bytes([0x80 | TEXT, 0x80 | size]) + bytes(4) + payload
 
 
@@ -105,10 +106,10 @@ OPENINGS = [
     param(opening("GET /ws HTTP/1.2"), id="a higher version of HTTP (4.1)"),
     param(opening(Host="127.0.0.1:8080"), id="a host with a port (4.1)"),
     param(opening(Content_Length="0"), id="a body of no bytes (RFC 9110, 8.6)"),
-    param(opening(Unheard_Of="x", Cookie="a=b"), id="headers that nobody knows (4.2.1)"),
-    param(opening(Sec_WebSocket_Protocol="chat, superchat"), id="subprotocols, of which none is spoken (4.2.2)"),
+    param(opening(Unheard_Of="x", Cookie="a=b"), id="unknown headers (4.2.1)"),
+    param(opening(Sec_WebSocket_Protocol="chat, superchat"), id="subprotocols, none of which is supported (4.2.2)"),
     param(opening(Sec_WebSocket_Protocol=["chat", "superchat"]), id="subprotocols on two lines (11.3.4)"),
-    param(opening(Sec_WebSocket_Extensions="x-unheard-of; a=1"), id="an extension that is not spoken (9.1)"),
+    param(opening(Sec_WebSocket_Extensions="x-unheard-of; a=1"), id="an extension that is not supported (9.1)"),
     param(opening(Sec_WebSocket_Extensions="permessage-deflate"), id="an extension that is switched off (9.1)"),
     param(opening(Sec_WebSocket_Extensions=["a", "b; c"]), id="extensions on two lines (11.3.2)"),
 ]
@@ -159,7 +160,7 @@ WRONG_OPENINGS = [
     param(opening(Sec_WebSocket_Key=[HANDSHAKE["Sec-WebSocket-Key"]] * 2), 400, {}, id="the key twice (11.3.1)"),
     param(opening(Content_Length="1") + b"x", 400, {}, id="a body, which would be taken for frames (RFC 9110, 9.3.1)"),
     param(opening(Transfer_Encoding="chunked") + b"0\r\n\r\n", 400, {}, id="a chunked body (RFC 9110, 9.3.1)"),
-    param(opening(Transfer_Encoding="x"), 400, {}, id="a transfer coding that nobody knows (RFC 9112, 6.1)"),
+    param(opening(Transfer_Encoding="x"), 400, {}, id="an unknown transfer coding (RFC 9112, 6.1)"),
     param(opening().replace(b"Upgrade:", b"Upgrade :", 1), 400, {}, id="white space before a colon (RFC 9112, 5.1)"),
     param(opening().replace(b"\r\n", b"\r\nno header\r\n", 1), 400, {}, id="a line without a colon (RFC 9112, 5)"),
     param(opening().replace(b"\r\n", b"\r\n: x\r\n", 1), 400, {}, id="a header without a name (RFC 9112, 5)"),
@@ -191,7 +192,7 @@ WAYS = ["at once", "each byte alone", "with the upgrade request"]
 
 @contextmanager
 def told(server: Running, data: bytes, way: str) -> Iterator[Peer]:
-    """A peer that has sent the data, in one of the WAYS, behind its handshake."""
+    """A peer that has sent the data after its handshake, in one of the WAYS."""
     with Peer(server.port, behind=data if way == "with the upgrade request" else b"") as peer:
         if way == "at once":
             peer.socket.sendall(data)
@@ -204,7 +205,7 @@ def told(server: Running, data: bytes, way: str) -> Iterator[Peer]:
 
 
 def goes_on_after(server: Running, data: bytes, way: str, answer: bytes) -> None:
-    """The data has exactly this answer, and the connection then still answers a close frame."""
+    """Check that the data has exactly this answer, and that the connection then still answers a close frame."""
     with told(server, data, way) as peer:
         assert peer._exactly(len(answer)) == answer
         peer.socket.sendall(close(1000))
@@ -212,7 +213,7 @@ def goes_on_after(server: Running, data: bytes, way: str, answer: bytes) -> None
 
 
 def fails_after(server: Running, data: bytes, way: str, code: int, before: bytes = b"") -> None:
-    """The data has this answer, then a close frame with the code and a reason, then the end, all without more data."""
+    """Check that the data has the answer `before`, then a close frame with the code and a reason, then the end."""
     with told(server, data, way) as peer:
         answer = peer.rest()
     assert answer.startswith(before)
@@ -256,7 +257,7 @@ GOES_ON = [
         pong("1") + pong("2") + echo("ab"),
         id="pings before and within a message are answered before it (5.5.2)",
     ),
-    param(frame(PONG), b"", id="a pong that nobody asked for (5.5.3)"),
+    param(frame(PONG), b"", id="an unsolicited pong (5.5.3)"),
     param(frame(PONG, b"x" * 125), b"", id="the longest pong (5.5)"),
     param(
         b"".join(frame(PING, b"\xff" * size) for size in range(126)),
@@ -305,7 +306,7 @@ FAILS = [
     param(frame(BINARY), 1003, id="an empty binary message (7.4.1)"),
     param(frame(BINARY, "x", fin=False), 1003, id="the first fragment of a binary message (7.4.1)"),
     param(frame(CLOSE, b"\x03"), 1002, id="half a close code (5.5.1)"),
-    *(param(close(code), 1002, id=f"close code {code}, which nobody may send (7.4)")
+    *(param(close(code), 1002, id=f"close code {code}, which must not be sent (7.4)")
       for code in (0, 1, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 65535)),
     param(close(1014), 1002, id="close code 1014, which wsproto does not know (7.4.2)"),
     param(close(1005, b"x"), 1002, id="a reserved close code with a reason (7.4.1)"),
@@ -338,7 +339,7 @@ CLOSES = [
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize(("data", "answer"), GOES_ON)
-def test_what_is_right_is_answered_and_the_connection_goes_on(
+def test_valid_frames_are_answered_and_the_connection_goes_on(
     server: Running, data: bytes, answer: bytes, way: str
 ) -> None:
     goes_on_after(server, data, way, answer)
@@ -346,7 +347,7 @@ def test_what_is_right_is_answered_and_the_connection_goes_on(
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize(("data", "code"), FAILS)
-def test_what_is_wrong_fails_the_connection(server: Running, data: bytes, code: int, way: str) -> None:
+def test_an_invalid_frame_fails_the_connection(server: Running, data: bytes, code: int, way: str) -> None:
     fails_after(server, data, way, code)
 
 
@@ -368,10 +369,10 @@ def test_a_close_frame_is_answered_and_ends_the_connection(
         param(frame(PING, "p") + frame(TEXT, "a"), pong("p") + echo("a"), id="a ping and a message are, in this order"),
     ],
 )
-def test_what_came_before_a_fault_is_answered_before_the_close_frame(
+def test_frames_before_a_fault_are_answered_before_the_close_frame(
     server: Running, data: bytes, before: bytes, way: str
 ) -> None:
-    """Section 7.1.7 leaves it open; but a peer's fault takes back nothing that was right."""
+    """Section 7.1.7 leaves this open. Here a peer's fault does not undo what was right before it."""
     fails_after(server, data + b"\x83\x80", way, 1002, before)
 
 
@@ -393,7 +394,7 @@ VALID_TEXT = [
     param("\U0010ffff", id="the last of all, U+10FFFF"),
 ]
 
-# Bytes that are no UTF-8, and how many of them it takes to be certain.
+# Invalid UTF-8, and how many of its bytes it takes to be certain.
 INVALID_TEXT = [
     *(param(bytes([byte]) + b"\x80\x80\x80", 1, id=f"{byte:02X}, which no character begins with")
       for byte in (0x80, 0xBF, 0xC0, 0xC1, 0xF5, 0xF8, 0xFC, 0xFE, 0xFF)),
@@ -419,7 +420,7 @@ INVALID_TEXT = [
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("text", VALID_TEXT)
-def test_text_is_passed_on_however_it_is_cut(server: Running, text: str, way: str) -> None:
+def test_valid_text_is_passed_on_however_it_is_cut(server: Running, text: str, way: str) -> None:
     single = [bytes([byte]) for byte in text.encode()]
     goes_on_after(server, frame(TEXT, text), way, echo(text))
     goes_on_after(server, fragments(*single, between=frame(PING)), way, pong() * (len(single) - 1) + echo(text))
@@ -427,14 +428,14 @@ def test_text_is_passed_on_however_it_is_cut(server: Running, text: str, way: st
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize(("data", "certain"), INVALID_TEXT)
-def test_text_that_is_not_utf_8_fails_the_connection(server: Running, data: bytes, certain: int, way: str) -> None:
+def test_invalid_utf_8_fails_the_connection(server: Running, data: bytes, certain: int, way: str) -> None:
     """Section 8.1."""
     fails_after(server, frame(TEXT, data), way, 1007)
 
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize(("data", "certain"), INVALID_TEXT)
-def test_text_that_is_not_utf_8_fails_the_connection_before_the_rest_of_the_frame_has_come(
+def test_invalid_utf_8_fails_the_connection_before_the_rest_of_the_frame_has_come(
     server: Running, data: bytes, certain: int, way: str
 ) -> None:
     fails_after(server, announced(100, data[:certain]), way, 1007)
@@ -442,7 +443,7 @@ def test_text_that_is_not_utf_8_fails_the_connection_before_the_rest_of_the_fram
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize(("data", "certain"), INVALID_TEXT)
-def test_text_that_is_not_utf_8_fails_the_connection_by_the_first_fragment_that_makes_it_certain(
+def test_invalid_utf_8_fails_the_connection_by_the_first_fragment_that_makes_it_certain(
     server: Running, data: bytes, certain: int, way: str
 ) -> None:
     right, wrong = data[: certain - 1], data[certain - 1 : certain]

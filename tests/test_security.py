@@ -28,7 +28,7 @@ from helpers import (
 )
 from playwright.sync_api import Browser, Page
 
-from threadchat import cli
+from threadchat import serving
 from threadchat.options import Options
 from threadchat.web.app import SECURITY_HEADERS
 from threadchat.web.hosts import LOOPBACK
@@ -119,9 +119,9 @@ def test_the_command_answers_to_the_hosts_of_its_address_and_those_allowed(
     def signal_comes(_: object) -> None:
         got.append(ask(listening[0], "GET", "/", {"Host": host}).status)
 
-    monkeypatch.setattr(cli, "Server", Noted)
+    monkeypatch.setattr(serving, "Server", Noted)
     monkeypatch.setattr("signal.sigwait", signal_comes)
-    assert cli.serve(Options(allow_hosts=given), "127.0.0.1", 0) == 0
+    assert serving.serve(Options(allow_hosts=given), "127.0.0.1", 0) == 0
     assert got == [status]
 
 

@@ -217,9 +217,7 @@ def test_giving_way_concerns_the_calling_thread_alone() -> None:
 
 
 @pytest.mark.parametrize("missing", ["sched_setscheduler", "SCHED_BATCH", "sched_param"])
-def test_giving_way_is_skipped_where_the_system_lacks_it(
-    missing: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_giving_way_is_skipped_where_the_system_lacks_it(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(os, missing)
     before, after = in_thread(give_way_to_wakers, policy)
     assert before == after

@@ -1,10 +1,89 @@
-"""threadchat: the chat example of Go's WebSocket packages, in Python threads.
+"""The chat example of Go's WebSocket packages, in Python threads.
 
-Read it in this order: `channel` (Go's channels and select), `hub` (the one thread that knows all clients),
-`client` (two threads each: a read pump and a write pump). Around them stand `connection` (one WebSocket),
-`options` (the constants), `limits` and `hosts` (who may come in), `app` (the WSGI application), `server` (werkzeug's
-threads and the stop) and `cli`. `guide` explains them all in the browser, at /guide. What each part is there for,
-`lessons` show: they break it on purpose.
+A chat in an application of your own, or by itself:
+
+    from threadchat import Options, Server, create_app
+
+    app = create_app(Options(message_size=1000))  # a WSGI application
+    server = Server(app, "127.0.0.1", 8080)  # or any other threaded WSGI server
+    server.start()
+    ...
+    server.stop()  # every client is told, every thread ends
+
+Go's channels, by themselves:
+
+    from threadchat import Channel, Closed, Send, select
+
+Each name is imported from its module when it is first used, so that the channels come without the web server.
+
+To read the program, begin with `channel` (Go's channels and select), `hub` (the one thread that knows all clients) and
+`client` (two threads each: a read pump and a write pump). `websocket`, `web` and `runtime` do what the Go program's
+libraries and its runtime do. `options` has the limits, `cli` the commands. `lessons` break the program on purpose to
+show what each part is for, and `inspector` shows it at work.
 """
 
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from threadchat.channel import Channel, ChannelStatistics, Closed, ReceiveOnly, Send, SendOnly, WouldBlock, select
+    from threadchat.declarations import OptionError
+    from threadchat.hub import Hub
+    from threadchat.options import Options
+    from threadchat.web.app import App, create_app
+    from threadchat.web.server import Server
+
 __version__ = "0.1.0"
+
+__all__ = [
+    "App",
+    "Channel",
+    "ChannelStatistics",
+    "Closed",
+    "Hub",
+    "OptionError",
+    "Options",
+    "ReceiveOnly",
+    "Send",
+    "SendOnly",
+    "Server",
+    "WouldBlock",
+    "__version__",
+    "create_app",
+    "select",
+]
+
+_MODULES = {
+    "threadchat.channel": (
+        "Channel",
+        "ChannelStatistics",
+        "Closed",
+        "ReceiveOnly",
+        "Send",
+        "SendOnly",
+        "WouldBlock",
+        "select",
+    ),
+    "threadchat.declarations": ("OptionError",),
+    "threadchat.hub": ("Hub",),
+    "threadchat.options": ("Options",),
+    "threadchat.web.app": ("App", "create_app"),
+    "threadchat.web.server": ("Server",),
+}
+
+
+if not TYPE_CHECKING:  # a type checker that saw __getattr__ would take every name for a public one
+
+    def __getattr__(name: str) -> object:
+        """Import a public name when it is first used (PEP 562)."""
+        for module, names in _MODULES.items():
+            if name in names:
+                globals()[name] = value = getattr(import_module(module), name)
+                return value
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

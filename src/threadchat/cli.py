@@ -1,4 +1,8 @@
-"""The command line: `threadchat serve`, `threadchat demo`, `threadchat lesson`."""
+"""The command line: `threadchat serve`, `threadchat demo` and `threadchat lesson`.
+
+The options of `serve` and `demo` are made from their declarations in `options`. A mistake of the user costs one or two
+lines on standard error and exit status 2. Any other exception is a defect of the program and ends in a traceback.
+"""
 
 from __future__ import annotations
 
@@ -7,356 +11,257 @@ import json
 import logging
 import signal
 import sys
-import webbrowser
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from itertools import groupby
 from typing import Any, NoReturn
 
 from threadchat import __version__
-from threadchat.options import Options
+from threadchat.declarations import Option, OptionError, declared
+from threadchat.options import ALL_OPTIONS, Options, ServerOptions
 from threadchat.runtime.system import fit_for_a_crowd, stay_on_one_processor
-from threadchat.web.app import App, create_app
-from threadchat.web.hosts import hosts_of
+from threadchat.serving import CannotServe, discard_output, open_browser, say, serve
+from threadchat.web.app import App
 from threadchat.web.server import Server
 
-DEFAULTS = Options()
-DEMO_WRITE_WAIT = 60.0  # seconds: long enough to see a stuck client's buffer fill, which then ends it
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+DEMO_DEFAULTS: dict[str, Any] = {
+    "port": 0,
+    "write_wait": 60.0,  # long enough to see a stuck client's buffer fill, which then ends the client
+    "message_rate": 0,
+    "log_level": "warning",
+}
+LEFT = 128 + signal.SIGINT  # exit status of a program that Ctrl-C has ended, as shells have it
+UNREAD = 128 + signal.SIGPIPE  # the same for a program whose output nobody reads any more
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
+    """Reports a mistake in a line or two, with a hint, instead of printing the usage."""
+
+    def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
+        """Exit; after --help and --version raise BrokenPipeError instead if nobody reads the output."""
+        if not status:
+            print(end="", flush=True)
+        super().exit(status, message)
+
     def error(self, message: str) -> NoReturn:
-        """One line, without the usage: the mistake is easier to see."""
+        """Print the message and where to look; exit with status 2."""
+        message = message.removeprefix("argument ").replace(": expected one argument", " needs a value")  # argparse's
+        self.fail(f"{message}\ntry {self.prog} --help")
+
+    def fail(self, message: str) -> NoReturn:
+        """Print a message that says itself what to do; exit with status 2."""
         self.exit(2, f"{self.prog}: {message}\n")
+
+    def fail_with_hint(self, message: str, given: str, known: Iterable[str]) -> NoReturn:
+        """Print the message with the known word that is closest to the given one; exit with status 2."""
+        close = get_close_matches(given.lower().replace("_", "-"), list(known), n=1)
+        if close:
+            self.fail(f"{message}; did you mean {close[0]}?")
+        self.error(message)
+
+    def parse_all(self, arguments: Sequence[str]) -> argparse.Namespace:
+        """Parse the arguments; exit with status 2 if one of them is unknown."""
+        given, unknown = self.parse_known_args(arguments)
+        for argument in unknown:
+            flag, _, _ = argument.partition("=")
+            if flag.startswith("-"):
+                known = [name for action in self._actions for name in action.option_strings]
+                self.fail_with_hint(f"there is no option {flag}", flag, known)
+        if unknown:
+            self.error(f"unexpected argument {unknown[0]!r}")
+        return given
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command: a line and a sentence about it, what adds its options to a parser, and what runs it.
+
+    `run` is given the parsed arguments and the parser, for mistakes that show only then; it returns the exit status.
+    """
+
+    summary: str
+    description: str
+    add_arguments: Callable[[Parser], None]
+    run: Callable[[argparse.Namespace, Parser], int]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command with these arguments (sys.argv's by default) in the main thread; returns the exit status."""
-    parser = _Parser(prog="threadchat", description="A chat: two threads a client, and Go's channels between them.")
-    parser.add_argument("--version", action="version", version=f"threadchat {__version__}")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
-    _add_serve(commands)
-    _add_demo(commands)
-    _add_lesson(commands)
-    given = parser.parse_args(arguments)
+    """Run the command with these arguments (by default sys.argv's) in the main thread; returns the exit status.
+
+    Raises SystemExit, with status 2 after a mistake, and with 0 after --help and --version.
+    """
+    first, *others = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
     try:
-        status: int = given.run(given)
+        status = _run(first, others)
+        print(end="", flush=True)  # the interpreter would do so at its end, and complain if nobody reads
         return status
-    except (ValueError, OSError) as error:
-        chosen: _Parser = given.parser
-        chosen.error(str(error))
+    except BrokenPipeError:  # `threadchat lesson convoy | head`
+        discard_output()
+        return UNREAD
 
 
-def _serve(given: argparse.Namespace) -> int:
-    """`threadchat serve`, and `threadchat demo`. Raises ValueError for options that make no sense, and OSError."""
-    logging.basicConfig(
-        level=given.log_level.upper(), format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr
+def _run(name: str, arguments: Sequence[str]) -> int:
+    command = COMMANDS.get(name)
+    if command is None:
+        _without_command(name)
+    parser = Parser(prog=f"threadchat {name}", usage=f"threadchat {name} [OPTION ...]", description=command.description)
+    command.add_arguments(parser)
+    return command.run(parser.parse_all(arguments), parser)
+
+
+def _without_command(first: str) -> NoReturn:
+    """Print the help or the version if the first argument asks for it; otherwise say what is wrong with it."""
+    parser = Parser(
+        prog="threadchat",
+        usage="threadchat COMMAND [OPTION ...]",
+        description="A chat: two threads for each client, and Go's channels between them.\n\ncommands:\n"
+        + "\n".join(f"  {name:8}{command.summary}" for name, command in COMMANDS.items()),
+        epilog="threadchat COMMAND --help explains a command and its options.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    options = Options(
-        send_buffer=given.send_buffer,
-        message_size=given.message_size,
-        pong_wait=given.pong_wait,
-        ping_period=given.ping_period,
-        write_wait=given.write_wait,
-        request_wait=given.request_wait,
-        message_rate=given.message_rate,
-        max_clients=given.max_clients,
-        max_clients_per_address=given.max_clients_per_address,
-        max_unread_requests=given.max_unread_requests,
-        compression=given.compression,
-        allow_origins=tuple(given.allow_origin),
-        allow_hosts=tuple(given.allow_host),
+    parser.add_argument("--version", action="version", version=f"threadchat {__version__}", help="print the version")
+    if not first.startswith("-"):
+        parser.fail_with_hint(f"there is no command {first!r}", first, COMMANDS)
+    parser.parse_known_args([first])  # --help and --version exit here
+    if first.partition("=")[0] in {option.flag for option in ALL_OPTIONS}:
+        parser.fail(f"{first} comes after a command: threadchat serve {first}")
+    parser.error(f"there is no command {first}")
+
+
+def _serve(given: argparse.Namespace, parser: Parser) -> int:
+    """`threadchat serve` and `threadchat demo`."""
+    try:
+        options = Options(**_values(Options, given))
+        server_options = ServerOptions(**_values(ServerOptions, given))
+    except OptionError as error:
+        parser.error(error.told({option.name: option.flag for option in ALL_OPTIONS}))
+    logging.basicConfig(
+        level=server_options.log_level.upper(), format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr
     )
     fit_for_a_crowd()
-    if given.processors == "one":
+    if server_options.processors == "one":
         stay_on_one_processor()
-    if given.inspect or given.inspect_from_anywhere:
-        return _serve_inspected(options, given)
-    return serve(options, given.host, given.port, given.trusted_proxies)
+    where = server_options.host, server_options.port, server_options.trusted_proxies
+    try:
+        if server_options.inspect or server_options.inspect_from_anywhere:
+            return serve(options, *where, *_inspector(server_options, given.demo, given.no_browser))
+        return serve(options, *where)
+    except CannotServe as error:
+        parser.fail(str(error))
 
 
-def serve(
-    options: Options,
-    host: str,
-    port: int,
-    trusted_proxies: int = 0,
-    make_app: Callable[[Options], App] = create_app,
-    started: Callable[[Server], None] | None = None,
-) -> int:
-    """Run a chat until SIGINT or SIGTERM; a second signal ends the process at once. Returns the exit status.
+def _inspector(
+    options: ServerOptions, demo: bool, no_browser: bool
+) -> tuple[Callable[[Options], App], Callable[[Server], None]]:
+    """The arguments `make_app` and `started` of `serve` for a chat with the inspector.
 
-    It answers to the hosts that the options allow, and to those of the address where it listens. It believes what so
-    many `trusted_proxies` say about a client. `started` is called once it listens. Raises OSError, with a sentence, if
-    it cannot listen there.
+    The inspector is imported here, so that a chat without it does not pay for it.
     """
-    options = replace(options, allow_hosts=(*hosts_of(host), *options.allow_hosts))
-    with _blocked_signals(), closing(make_app(options)) as app:
-        try:
-            server = Server(app, host, port, trusted_proxies)
-        except (OSError, UnicodeError) as error:  # UnicodeError: no name at all, such as ".example"
-            reason = getattr(error, "strerror", None) or error
-            raise OSError(f"cannot listen on {host} port {port}: {reason}") from error
-        server.start()
-        try:
-            print(f"threadchat listens: open {server.url} (Ctrl-C stops it)", flush=True)
-            if started is not None:
-                started(server)
-            signal.sigwait(STOP_SIGNALS)
-        finally:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
-            server.stop()
-    return 0
-
-
-def _serve_inspected(options: Options, given: argparse.Namespace) -> int:
-    """`serve`, with the inspector, which is imported only here: nobody else pays for it."""
     from threadchat.inspector.site import InspectedApp
 
-    def make_app(options: Options) -> App:
-        return InspectedApp(options, demo=given.demo, anywhere=given.inspect_from_anywhere)
+    def make_app(chat: Options) -> App:
+        return InspectedApp(chat, demo=demo, anywhere=options.inspect_from_anywhere)
 
     def started(server: Server) -> None:
         assert isinstance(server.app, InspectedApp)
         address = f"{server.url}inspect"
-        print(f"the inspector: {address}", flush=True)
-        server.app.served_at((given.host, server.port))
-        if given.demo and not given.no_browser:
-            _open_browser(address)
+        say(f"the inspector: {address}")
+        server.app.served_at((options.host, server.port))
+        if demo and not no_browser:
+            open_browser(address)
 
-    return serve(options, given.host, given.port, given.trusted_proxies, make_app, started)
-
-
-def _open_browser(address: str) -> None:
-    """Open it, if there is a browser that does not take the terminal for itself."""
-    with suppress(webbrowser.Error):
-        browser = webbrowser.get()
-        if type(browser) is not webbrowser.GenericBrowser:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)  # or the browser would inherit that they wait
-            try:
-                browser.open(address)
-            finally:
-                signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+    return make_app, started
 
 
-def _lesson(given: argparse.Namespace) -> int:
-    """`threadchat lesson`: print one or, without a name, which there are.
-
-    Raises ValueError for a name that is none, and OSError, with a sentence, if the lesson cannot be run here.
-    """
-    from threadchat.lessons import run, show  # a server needs none of it
+def _lesson(given: argparse.Namespace, parser: Parser) -> int:
+    """`threadchat lesson`: teach one, or without a name list them all."""
+    from threadchat.lessons import run, show  # not at the top: a server does without them
 
     name = given.lesson
     if name is not None and name not in run.LESSONS:
-        raise ValueError(f"there is no lesson {name!r}; there are {', '.join(run.LESSONS)}")
+        close = get_close_matches(name, run.LESSONS, n=1)
+        hint = f"did you mean {close[0]}?" if close else "threadchat lesson lists those there are"
+        parser.fail(f"there is no lesson {name!r}; {hint}")
     try:
         if given.json:
             print(json.dumps(run.report(run.LESSONS[name]) if name else list(map(run.outline, run.LESSONS.values()))))
         elif name:
-            show.teach(run.LESSONS[name], ask=sys.stdin.isatty() and not given.yes)
+            show.teach(run.LESSONS[name], ask=not given.yes and _can_ask())
         else:
             show.catalogue()
+    except run.LessonFailed as error:
+        parser.fail(str(error))
     except (EOFError, KeyboardInterrupt):  # the reader leaves
         print()
-        return 130
+        return LEFT
     return 0
 
 
-@contextmanager
-def _blocked_signals() -> Iterator[None]:
-    """Let the signals that stop the server wait for sigwait, in all threads started meanwhile too.
-
-    A handler in Python might come the moment before the main thread falls asleep, and not wake it.
-    """
-    handlers = {number: signal.signal(number, signal.SIG_DFL) for number in STOP_SIGNALS}
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
+def _can_ask() -> bool:
+    """Whether somebody sees a question and can answer it."""
+    return sys.stdin.isatty() and sys.stdout.isatty()
 
 
-def _add_serve(commands: Any) -> None:
-    command: argparse.ArgumentParser = commands.add_parser(
-        "serve", help="serve the page and the chat", description="Serve the page and the chat."
-    )
-    _add_serve_options(command)
-    command.set_defaults(run=_serve, parser=command, demo=False)
-    command.add_argument(
-        "--inspect",
-        action="store_true",
-        help="serve a live picture of the threads and channels at /inspect, to this machine alone",
-    )
+def _add_serve_arguments(parser: Parser) -> None:
+    _add_options(parser, ALL_OPTIONS, {})
+    parser.set_defaults(demo=False, no_browser=True)
 
 
-def _add_demo(commands: Any) -> None:
-    command: argparse.ArgumentParser = commands.add_parser(
-        "demo",
-        help="watch a chat of bots in the browser, and do things to it",
-        description="Serve the chat with the inspector, a few bots, and ways to disturb them; open it in the browser.",
-    )
-    _add_serve_options(command)
-    command.set_defaults(run=_serve, parser=command, demo=True, inspect=True)
-    command.set_defaults(port=0, write_wait=DEMO_WRITE_WAIT, message_rate=0, log_level="warning")
-    command.add_argument("--no-browser", action="store_true", help="only print the address")
+def _add_demo_arguments(parser: Parser) -> None:
+    _add_options(parser, [option for option in ALL_OPTIONS if option.name != "inspect"], DEMO_DEFAULTS)
+    parser.set_defaults(demo=True, inspect=True)
+    parser.add_argument("--no-browser", action="store_true", help="only print the address")
 
 
-def _add_lesson(commands: Any) -> None:
-    command: argparse.ArgumentParser = commands.add_parser(
-        "lesson",
-        help="break a part of the chat on purpose, and see what it is for",
-        description="Break a part of the chat on purpose, run it beside the real one, and see what it is for.",
-    )
-    command.set_defaults(run=_lesson, parser=command)
-    command.add_argument("lesson", nargs="?", metavar="NAME", help="which one; without it, the names are printed")
-    command.add_argument(
-        "--yes", action="store_true", help="go on without asking; so it does where there is no terminal"
-    )
-    command.add_argument("--json", action="store_true", help="print it as one JSON object")
+def _add_lesson_arguments(parser: Parser) -> None:
+    parser.usage = "threadchat lesson [NAME] [OPTION ...]"
+    parser.add_argument("lesson", nargs="?", metavar="NAME", help="the lesson; without a name they are listed")
+    parser.add_argument("--yes", action="store_true", help="ask nothing; without a terminal nothing is asked anyway")
+    parser.add_argument("--json", action="store_true", help="print the lesson, or the list, as JSON")
 
 
-def _add_serve_options(command: argparse.ArgumentParser) -> None:
-    add = command.add_argument
-    add("--host", default="127.0.0.1", help="address to listen on (default %(default)s; 0.0.0.0 for all)")
-    add("--port", type=_port, default=8080, help="port to listen on (default %(default)s; 0 picks a free one)")
-    add(
-        "--send-buffer",
-        type=int,
-        default=DEFAULTS.send_buffer,
-        metavar="MESSAGES",
-        help="messages that may wait for one client; when they are full and it does not read, it is evicted "
-        "(default %(default)s messages)",
-    )
-    add(
-        "--message-size",
-        type=int,
-        default=DEFAULTS.message_size,
-        metavar="BYTES",
-        help="the longest message a client may send (default %(default)s bytes of UTF-8)",
-    )
-    add(
-        "--pong-wait",
-        type=float,
-        default=DEFAULTS.pong_wait,
-        metavar="SECONDS",
-        help="a client is gone when no pong came for so long (default %(default)g seconds)",
-    )
-    add(
-        "--ping-period",
-        type=float,
-        metavar="SECONDS",
-        help="time from ping to ping, below the pong wait (default: nine tenths of it, in seconds)",
-    )
-    add(
-        "--write-wait",
-        type=float,
-        default=DEFAULTS.write_wait,
-        metavar="SECONDS",
-        help="a client is gone when writing one frame to it takes so long (default %(default)g seconds)",
-    )
-    add(
-        "--request-wait",
-        type=float,
-        default=DEFAULTS.request_wait,
-        metavar="SECONDS",
-        help="time for a peer to send its request, and again to take the answer (default %(default)g seconds)",
-    )
-    add(
-        "--message-rate",
-        type=int,
-        default=DEFAULTS.message_rate,
-        metavar="MESSAGES",
-        help="messages a second from one client, pings included; who sends more is slowed down, not dropped "
-        "(default %(default)s messages a second; 0 is no limit)",
-    )
-    add(
-        "--max-clients",
-        type=int,
-        default=DEFAULTS.max_clients,
-        metavar="CLIENTS",
-        help="clients at the same time; more are answered with 503 (default %(default)s clients)",
-    )
-    add(
-        "--max-clients-per-address",
-        type=int,
-        default=DEFAULTS.max_clients_per_address,
-        metavar="CLIENTS",
-        help="the same for one address, or one IPv6 network of 64 bits, but not for this machine's own loopback "
-        "addresses (default %(default)s clients)",
-    )
-    add(
-        "--max-unread-requests",
-        type=int,
-        default=DEFAULTS.max_unread_requests,
-        metavar="REQUESTS",
-        help="connections whose request has not arrived yet; when there are more, the oldest of them is dropped "
-        "(default %(default)s requests)",
-    )
-    add(
-        "--compression",
-        action="store_true",
-        help="compress messages for clients that offer it; costs each of them a compressor of a few hundred KB and "
-        "the CPU time to compress every message once for each client",
-    )
-    add(
-        "--allow-origin",
-        action="append",
-        default=[],
-        metavar="ORIGIN",
-        help="let pages of this origin, such as https://example.org, connect as well (may be given more than once; "
-        "* allows all)",
-    )
-    add(
-        "--allow-host",
-        action="append",
-        default=[],
-        metavar="HOST",
-        help="answer to this host name, such as chat.example.org, as well (may be given more than once; .example.org "
-        "for all below it, * for all). Always answered to are: on a loopback address localhost and such addresses; on "
-        "any other all addresses, names without a dot or below .local, and this machine's name",
-    )
-    add(
-        "--trusted-proxies",
-        type=_count,
-        default=0,
-        metavar="NUMBER",
-        help="reverse proxies before this server, one behind the other: the client's address, scheme and host are what "
-        "they say in X-Forwarded-For, -Proto and -Host. Nobody else may reach the port then (default %(default)s)",
-    )
-    add(
-        "--inspect-from-anywhere",
-        action="store_true",
-        help="the same for other machines too, and those that come through a reverse proxy; whoever can reach the port "
-        "then sees every message and client, can run the lessons, and in the demo can do all that it offers",
-    )
-    add(
-        "--processors",
-        default="one",
-        choices=["one", "all"],
-        help="where the threads may run: on one processor, where they wake each other sooner, since only one at a time "
-        "can run Python anyway; or on all (default %(default)s)",
-    )
-    add(
-        "--log-level",
-        default="info",
-        choices=["debug", "info", "warning", "error"],
-        help="the least important log lines to write to standard error (default %(default)s; debug adds HTTP requests)",
-    )
+def _add_options(parser: Parser, options: Sequence[Option], defaults: dict[str, Any]) -> None:
+    """Add options in their groups. `defaults` has those that differ from the declared ones."""
+    for group, members in groupby(options, key=lambda option: option.group):
+        section = parser.add_argument_group(group.value)
+        for option in members:
+            default = defaults.get(option.name, option.default)
+            help = option.help.replace("`", "")
+            if isinstance(option.default, bool):
+                section.add_argument(option.flag, dest=option.name, action="store_true", help=help)
+                continue
+            if option.repeatable:
+                how: dict[str, Any] = {"action": "append", "default": list(default)}
+                help += "; may be given more than once"
+            else:
+                how = {"type": option.parse, "default": default}
+                help += f" (default {option.default_text(default)})"
+            section.add_argument(option.flag, dest=option.name, metavar=option.metavar, help=help, **how)
 
 
-def _port(text: str) -> int:
-    try:
-        port = int(text)
-    except ValueError:
-        port = -1
-    if not 0 <= port <= 65_535:
-        raise argparse.ArgumentTypeError("a port is a number from 0 to 65535")
-    return port
+def _values(options: type, given: argparse.Namespace) -> dict[str, Any]:
+    """What the arguments say about the options of a dataclass."""
+    return {option.name: getattr(given, option.name) for option in declared(options)}
 
 
-def _count(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError("a number of proxies is 0 or more")
-    return int(text)
+COMMANDS = {
+    "serve": Command(
+        "serve the page and the chat",
+        "Serve the page and the chat, until Ctrl-C.",
+        _add_serve_arguments,
+        _serve,
+    ),
+    "demo": Command(
+        "watch a chat of bots in the browser, and do things to it",
+        "Serve the chat with the inspector, a few bots, and ways to disturb them; open the inspector in the browser.",
+        _add_demo_arguments,
+        _serve,
+    ),
+    "lesson": Command(
+        "break a part of the chat on purpose, and see what it is for",
+        "Break a part of the chat on purpose, run it beside the real one, and see what it is for.",
+        _add_lesson_arguments,
+        _lesson,
+    ),
+}

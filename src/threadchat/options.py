@@ -1,69 +1,198 @@
-"""The constants of the Go example, each an option: a chat's limits, their units, and which values make sense."""
+"""The options, each declared once: its type, default, unit, help and check (see `declarations`).
+
+`Options` holds the limits of one chat, most of which are the Go example's constants. `ServerOptions` holds what
+`threadchat serve` needs to know besides. The order is the one in which they are explained.
+"""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
+from threadchat.declarations import (
+    Group,
+    OptionError,
+    check,
+    choice,
+    declared,
+    explained,
+    seconds,
+    strings,
+    switch,
+    text,
+    whole_number,
+)
 from threadchat.web.hosts import Hosts
 
-LONGEST_WAIT = 86_400.0  # seconds: a day, well within what poll() and a lock can wait for
+ORIGIN = re.compile(r"\*|null|https?://[^/?#@\s]+/?", re.IGNORECASE)
 
 
-@dataclass(frozen=True)
+def _check_origin(origin: str) -> None:
+    if not ORIGIN.fullmatch(origin):
+        raise ValueError(f"an origin to allow is http:// or https:// and a host, or * or null, unlike {origin!r}")
+
+
+def _check_host(pattern: str) -> None:
+    Hosts([pattern])
+
+
+@explained
+@dataclass(frozen=True, kw_only=True)
 class Options:
-    """The limits of one chat. Raises ValueError, with a sentence that says what is wrong.
+    """The limits of one chat. Raises OptionError, a ValueError with a sentence that names the option.
 
-    send_buffer: messages that wait for one client's write pump before the client counts as stuck.
-    message_size: bytes of UTF-8 that one message from a client may have.
-    pong_wait: seconds a client may take until its next pong.
-    ping_period: seconds from one ping to the next, below pong_wait; None means nine tenths of it.
-    write_wait: seconds that writing one frame may take.
-    request_wait: seconds that a peer may take to send its request, and as many to take the answer.
-    message_rate: messages a second that are read from one client, and control frames, which count as such; 0: no limit.
-    max_clients: clients at the same time; the next handshake is answered with 503.
-    max_clients_per_address: the same for one address, but for loopback addresses, where a reverse proxy runs.
-    max_unread_requests: connections whose request has not been read; the next one takes the place of the oldest.
-    compression: accept permessage-deflate (RFC 7692) from clients that offer it.
-    allow_origins: origins, such as "https://example.org", whose pages may connect besides this host's; "*" means all.
-    allow_hosts: patterns (see threadchat.web.hosts) for the Host headers to answer to; () means all.
+    An application answers to every host while allow_hosts is empty. `threadchat serve` adds the hosts of the address
+    where it listens.
     """
 
-    send_buffer: int = 256
-    message_size: int = 512
-    pong_wait: float = 60.0
-    ping_period: float | None = None
-    write_wait: float = 10.0
-    request_wait: float = 10.0
-    message_rate: int = 100
-    max_clients: int = 10_000
-    max_clients_per_address: int = 256
-    max_unread_requests: int = 1_000
-    compression: bool = False
-    allow_origins: tuple[str, ...] = ()
-    allow_hosts: tuple[str, ...] = ()
+    allow_origins: tuple[str, ...] = strings(
+        "--allow-origin",
+        Group.ADMISSION,
+        "let pages of this origin, such as `https://example.org`, connect as well as this host's own; `*` for all",
+        example="https://example.org",
+        check_each=_check_origin,
+    )
+    allow_hosts: tuple[str, ...] = strings(
+        "--allow-host",
+        Group.ADMISSION,
+        "answer requests for this host name, such as `chat.example.org`, as well; `.example.org` for all names below "
+        "it, `*` for all. A server on a loopback address always answers to localhost and loopback addresses; on any "
+        "other address to all IP addresses, names without a dot or below `.local`, and this machine's own name",
+        example="chat.example.org",
+        check_each=_check_host,
+    )
+    max_clients: int = whole_number(
+        10_000,
+        Group.ADMISSION,
+        "clients",
+        "how many clients may be connected at once; the next one is answered with 503",
+    )
+    max_clients_per_address: int = whole_number(
+        256,
+        Group.ADMISSION,
+        "clients",
+        "how many clients may come from one address, or one IPv6 network of 64 bits; this machine's loopback addresses "
+        "have no limit of their own",
+    )
+    max_unread_requests: int = whole_number(
+        1_000,
+        Group.ADMISSION,
+        "requests",
+        "how many connections may be open whose request has not arrived yet; one more closes the oldest of them",
+    )
+    message_size: int = whole_number(
+        512,
+        Group.MESSAGES,
+        "bytes",
+        "the longest message that a client may send, in UTF-8",
+    )
+    message_rate: int = whole_number(
+        100,
+        Group.MESSAGES,
+        "messages a second",
+        "how fast one client may send messages and pings; a client that is faster is slowed down, not disconnected; 0 "
+        "for no limit",
+        least=0,
+    )
+    send_buffer: int = whole_number(
+        256,
+        Group.MESSAGES,
+        "messages",
+        "how many messages may wait for one client; when the buffer is full and the client does not read, it is "
+        "evicted",
+    )
+    compression: bool = switch(
+        Group.MESSAGES,
+        "compress messages for clients that offer permessage-deflate; each of them then takes a few hundred KB for a "
+        "compressor, and each message is compressed once for each of them",
+    )
+    request_wait: float = seconds(
+        10.0,
+        Group.TIME,
+        "how long a peer may take to send its request, and again to take the answer",
+    )
+    pong_wait: float = seconds(
+        60.0,
+        Group.TIME,
+        "how long a client may take until its next pong before it is disconnected",
+    )
+    ping_period: float | None = seconds(
+        None,
+        Group.TIME,
+        "the time from one ping to the next, less than the pong wait",
+        unset="nine tenths of the pong wait",
+    )
+    write_wait: float = seconds(
+        10.0,
+        Group.TIME,
+        "how long one frame may take to write before the client is disconnected",
+    )
 
     def __post_init__(self) -> None:
-        for name in ("send_buffer", "message_size", "max_clients", "max_clients_per_address", "max_unread_requests"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"the {name.replace('_', ' ')} must be at least 1")
-        if self.message_rate < 0:
-            raise ValueError("the message rate must be at least 0, which means no limit")
-        for name in ("pong_wait", "ping_period", "write_wait", "request_wait"):
-            value = getattr(self, name)
-            if value is not None and not 0 < value <= LONGEST_WAIT:
-                raise ValueError(f"the {name.replace('_', ' ')} must be above 0 and at most {LONGEST_WAIT:g} seconds")
-        for origin in self.allow_origins:
-            if origin not in ("*", "null") and not origin.lower().startswith(("http://", "https://")):
-                raise ValueError(
-                    f"an origin to allow starts with http:// or https://, or is * or null, unlike {origin!r}"
-                )
-        Hosts(self.allow_hosts)
+        check(self)
         if self.ping_every >= self.pong_wait:
-            raise ValueError(
-                f"the ping period ({self.ping_every:g} s) must be below the pong wait ({self.pong_wait:g} s)"
-            )
+            sentence = "{ping_period} ({0:g} seconds) must be less than {pong_wait} ({1:g} seconds)"
+            raise OptionError(sentence, self.ping_every, self.pong_wait)
 
     @property
     def ping_every(self) -> float:
         """Seconds from one ping to the next."""
         return self.pong_wait * 9 / 10 if self.ping_period is None else self.ping_period
+
+
+@explained
+@dataclass(frozen=True, kw_only=True)
+class ServerOptions:
+    """What `threadchat serve` needs to know besides the limits of its chat. Raises OptionError."""
+
+    host: str = text(
+        "127.0.0.1",
+        Group.LISTEN,
+        "ADDRESS",
+        "the address or host name to listen on; `0.0.0.0` for all addresses of this machine",
+    )
+    port: int = whole_number(
+        8080,
+        Group.LISTEN,
+        "",
+        "the port to listen on; 0 for any free one",
+        least=0,
+        most=65_535,
+    )
+    trusted_proxies: int = whole_number(
+        0,
+        Group.ADMISSION,
+        "proxies",
+        "how many reverse proxies stand before this server, one behind the other; a client's address, scheme and host "
+        "are then taken from X-Forwarded-For, -Proto and -Host, so nobody else may be able to reach the port",
+        least=0,
+    )
+    inspect: bool = switch(
+        Group.INSPECTOR,
+        "serve the inspector, a live picture of the threads and channels, at `/inspect`, to this machine alone",
+    )
+    inspect_from_anywhere: bool = switch(
+        Group.INSPECTOR,
+        "serve the inspector to other machines too, also through reverse proxies; anyone who can reach the port then "
+        "sees every message and client, can run the lessons, and in the demo can do all that it offers",
+    )
+    processors: str = choice(
+        "one",
+        ("one", "all"),
+        Group.PROCESS,
+        "where the threads may run: on one processor, where they wake each other sooner, since only one of them can "
+        "run Python at a time; or on all",
+    )
+    log_level: str = choice(
+        "info",
+        ("debug", "info", "warning", "error"),
+        Group.PROCESS,
+        "the least important lines that are logged to standard error; debug adds HTTP requests",
+    )
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+# By group; within a group the chat's options come before the server's.
+ALL_OPTIONS = sorted([*declared(Options), *declared(ServerOptions)], key=lambda option: list(Group).index(option.group))

@@ -23,8 +23,7 @@ from flask import Flask
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.serving import run_simple
 
-from threadchat.options import Options
-from threadchat.web.app import create_app
+from threadchat import Options, create_app
 
 site = Flask(__name__)
 

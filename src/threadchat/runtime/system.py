@@ -19,9 +19,9 @@ from contextlib import suppress
 
 STACK = 512 * 1024  # bytes a thread; with the usual 8 MB between stacks, a thread switch costs a quarter more
 
-# How long a thread waits for the interpreter's lock before it asks the holder to release it, in seconds. Here all holders
-# release it soon anyway. When 9,000 peers leave at once, 9,000 threads wait for it, and with the usual 5 ms the machine
-# is busy with their asking.
+# How long a thread waits for the interpreter's lock before it asks the holder to release it, in seconds. Here every
+# holder releases it soon anyway. When 9,000 peers leave at once, 9,000 threads wait for it, and with the usual 5 ms the
+# machine is busy with their asking.
 SWITCH_INTERVAL = 0.1
 
 PR_FUTEX_HASH, PR_FUTEX_HASH_SET_SLOTS = 78, 1  # <linux/prctl.h>
@@ -107,7 +107,7 @@ def _spread_sleeping_threads() -> None:
     """Let Linux keep the sleeping threads in many slots.
 
     To wake a thread, the kernel searches one slot. Since Linux 6.16 each process has slots of its own. Their number
-    depends on the number of processors (16 slots for two), and not of threads: with 20,000 threads, more than a thousand
+    depends on the number of processors (16 slots for two), not of threads: with 20,000 threads, more than a thousand
     sleep in each.
     """
     with suppress(AttributeError):

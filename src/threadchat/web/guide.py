@@ -109,7 +109,9 @@ def _value(file: str, name: str) -> str:
         if isinstance(node, (ast.Assign, ast.AnnAssign)) and node.value:
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
             if any(isinstance(target, ast.Name) and target.id == name for target in targets):
-                return f"{ast.literal_eval(node.value):,g}"
+                # An option's declaration is a call whose first argument is the default.
+                value = node.value.args[0] if isinstance(node.value, ast.Call) else node.value
+                return f"{ast.literal_eval(value):,g}"
     raise LookupError(f"{file} assigns nothing to {name}")
 
 

@@ -1,1 +1,1 @@
-"""One WebSocket over a socket that a WSGI server hands over: what gorilla/websocket does for the Go example."""
+"""What gorilla/websocket does for the Go example: one WebSocket over a socket that a WSGI server hands over."""

@@ -1,0 +1,340 @@
+"""The WebSocket protocol, server side (RFC 6455): the handshake, the peer's bytes as events, and frames as bytes.
+
+Nothing here waits for the peer: that is `connection`. This is the only module of the server that imports
+simple-websocket and wsproto. simple-websocket answers the handshake. Of what it makes, only wsproto's `FrameProtocol`
+is kept, which finds the frames in bytes and checks them. simple-websocket's own `send` and `close` are never called:
+they write without a lock, ignore how much the socket took, and free no thread that is blocked.
+
+Each defect of these libraries that is worked around is named where that is done. tests/test_defects_websocket.py shows
+each defect in the library alone, and that threadchat does not have it.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import simple_websocket
+from wsproto.extensions import PerMessageDeflate
+from wsproto.frame_protocol import CloseReason, Frame, FrameDecoder, FrameProtocol, Opcode, ParseFailed, RsvBits
+from wsproto.utilities import RemoteProtocolError
+
+__all__ = [
+    "Close",
+    "CloseReason",
+    "Event",
+    "Fault",
+    "Fragment",
+    "HandshakeFailed",
+    "Ping",
+    "Pong",
+    "Wire",
+    "answer_handshake",
+    "close_frame",
+    "ping_frame",
+    "pong_frame",
+    "text_frame",
+]
+
+WHOLE_TEXT = 0x8180  # FIN, opcode 1, MASK and length 0: the first two bytes of a whole text message (section 5.2)
+TWO_BYTES_AND_MASK = struct.Struct("!H4s")  # the mask, and before it the first two bytes or the length of 16 bits
+LONGEST_REASON = 123  # bytes of a close frame's reason (section 5.5: 125, two of them for the code)
+
+
+class HandshakeFailed(Exception):
+    """The request is not a WebSocket handshake; str() says why. Nothing was answered."""
+
+
+# Events. A text message is an event too: a str.
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """A ping, to be answered by a pong with the same payload (section 5.5.2)."""
+
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Pong:
+    """A pong (section 5.5.3)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fragment:
+    """A frame of a text message that goes on in another frame (section 5.4)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """The peer's close frame (section 5.5.1). The code is NO_STATUS_RCVD where the frame has none."""
+
+    code: int
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What the peer did wrong: the close code to answer with (section 7.4.1), and a reason for people."""
+
+    code: int
+    reason: str
+
+
+Event = str | Ping | Pong | Fragment | Close | Fault
+
+
+# Frames from the server, which are not masked (section 5.1)
+
+
+@lru_cache(maxsize=8)
+def text_frame(lines: tuple[str, ...]) -> bytes:
+    """The frame of a text message with these lines, not compressed. Any thread may call it.
+
+    The last few are remembered, because a broadcast sends the same one to each client.
+    """
+    return _frame(Opcode.TEXT, "\n".join(lines).encode())
+
+
+def ping_frame() -> bytes:
+    """A ping without a payload."""
+    return _frame(Opcode.PING, b"")
+
+
+def pong_frame(payload: bytes) -> bytes:
+    """The answer to a ping with this payload."""
+    return _frame(Opcode.PONG, payload)
+
+
+def close_frame(code: int, reason: str) -> bytes:
+    """A close frame; NO_STATUS_RCVD stands for one without a code. A reason that is too long is cut."""
+    if code == CloseReason.NO_STATUS_RCVD:
+        return _frame(Opcode.CLOSE, b"")
+    cut = reason.encode()[:LONGEST_REASON].decode(errors="ignore")  # not within a character
+    return _frame(Opcode.CLOSE, struct.pack("!H", code) + cut.encode())
+
+
+def _frame(opcode: Opcode, payload: bytes) -> bytes:
+    """A whole frame (section 5.2)."""
+    size = len(payload)
+    if size < 126:
+        header = struct.pack("!BB", 0x80 | opcode, size)
+    elif size < 65_536:
+        header = struct.pack("!BBH", 0x80 | opcode, 126, size)
+    else:
+        header = struct.pack("!BBQ", 0x80 | opcode, 127, size)
+    return header + payload
+
+
+class Wire:
+    """What goes over one WebSocket. One thread, the reader, calls `receive`; another, the writer, `compressed_frame`.
+
+    `message_size` is the most bytes that a message may have, in UTF-8 and decompressed.
+    """
+
+    __slots__ = ("_buffer", "_decoder", "_frames", "_message", "_message_size", "_parts", "_size")
+
+    def __init__(self, frames: FrameProtocol, message_size: int) -> None:
+        self._frames = frames
+        self._decoder: FrameDecoder = frames._frame_decoder
+        self._message = frames._message_decoder
+        self._buffer: bytearray = self._decoder.buffer.buffer  # what has arrived and was not parsed yet
+        self._message_size = message_size
+        self._parts: list[str] = []  # the text so far of the message that is arriving
+        self._size = 0  # its bytes
+        for extension in frames.extensions:
+            extension.__class__ = _Deflate  # simple-websocket makes it by itself
+
+    @property
+    def compresses(self) -> bool:
+        """Whether permessage-deflate was agreed on (RFC 7692)."""
+        return bool(self._frames.extensions)
+
+    def compressed_frame(self, lines: Sequence[str]) -> bytes:
+        """The frame of a text message with these lines. It must be sent: those that follow build on it."""
+        return bytes(self._frames.send_data("\n".join(lines)))
+
+    def receive(self, data: bytes) -> list[Event]:
+        """Take bytes from the peer; return the events that they complete, in order.
+
+        A Close or a Fault is the last event. Nothing may be received after it.
+        """
+        events: list[Event] = []
+        self._buffer += data
+        self._take_whole_texts(events)
+        if self._buffer:
+            try:
+                for frame in self._frames.received_frames():
+                    self._take(frame, events)
+                    if frame.opcode is Opcode.CLOSE:
+                        break
+                    self._take_whole_texts(events)
+            except ParseFailed as error:
+                events.append(Fault(int(error.code), str(error)))
+        return events
+
+    def close(self) -> None:
+        """Free the memory. Nothing may be received after it.
+
+        Defect: wsproto's protocol and its parser refer to each other. Unless a close frame has ended the parser, only
+        the garbage collector would free them.
+        """
+        del self._frames._parse_more
+
+    def _take_whole_texts(self, events: list[Event]) -> None:
+        """Take the text messages with which the buffer begins, as long as each is whole, right and in one frame.
+
+        Defect: wsproto takes seven times as many instructions of the interpreter for one. It still gets all other
+        frames, among them those with a length of 64 bits, and every frame where compression was agreed on.
+        """
+        if self._decoder.header is not None or self._message.opcode is not None or self._decoder.extensions:
+            return  # within a frame or a message
+        buffer = self._buffer
+        start, arrived = 0, len(buffer)
+        while (body := start + 6) <= arrived:
+            head, mask = TWO_BYTES_AND_MASK.unpack_from(buffer, start)
+            size = head - WHOLE_TEXT
+            if size == 126:  # the length is in the next two bytes
+                body = start + 8
+                if body > arrived:
+                    break
+                size, mask = TWO_BYTES_AND_MASK.unpack_from(buffer, start + 2)
+                if size < 126:
+                    break
+            elif not 0 <= size < 126:
+                break
+            end = body + size
+            if size > self._message_size or end > arrived:
+                break
+            key = (mask * (size // 4 + 1))[:size]
+            payload = (int.from_bytes(buffer[body:end]) ^ int.from_bytes(key)).to_bytes(size)  # section 5.3
+            try:
+                events.append(payload.decode())
+            except UnicodeDecodeError:
+                break
+            start = end
+        del buffer[:start]
+
+    def _take(self, frame: Frame, events: list[Event]) -> None:
+        """Add the event of a frame, or of a part of one. Raises ParseFailed."""
+        match frame.opcode, frame.payload:
+            case Opcode.TEXT, str(text):
+                self._take_text(text)
+                if frame.message_finished:
+                    events.append("".join(self._parts))
+                    self._parts, self._size = [], 0
+                elif frame.frame_finished:
+                    events.append(Fragment())
+            case Opcode.BINARY, _:
+                raise ParseFailed("text messages only", CloseReason.UNSUPPORTED_DATA)
+            case Opcode.PING, bytes(payload):
+                events.append(Ping(payload))
+            case Opcode.PONG, _:
+                events.append(Pong())
+            case Opcode.CLOSE, (int(code), str(reason)):
+                events.append(Close(int(code), reason))
+
+    def _take_text(self, text: str) -> None:
+        """Add a part of a message. Raises ParseFailed where the message is too long, or is not UTF-8."""
+        if self._surrogate_begins():
+            raise ParseFailed("surrogates are not UTF-8", CloseReason.INVALID_FRAME_PAYLOAD_DATA)
+        self._size += len(text.encode())
+        if self._size > self._message_size:
+            raise ParseFailed(f"a message has at most {self._message_size} bytes", CloseReason.MESSAGE_TOO_BIG)
+        if text:  # a peer may send empty fragments without end
+            self._parts.append(text)
+
+    def _surrogate_begins(self) -> bool:
+        """Whether the text so far ends in ED A0 to ED BF, with which no character begins (RFC 3629, section 4).
+
+        Defect: wsproto decodes by Python's incremental decoder, which refuses these two bytes only with the third.
+        """
+        decoder = self._message.decoder
+        return decoder is not None and b"\xed\xa0" <= decoder.getstate()[0] < b"\xee"
+
+
+# The handshake
+
+
+def answer_handshake(
+    environ: dict[str, Any], *, compression: bool, message_size: int
+) -> tuple[socket.socket, Wire, bytes]:
+    """Answer the handshake of a WSGI request (section 4.2) on its socket, which from then on does not block.
+
+    Returns the socket, the Wire, and what the peer has sent already behind its request. `compression` is whether
+    permessage-deflate may be agreed on. Raises HandshakeFailed, or OSError when the peer has gone.
+    """
+    environ = _environ_for_simple_websocket(environ, compression)
+    sockets = [environ[name] for name in ("werkzeug.socket", "gunicorn.socket") if name in environ]
+    try:
+        for each in sockets:
+            each.setblocking(False)  # before the answer: the hub already knows this client
+        server: Any = simple_websocket.Server(environ, thread_class=_NoThread)
+    except (RemoteProtocolError, ValueError) as error:
+        # Defect: simple-websocket lets wsproto's errors through, and wsproto lets ValueError through for some headers.
+        for each in sockets:
+            each.setblocking(True)  # for the HTTP answer
+        raise HandshakeFailed(str(error)) from error
+    frames: FrameProtocol = server.ws.connection._proto  # the rest of server.ws takes several KB, and is done
+    return server.sock, Wire(frames, message_size), _read_ahead(environ)
+
+
+def _environ_for_simple_websocket(environ: dict[str, Any], compression: bool) -> dict[str, Any]:
+    """The request as simple-websocket is to see it."""
+    environ = dict(environ)
+    # Defect: simple-websocket accepts compression unasked.
+    if not compression:
+        environ.pop("HTTP_SEC_WEBSOCKET_EXTENSIONS", None)
+    # Defect: wsproto refuses a peer that offers other protocols beside websocket.
+    if "websocket" in [each.strip().lower() for each in environ.get("HTTP_UPGRADE", "").split(",")]:
+        environ["HTTP_UPGRADE"] = "websocket"
+    return environ
+
+
+def _read_ahead(environ: dict[str, Any]) -> bytes:
+    """What the peer sent behind its request. Raises OSError.
+
+    Defect: it may stand in the buffered reader of the WSGI server already, and simple-websocket reads the socket.
+    """
+    reader = environ["wsgi.input"]
+    return bytes(reader.read(len(reader.peek()))) if hasattr(reader, "peek") else b""
+
+
+class _NoThread:
+    """Stands where simple-websocket keeps its thread.
+
+    Defect: it starts a thread for each connection, which reads ahead without a bound.
+    """
+
+    name = ""
+
+    def __init__(self, target: Callable[[], None]) -> None:
+        pass
+
+    def start(self) -> None:
+        pass
+
+
+class _Deflate(PerMessageDeflate):
+    """permessage-deflate as wsproto has it, except that a control frame changes nothing.
+
+    Defect: wsproto takes the rest of a compressed message for uncompressed when a control frame stands within it.
+    """
+
+    _compressed_so_far: bool | None
+
+    def frame_inbound_header(
+        self, proto: FrameDecoder | FrameProtocol, opcode: Opcode, rsv: RsvBits, payload_length: int
+    ) -> CloseReason | RsvBits:
+        self._compressed_so_far = self._inbound_compressed
+        return super().frame_inbound_header(proto, opcode, rsv, payload_length)
+
+    def frame_inbound_complete(self, proto: FrameDecoder | FrameProtocol, fin: bool) -> bytes | CloseReason | None:
+        data = super().frame_inbound_complete(proto, fin)
+        if not self._inbound_is_compressible:
+            self._inbound_compressed = self._compressed_so_far
+        return data
