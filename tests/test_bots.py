@@ -180,7 +180,7 @@ def test_only_bots_can_be_removed(demo: Callable[..., Inspected]) -> None:
         for action in ("remove", "vanish"):
             for client in (1, 99):
                 status, answer = server.do(action, client=client)
-                assert (status, answer) == (409, {"error": f"client {client} is no bot"})
+                assert (status, answer) == (409, {"error": f"client {client} is not a bot"})
         peer.send(TEXT, "still here")
         assert peer.lines(1) == ["still here"]
 

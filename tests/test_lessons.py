@@ -79,16 +79,16 @@ def test_self_send_a_hub_that_sends_to_itself_waits_for_ever_and_the_real_one_go
 
 def test_two_writers_a_pong_lands_inside_a_frame_and_with_the_lock_behind_it() -> None:
     broken, real = both("two-writers")
-    frame, before = "bytes of the frame, by its own header", "bytes from its start to the pong"
+    frame, before = "bytes in the frame, by its header", "bytes before the pong"
     pong = "8a 05 70 6f 6e 67 21"
-    assert broken["the bytes there"] == f"78 78 78 {pong} 78 78 78"
+    assert broken["the bytes around the pong"] == f"78 78 78 {pong} 78 78 78"
     assert 0 < broken[before] < broken[frame]
     assert broken["so the pong is"] == "inside the frame"
-    assert broken["what the client makes of it"].startswith("1007 ")
-    assert real["the bytes there"] == f"78 78 78 {pong} 81 07 74", "and then the next frame"
+    assert broken["how the client closes the connection"].startswith("1007 ")
+    assert real["the bytes around the pong"] == f"78 78 78 {pong} 81 07 74", "and then the next frame"
     assert real[before] == real[frame] == broken[frame]
-    assert real["so the pong is"] == "behind the frame"
-    assert real["what the client makes of it"] == "all is well"
+    assert real["so the pong is"] == "after the frame"
+    assert real["how the client closes the connection"] == "not at all: there is no error"
 
 
 def test_lock_instead_two_clients_read_two_orders_and_from_the_hub_one() -> None:
@@ -134,7 +134,7 @@ def test_nagle_the_kernel_holds_the_second_of_two_messages_back_and_with_tcp_nod
 
 def test_read_ahead_a_flood_piles_up_in_memory_and_the_real_read_pump_leaves_it_with_the_sender() -> None:
     broken, real = both("read-ahead")
-    sent, in_memory = "that it could send", "that the server has in memory"
+    sent, in_memory = "messages that it could send", "messages in the server's memory"
     assert broken[sent] == broken[in_memory] == 20_000
     assert real[in_memory] == 256 + 1, "the channel to the hub, and one in the hands of the read pump"
     assert 257 < real[sent] < 10_000, "the rest of it is in the kernel's buffers, which are bounded"
@@ -308,7 +308,7 @@ def made_up(monkeypatch: pytest.MonkeyPatch) -> None:
         "CPU time per message, in ms",
         "time until all had written it, median, in ms",
     )
-    seen: dict[str, Value] = {**dict.fromkeys(labels, 1234.5), "until the second arrived, median, in ms": 0.0321}
+    seen: dict[str, Value] = {**dict.fromkeys(labels, 1234.5), "time until the second arrived, median, in ms": 0.0321}
     charts = {
         "broken": Chart("waiting", "messages", [(0.0, 0.0), (0.5, 600.0), (1.0, 1200.0)]),
         "real": Chart("waiting", "messages", [(0.0, 0.0), (0.4, 300.0)]),
@@ -354,7 +354,7 @@ def test_values_and_charts_are_printed_for_people_and_both_charts_have_one_scale
     show.teach(LESSONS["nagle"], ask=False)
     printed = capsys.readouterr().out
     assert "\n  thread switches per message                   1,234\n" in printed
-    assert "\n  until the second arrived, median, in ms       0.032\n" in printed
+    assert "\n  time until the second arrived, median, in ms  0.032\n" in printed
     bars = re.findall(r"^ +([\d.]+) s  (#*) +([\d,]+)$", printed, re.MULTILINE)
     assert len(bars) == 2 * (show.BARS + 1)
     assert bars[0] == ("0.00", "", "0")

@@ -1,14 +1,14 @@
 """The demo's clients: real WebSocket clients over real sockets, all driven by one thread.
 
-They know nothing of the server but its address, and tell the watch their names and when they typed what. The kinds:
+They use only the server's address. They tell the watch their names, and what they send at which time. The kinds:
 
-- chatty: says something a few times a second, and reads.
-- quiet: reads.
+- chatty: sends a few messages a second, and reads.
+- quiet: only reads.
 - slow: reads SLOW_BYTES a second.
-- stuck: reads nothing more once it has joined. Its kernel goes on to answer for it until its small buffer is full.
+- stuck: reads nothing once it has joined. Its kernel still takes what arrives, until its small buffer is full.
 
-A bot that vanishes is one whose packets stop: a socket filter makes its kernel throw away all that comes for it, as if
-the cable had been cut, so nothing is acknowledged and no FIN is sent. (Linux; any process may do so to its own socket.)
+A bot can also vanish, as if its cable had been cut: a socket filter makes its kernel drop all packets that come for
+it, so nothing is acknowledged. (This is for Linux, where a process may do so to its own socket.)
 """
 
 from __future__ import annotations
@@ -38,17 +38,17 @@ T = TypeVar("T")
 KINDS = ("chatty", "quiet", "slow", "stuck")
 STARTERS = {"chatty": 3, "quiet": 2, "slow": 1}
 STARTING_PACE = 4.0  # messages a second from each chatty bot that the demo starts with
-ADDED_PACE = 20.0  # from each that is added
-SLOW_BYTES = 800  # a second: enough for the starting pace, and for little more
-SMALL_BUFFER = 2_048  # bytes that the kernel is asked to hold for a bot that is slow or stuck
+ADDED_PACE = 20.0  # messages a second from each chatty bot that is added later
+SLOW_BYTES = 800  # in a second: enough for the starting pace, and for little more
+SMALL_BUFFER = 2_048  # bytes; the size of the receive buffer that a slow or stuck bot asks its kernel for
 MOST_BOTS = 2_000
 MOST_BURST = 100_000  # messages
-MOST_UNSENT = 65_536  # bytes that may wait for the inspector's own client
-PATIENCE = 10.0  # seconds for the bots' thread to do what it is asked
-SWEEP = 0.5  # seconds between looks for bots that the server has parted with while they did not read
-TICK = 0.25  # seconds from one read of a slow bot to the next
+MOST_UNSENT = 65_536  # bytes that the inspector's own client may have waiting to be sent
+PATIENCE = 10.0  # seconds that a caller waits for the bots' thread
+SWEEP = 0.5  # seconds between two searches for bots that the server has removed while they did not read
+TICK = 0.25  # seconds between two reads of a slow bot
 SO_ATTACH_FILTER = 26  # Linux, asm-generic/socket.h
-DROP_ALL = struct.pack("HBBI", 0x06, 0, 0, 0)  # struct sock_filter: BPF_RET with 0 bytes
+DROP_ALL = struct.pack("HBBI", 0x06, 0, 0, 0)  # struct sock_filter: BPF_RET, keep 0 bytes of the packet
 
 LINES = (
     "good morning; is anybody else awake in here?",
@@ -56,7 +56,7 @@ LINES = (
     "I am only waiting for my turn, do not mind me",
     "one channel, one receiver, and nobody needs a lock",
     "do not share memory; send each other messages",
-    "who closes the channel? whoever sends to it",
+    "who closes a channel? the one that sends to it",
     "my buffer is half full. No, wait: half empty",
     "my write pump sleeps until there is something to say",
     "both channels are ready, so chance decides",
@@ -65,12 +65,12 @@ LINES = (
 
 
 class Refused(Exception):
-    """What was asked of the bots makes no sense now; str() says why."""
+    """The bots cannot do this now; str() says why."""
 
 
 @dataclass(eq=False)
 class Bot:
-    """One client. All of it belongs to the bots' thread."""
+    """One client. Only the bots' thread uses it."""
 
     kind: str
     name: str
@@ -84,18 +84,19 @@ class Bot:
     next_due: float = 0.0
     said: int = 0
     unsent: bytearray = field(default_factory=bytearray)
-    waiting: list[str] = field(default_factory=list)  # to be said once it has joined
+    waiting: list[str] = field(default_factory=list)  # messages to send once it has joined
 
     @property
     def talks(self) -> bool:
-        """Whether it can say something: it has joined, and neither vanished nor said goodbye."""
+        """Whether it can send messages: it has joined, has not vanished, and has not begun to close."""
         return self.joined and not self.vanished and self.protocol.state is ConnectionState.OPEN
 
 
 class Bots:
-    """All bots of one server, which listens at `address`. Any thread may call; `stop` ends them and their thread.
+    """All bots of one server, which listens at `address`. `stop` ends the bots and their thread.
 
-    Raises Refused for what cannot be done, OSError when the system has no more sockets.
+    Any thread may call the public methods. They return when the bots' thread has done what they ask. They raise Refused
+    if it is not possible now, and OSError if the system has no more sockets or the server cannot be reached.
     """
 
     def __init__(self, watch: Watch, address: tuple[str, int], message_size: int) -> None:
@@ -104,7 +105,7 @@ class Bots:
         self._family, self._address = family, found
         self._message_size = message_size
         self._bots: list[Bot] = []
-        self._inspector: Bot | None = None  # says what is typed in the inspector
+        self._inspector: Bot | None = None  # sends what is typed in the inspector
         self._orders: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._selector = selectors.DefaultSelector()
         self._woken, self._waker = socket.socketpair()
@@ -115,50 +116,53 @@ class Bots:
         self._thread.start()
 
     def start(self) -> None:
-        """The bots that the demo begins with."""
+        """Add the bots that the demo begins with."""
         for kind, count in STARTERS.items():
             self.add(kind, count, STARTING_PACE)
 
     def stop(self) -> None:
-        """All bots leave at once, without a word; returns when their thread has ended."""
+        """Close all bots' sockets at once, without a close frame. Returns when the bots' thread has ended."""
         self._stopping = True
         self._waker.send(b"!")
         self._thread.join()
         for bot in list(self._bots):
             self._end(bot)
         while not self._orders.empty():
-            self._orders.get()()  # they are refused
+            self._orders.get()()  # raises Refused for the caller
         self._selector.close()
         self._woken.close()
         self._waker.close()
 
     def add(self, kind: str, count: int, pace: float = ADDED_PACE) -> None:
-        """So many more; `pace` is how many messages a second each of them says, if it is chatty."""
+        """Add `count` bots of a kind. If they are chatty, each sends `pace` messages a second."""
 
         def add() -> None:
             if len(self._bots) + count > MOST_BOTS:
-                raise Refused(f"there are {len(self._bots)} bots, and may be {MOST_BOTS}")
+                raise Refused(f"there are {len(self._bots)} bots, and at most {MOST_BOTS} are possible")
             for _ in range(count):
                 self._join(kind, f"{kind} bot", pace if kind == "chatty" else 0.0)
 
         self._order(add)
 
     def say(self, text: str, typed: float | None) -> None:
-        """Say it as the inspector's own client. `typed` is the watch's time at which it was typed, if that is known."""
+        """Send a message as the inspector's own client, which joins first if it has to.
+
+        `typed` is when the message was typed, by the watch's clock, or None if that is not known.
+        """
 
         def say() -> None:
             if self._inspector is None or self._inspector not in self._bots:
                 self._inspector = self._join("quiet", "inspector", 0.0)
             if len(self._inspector.unsent) > MOST_UNSENT:
-                raise Refused("the server takes no more for the moment: too many messages a second")
-            line = text.replace("\n", " ").strip()  # the read pump makes it one
+                raise Refused("too many messages a second: the server takes no more for the moment")
+            line = text.replace("\n", " ").strip()  # as the read pump will pass it on
             self._watch.journeys.announce(self._inspector.peer, line, typed, follow=True)
             self._say(self._inspector, text)
 
         self._order(say)
 
     def burst(self, messages: int) -> None:
-        """One bot says so many messages at once."""
+        """Let one bot send that many messages at once."""
 
         def burst() -> None:
             bot = self._any(("chatty", "quiet"))
@@ -168,7 +172,7 @@ class Bots:
         self._order(burst)
 
     def set_pace(self, messages: float) -> None:
-        """How many messages a second the chatty bots say in all."""
+        """Set how many messages a second all chatty bots together send."""
 
         def set_pace() -> None:
             chatty = [bot for bot in self._bots if bot.kind == "chatty" and bot.talks]
@@ -181,19 +185,19 @@ class Bots:
         self._order(set_pace)
 
     def remove(self, client: int) -> None:
-        """The bot that is this client of the server leaves as it should, with a close frame."""
+        """Let the bot that is the server's client of this number leave properly, with a close frame."""
 
         def remove() -> None:
             bot = self._bot_of(client)
             bot.pace = 0.0
             self._send(bot, CloseConnection(1000, "bye"))
             if not bot.reads:
-                self._end(bot)  # it would never see the answer
+                self._end(bot)  # it does not read, so it would never see the server's close frame
 
         self._order(remove)
 
     def vanish(self, client: int) -> None:
-        """The bot that is this client of the server is cut off: nothing that is sent to it arrives any more."""
+        """Cut off the bot that is the server's client of this number: nothing sent to it arrives any more."""
 
         def vanish() -> None:
             bot = self._bot_of(client)
@@ -204,7 +208,7 @@ class Bots:
 
         self._order(vanish)
 
-    # All below is the bots' thread.
+    # Only the bots' thread calls the methods below, except `_order`.
 
     def _run(self) -> None:
         while not self._stopping:
@@ -218,7 +222,10 @@ class Bots:
             self._keep_time()
 
     def _order(self, function: Callable[[], T]) -> T:
-        """For other threads: let the bots' thread call it, and return or raise what it does."""
+        """Let the bots' thread call the function, and return or raise what the function does.
+
+        Called by other threads. Raises TimeoutError after PATIENCE.
+        """
         future: Future[T] = Future()
 
         def obey() -> None:
@@ -228,7 +235,7 @@ class Bots:
                 done = function()
                 self._watch.pace = sum(bot.pace for bot in self._bots)
                 future.set_result(done)
-            except Exception as error:  # whatever it is, it is for who asked: this thread goes on
+            except Exception as error:  # any error goes to the caller; the bots' thread goes on
                 future.set_exception(error)
 
         self._orders.put(obey)
@@ -255,7 +262,7 @@ class Bots:
         return bot
 
     def _until_next(self) -> float:
-        """Seconds until somebody has something to do of its own."""
+        """Seconds until a bot has something to do, or the next sweep is due."""
         due = [bot.next_due for bot in self._bots if bot.joined and (bot.pace or bot.kind == "slow")]
         return max(0.0, min([self._next_sweep, *due]) - time.monotonic())
 
@@ -281,7 +288,7 @@ class Bots:
                     self._end(bot)
 
     def _serve(self, bot: Bot) -> None:
-        """Its socket is ready."""
+        """Use the bot's socket, which is ready for reading or writing."""
         self._flush(bot)
         if bot in self._bots and (bot.reads or not bot.joined) and not (bot.kind == "slow" and bot.joined):
             self._read(bot, 65_536)
@@ -325,7 +332,7 @@ class Bots:
             bot.waiting.append(text)
 
     def _send(self, bot: Bot, event: Event) -> None:
-        with suppress(LocalProtocolError):  # it has said goodbye already
+        with suppress(LocalProtocolError):  # the bot has sent its close frame already
             bot.unsent += bot.protocol.send(event)
         self._flush(bot)
 
@@ -341,7 +348,7 @@ class Bots:
         self._watch_socket(bot)
 
     def _watch_socket(self, bot: Bot) -> None:
-        """Wait for what it can use: bytes if it reads them, room if it has something to send."""
+        """Let the selector wait for what the bot can use: bytes if it reads, room if it has something to send."""
         if bot not in self._bots:
             return
         reads = not bot.joined or (bot.reads and bot.kind != "slow")
@@ -366,18 +373,18 @@ class Bots:
             for bot in self._bots:
                 if bot.kind == kind and bot.talks:
                     return bot
-        raise Refused(f"there is no bot that is {' or '.join(kinds)}")
+        raise Refused(f"there is no {' or '.join(kinds)} bot")
 
     def _bot_of(self, client: int) -> Bot:
         watched = self._watch.clients.get(client)
         for bot in self._bots:
             if watched is not None and bot.peer == watched.connection.peer and bot.joined and not bot.vanished:
                 return bot
-        raise Refused(f"client {client} is no bot")
+        raise Refused(f"client {client} is not a bot")
 
 
 def _drop_all(connected: socket.socket) -> None:
-    """Let the kernel throw away every packet that comes for this socket, unanswered."""
+    """Let the kernel drop every packet that comes for this socket, without an answer."""
     instructions = ctypes.create_string_buffer(DROP_ALL)
     program = struct.pack("HP", 1, ctypes.addressof(instructions))  # struct sock_fprog
     connected.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, program)

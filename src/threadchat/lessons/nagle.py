@@ -19,11 +19,11 @@ ROUNDS = 25
 SIOCOUTQNSD = 0x894B  # Linux: how many bytes written to a socket the kernel has not sent at all (linux/sockios.h)
 
 HELD_BACK = "second messages the kernel held back"
-MEDIAN = "until the second arrived, median, in ms"
+MEDIAN = "time until the second arrived, median, in ms"
 
 
 class NagleConnection(Connection):
-    """TCP as the system has it: a small write waits until the one before it was acknowledged."""
+    """Leaves TCP's default on: a small write waits until the one before it has been acknowledged."""
 
     def accept(self) -> None:
         super().accept()
@@ -31,7 +31,7 @@ class NagleConnection(Connection):
 
 
 class MeasuredConnection(Connection):
-    """It looks, after each frame, whether the kernel has sent it."""
+    """Records, after each frame, whether the kernel holds it back."""
 
     def __init__(self, environ: dict[str, Any], options: Options) -> None:
         super().__init__(environ, options)
@@ -60,10 +60,10 @@ def two_messages_in_a_row(connection_type: type[MeasuredConnection]) -> Result:
         waits.append((time.monotonic() - sent) * 1000)
     assert isinstance(client.connection, MeasuredConnection)
     seen: dict[str, Value] = {
-        "times that two messages were sent": ROUNDS,
+        "pairs of messages sent": ROUNDS,
         HELD_BACK: sum(client.connection.held_back[1::2]),
         MEDIAN: statistics.median(waits),
-        "the same, at most": max(waits),
+        "the longest of these times, in ms": max(waits),
     }
     return Result(seen)
 
@@ -75,7 +75,7 @@ def read_one(peer: Peer) -> None:
 
 def verdict(broken: Result, real: Result) -> str:
     return (
-        f"On your machine, just now, the second message took {float(broken.seen[MEDIAN]):.2g} ms with Nagle's "
+        f"On your machine, just now: the second message took {float(broken.seen[MEDIAN]):.2g} ms with Nagle's "
         f"algorithm and {float(real.seen[MEDIAN]):.2g} ms without it."
     )
 
@@ -83,25 +83,26 @@ def verdict(broken: Result, real: Result) -> str:
 LESSON = Lesson(
     name="nagle",
     title="Nagle's algorithm",
-    question="A client gets two short messages, one right after the other, over a connection within this machine. When "
-    "does the second one arrive?",
+    question="The server sends a client two short messages, one right after the other, over a connection within this "
+    "machine. When does the second one arrive?",
     choices=(
-        "With the first: TCP puts small writes together.",
-        "At once: the line is free and nothing gets lost.",
+        "Together with the first: TCP joins small writes.",
+        "At once: nothing else uses the connection.",
         "Some 40 ms later: it waits until the client has acknowledged the first.",
     ),
     answer=2,
-    broken=Part("As the system has it", NagleConnection, partial(two_messages_in_a_row, MeasuredNagleConnection)),
+    broken=Part("With TCP's default", NagleConnection, partial(two_messages_in_a_row, MeasuredNagleConnection)),
     real=Part("With TCP_NODELAY", Connection.accept, partial(two_messages_in_a_row, MeasuredConnection)),
     why="""
-In 1984 John Nagle kept slow lines from filling up with tiny packets: while one is on its way and not acknowledged,
-further small writes wait in the kernel, to go together. The other side has an economy of its own: it delays its
-acknowledgement, for 40 ms on Linux, in the hope that an answer will carry it. Each waits for the other. A chat client
-that has just been told something has no answer to send, so the 40 ms pass.
+In 1984 John Nagle found a way to keep slow lines from filling up with tiny packets (RFC 896). While a packet has not
+been acknowledged, further small writes wait in the kernel, and are then sent together. The receiver saves packets
+too: it delays its acknowledgement, for 40 ms on Linux, and sends it together with an answer if there is one by then.
+So each side waits for the other. A chat client that has just received a message has no answer to send, so the 40 ms
+pass.
 
-A chat sends small messages that should arrive now, and puts what is pending into one frame by itself. So it switches
-Nagle's algorithm off: TCP_NODELAY, one line when the connection is accepted. (Go's net package does that by default;
-Python's socket module and werkzeug do not.)
+A chat sends small messages that should arrive at once, and its write pumps already join pending messages into one
+frame. So it switches Nagle's algorithm off, with the socket option TCP_NODELAY, in one line when it accepts a
+connection. (Go's net package sets this option by default; Python's socket module and Werkzeug do not.)
 """,
     verdict=verdict,
 )

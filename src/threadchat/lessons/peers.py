@@ -1,6 +1,6 @@
-"""What the lessons try their parts on: the real server, in this process, and clients that read when they are told to.
+"""The server and the clients that the lessons run with: the real server, in this process, and clients under control.
 
-Nothing here is taken down again. It ends with the process, which is the lesson's own.
+Nothing here is ever closed: a lesson's part has a process of its own (see `run`), and all ends with it.
 """
 
 from __future__ import annotations
@@ -24,20 +24,23 @@ from threadchat.web.app import App
 from threadchat.web.server import Server
 from threadchat.websocket.connection import Connection
 
-LIMIT = 10.0  # seconds; bounds a run that went wrong
+LIMIT = 10.0  # seconds to wait for something that a correct run reaches; bounds a run that goes wrong
 PACKAGE = str(Path(__file__).parents[1])
-BATCH = 100  # messages: less than a buffer holds, so a client that reads cannot be too slow for it
+BATCH = 100  # messages; fewer than a buffer holds, so that a client that reads is never too slow
 
 
 def until(condition: Callable[[], object], limit: float = LIMIT) -> None:
-    """Wait for the condition, `limit` seconds at most."""
+    """Wait until the condition holds, or `limit` seconds have passed."""
     deadline = time.monotonic() + limit
     while not condition() and time.monotonic() < deadline:
         time.sleep(0.001)
 
 
 def where_it_waits(role: str) -> str:
-    """Where the thread of that name waits for another, once it does: threadchat's functions, outermost first."""
+    """Wait until the thread of that name waits in a channel, and say where.
+
+    Returns the public functions of threadchat on its stack, outermost first: "Hub.run > select", for example.
+    """
     until(lambda: _where(role).endswith(("> select", "> Channel.send")))
     return _where(role)
 
@@ -54,9 +57,9 @@ def _where(role: str) -> str:
 
 
 class Peer:
-    """A WebSocket client that reads only when it is asked to.
+    """A WebSocket client that reads only when it is told to.
 
-    Its buffers in the kernel are small, so that what it has not read is soon in the server's way.
+    Its buffers in the kernel are small, so that the server soon notices when it does not read.
     """
 
     def __init__(self, port: int) -> None:
@@ -72,11 +75,12 @@ class Peer:
         if not isinstance(answer, AcceptConnection):
             raise ConnectionError(f"the server answered the handshake with {answer}")
 
-        self.ending = ""  # how the connection ended: by a close frame, or by the server's breach of the protocol
-        self._text = ""  # of a message that is not complete yet
+        # The code and reason of the close frame: the server's, or this client's own after an error in the protocol.
+        self.ending = ""
+        self._text = ""  # the beginning of a message that is not complete yet
 
     def text(self, message: str) -> bytes:
-        """The frame of a message."""
+        """The frame of a text message."""
         return self._protocol.send(TextMessage(message))
 
     def ping(self, payload: bytes) -> bytes:
@@ -84,7 +88,7 @@ class Peer:
         return self._protocol.send(Ping(payload))
 
     def messages(self, data: bytes) -> list[str]:
-        """Read these bytes from the server: the messages that they complete."""
+        """Take these bytes from the server, and return the messages that they complete."""
         messages: list[str] = []
         self._protocol.receive_data(data)
         for event in self._protocol.events():
@@ -99,7 +103,7 @@ class Peer:
 
 
 class Listener(Peer):
-    """A client that reads all the time, in a thread of its own, and counts the messages."""
+    """A client that reads all the time, in a thread of its own, and counts the messages in `heard`."""
 
     heard = 0
 
@@ -117,7 +121,10 @@ AnyPeer = TypeVar("AnyPeer", bound=Peer)
 
 
 class Chat:
-    """The real server, with a hub or connections that may be broken ones, and patient when it writes."""
+    """The real server, in which the hub or the connections may be replaced by broken ones.
+
+    It waits long for a write, and does not limit how fast a client sends.
+    """
 
     def __init__(self, hub: Hub | None = None, connection_type: type[Connection] = Connection) -> None:
         self.hub = hub or Hub()
@@ -126,7 +133,7 @@ class Chat:
         self._listeners: list[Listener] = []
 
     def join(self, peer_type: type[AnyPeer]) -> tuple[AnyPeer, Client]:
-        """A new client: its peer and the server's end of it."""
+        """Connect a new client. Returns the peer and the server's Client for it."""
         before = set(self.hub.clients)
         peer = peer_type(self._server.port)
         until(lambda: self.hub.clients - before)
@@ -134,7 +141,7 @@ class Chat:
         return peer, cast(Client, client)
 
     def listen(self, listeners: int) -> None:
-        """So many more clients, who read all the time."""
+        """Connect that many more clients, which read all the time."""
         self._listeners += [self.join(Listener)[0] for _ in range(listeners)]
 
     def talk(
@@ -144,10 +151,10 @@ class Chat:
         waits: Callable[[], object] = lambda: True,
         watch: Callable[[], None] = lambda: None,
     ) -> int:
-        """Broadcast so many messages of 500 bytes, the next batch when all listeners have heard the one before.
+        """Broadcast `messages` messages of 500 bytes in batches, each when all listeners have received the one before.
 
-        Gives up when they have not, and `waits` has held for `patience` seconds. Returns how many messages all have
-        heard; `watch` is called about every millisecond.
+        Gives up on a batch that they do not receive once `waits()` has been true for `patience` seconds. Calls `watch`
+        about every millisecond. Returns how many messages all listeners have received.
         """
         for said in range(BATCH, messages + 1, BATCH):
             for number in range(said - BATCH, said):

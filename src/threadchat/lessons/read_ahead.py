@@ -1,4 +1,4 @@
-"""A thread that reads ahead, while the hub is busy."""
+"""A lesson: what back pressure is for. This connection reads ahead while the hub is busy."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from threadchat.websocket.connection import Connection
 
 MESSAGES = 20_000
 SIZE = 500  # bytes
-WAIT = 0.5  # seconds, for what never happens
+WAIT = 0.5  # seconds that a send waits for room before the connection counts as full
 
 
 class ReadAheadConnection(Connection):
-    """A thread of its own reads whatever comes, for when somebody asks: the way of simple-websocket and others."""
+    """Reads all that comes in a thread of its own, before anybody asks for it, as simple-websocket and others do."""
 
     def __iter__(self) -> Iterator[str]:
         self.ahead: queue.SimpleQueue[str | None] = queue.SimpleQueue()
@@ -36,7 +36,7 @@ class ReadAheadConnection(Connection):
 
 
 class Tardy:
-    """A client whose write pump has had no turn yet, so that the hub waits for it."""
+    """A client without a write pump, for which the hub waits as for one whose write pump has not had its turn."""
 
     def __init__(self) -> None:
         self.send: Channel[str] = Channel(1)
@@ -51,7 +51,7 @@ def flood_a_busy_hub(connection_type: type[Connection], patience: float) -> Resu
     peer, client = chat.join(Peer)
     tardy = Tardy()
     chat.hub.register.send(tardy)
-    for message in ("one for its channel", "and one for which there's no room"):
+    for message in ("one for its channel", "and one for which there is no room"):
         chat.hub.broadcast.send(message)
     until(lambda: tardy.send.statistics().waiting_senders)
 
@@ -70,40 +70,41 @@ def flood_a_busy_hub(connection_type: type[Connection], patience: float) -> Resu
             sent += 1
             piled.append((time.monotonic() - began, in_memory()))
     except TimeoutError:
-        pass  # TCP takes no more
+        pass  # all buffers between the client and the hub are full
     until(lambda: in_memory() == sent, patience)
     until(lambda: chat.hub.broadcast.statistics().waiting_senders)
     piled.append((time.monotonic() - began, in_memory()))
     seen: dict[str, Value] = {
-        "messages that the client would send": MESSAGES,
-        "that it could send": sent,
-        "that the server has in memory": in_memory(),
-        "bytes that these take": in_memory() * sys.getsizeof("x" * SIZE),
+        "messages that the client wants to send": MESSAGES,
+        "messages that it could send": sent,
+        "messages in the server's memory": in_memory(),
+        "memory that these take, in bytes": in_memory() * sys.getsizeof("x" * SIZE),
     }
-    return Result(seen, Chart.of("in the server's memory, unread", "messages", piled))
+    return Result(seen, Chart.of("waiting in the server's memory", "messages", piled))
 
 
 LESSON = Lesson(
     name="read-ahead",
     title="No back pressure",
     question="The hub is busy for a while, and one client floods the server with messages. Each client has a thread "
-    "that reads what comes from its socket. Should that thread go on reading while the hub does not listen?",
+    "that reads from its socket. Should that thread go on reading while the hub takes no messages?",
     choices=(
-        "Yes: the sooner it is read, the sooner it can be passed on.",
-        "No: what is not read stays with the sender, and TCP makes it wait.",
-        "Yes, or else TCP throws the messages away.",
+        "Yes: the sooner a message is read, the sooner it can be passed on.",
+        "No: messages that are not read stay with the sender, and TCP makes the sender wait.",
+        "Yes: otherwise TCP throws the messages away.",
     ),
     answer=1,
     broken=Part("A thread reads ahead", ReadAheadConnection, partial(flood_a_busy_hub, ReadAheadConnection, LIMIT)),
-    real=Part("Who reads also passes on", Client.read_pump, partial(flood_a_busy_hub, Connection, WAIT)),
+    real=Part("The thread that reads also sends", Client.read_pump, partial(flood_a_busy_hub, Connection, WAIT)),
     why="""
-Reading early passes nothing on sooner: the hub is what everybody waits for. It only moves the messages from the
-sender's machine, where they are the sender's business, into the server's memory, where there is no limit to them. One
-client that sends faster than the hub works is enough.
+No message arrives sooner because it was read early: they all have to wait for the hub. Reading early only moves
+them from the sender's machine into the server's memory, where nothing limits their number. A single client that sends
+faster than the hub works can use up that memory.
 
-Here the thread that reads is the thread that passes on. While the channel to the hub is full, with 256 messages, its
-send waits, and it reads nothing. The kernel's buffers fill up, first the server's, then the sender's, and then the
-sender's own write blocks: TCP has carried the word "wait" all the way back, and nobody had to program it. This is
-back pressure. A bounded buffer passes it on; an unbounded one swallows it, until it bursts.
+In the real part, the thread that reads a message also sends it to the hub. While the channel to the hub is full, with
+256 messages, the send blocks, and the thread reads nothing. Then the kernel's buffers fill up, first the server's,
+then the sender's, and at last the sender's own write blocks. TCP has carried the request to wait all the way back to
+the sender, without a line of code for it. This is called back pressure. Bounded buffers pass it on; an unbounded
+buffer hides it until the memory is full.
 """,
 )
