@@ -1,7 +1,8 @@
-"""The watched parts of a server: a hub, channels and connections that note what passes, and otherwise do the same.
+"""The watched parts of a server: a hub, channels and connections that record what passes through them.
 
-The App is given them in place of the plain ones. Their counters are plain integers, each written by one thread. Single
-messages are noted only if they are followed (see `journey`), and only for the clients that are drawn.
+In all else they behave like the plain ones, and the App gets them in their place. Their counters are plain integers,
+each written by one thread. Steps of single messages are recorded only for messages that are followed (see `journey`),
+and only for the clients that are drawn.
 
 Little is added to the way of every message. An overridden method there calls the class's method by name, because
 `super()` takes twice as long. What is done for followed messages alone is in a subclass: an object changes its class
@@ -32,22 +33,23 @@ from threadchat.websocket.connection import Connection
 
 T = TypeVar("T")
 
-EVENTS = 2_000  # what happened is kept for viewers that have not seen it yet, up to so many
-TEXT = 80  # characters of a message in its event
+EVENTS = 2_000  # that are kept for viewers that have not seen them yet
+TEXT = 80  # characters of a message that are part of its event
 
 
 class Watch:
-    """What the watched parts of one server share: a clock, the clients, what happened, and the followed messages.
+    """What the watched parts of one server share: a clock, the clients, the events, and the followed messages.
 
-    `kernel_buffer`, in bytes, is what the kernel may hold for a client; None leaves it as `connection` has set it.
+    `kernel_buffer` is the size of the kernel's send buffer for each client, in bytes; None leaves it as `connection`
+    has set it. Any thread may call the methods.
     """
 
     def __init__(self, kernel_buffer: int | None = None) -> None:
         self.kernel_buffer = kernel_buffer
         self.clients: dict[int, WatchedClient] = {}  # from its registration until the sampler finds it departed
-        self.names: dict[str, str] = {}  # of clients to come that have one, by their address
+        self.names: dict[str, str] = {}  # of bots that the server has not met yet, by their address
         self.stopping = False
-        self.pace = 0.0  # messages a second that the demo's bots say in all
+        self.pace = 0.0  # messages a second that the demo's bots send, all together
         self.journeys = Journeys(self.now)
         self._started = time.monotonic()
         self._mutex = threading.Lock()  # guards the next two
@@ -59,21 +61,27 @@ class Watch:
         return time.monotonic() - self._started
 
     def note(self, kind: str, **facts: Any) -> None:
-        """Something happened."""
+        """Record an event, which viewers get with their next picture."""
         text = json.dumps({"t": round(self.now(), 6), "kind": kind, **facts})
         with self._mutex:
             self._happened += 1
             self._events.append((self._happened, text))
 
     def events(self, after: int) -> tuple[int, list[str]]:
-        """What happened after the event of that number, each as JSON, and the number of the last."""
+        """The number of the latest event, and the events after the one of number `after`, each as JSON.
+
+        Of more than EVENTS, only the latest are left.
+        """
         with self._mutex:
             new = min(self._happened - after, len(self._events))
             return self._happened, [self._events[index][1] for index in range(-new, 0)]
 
 
 class Gate:
-    """What the hub's thread passes before each batch, and what holds it up while it is shut."""
+    """The hub's thread passes it before each batch. While the gate is shut, the thread waits there.
+
+    Any thread may call the methods.
+    """
 
     def __init__(self) -> None:
         self._mutex = threading.Lock()  # guards the rest
@@ -88,7 +96,7 @@ class Gate:
                 self.shut = True
 
     def open(self, for_good: bool = False) -> None:
-        """Let the hub through, `for_good` when it is to stop."""
+        """Let the hub's thread through. After an opening `for_good`, the gate cannot be closed any more."""
         with self._mutex:
             self._for_good |= for_good
             self.shut = False
@@ -99,7 +107,7 @@ class Gate:
 
 
 class Watchable:
-    """What the sampler asks of a channel: all of it can be answered without the channel's mutex."""
+    """What the sampler reads of a channel, without taking the channel's mutex."""
 
     __slots__ = ()
 
@@ -115,12 +123,12 @@ class Watchable:
 
     @property
     def has_parked_receiver(self) -> bool:
-        """Whether a thread waits to receive and has been given nothing yet."""
+        """Whether a thread waits to receive and has not been served yet."""
         return bool(self._receivers)
 
     @property
     def has_parked_sender(self) -> bool:
-        """Whether a thread waits to send."""
+        """Whether a thread waits to send and has not been served yet."""
         return bool(self._senders)
 
 
@@ -135,7 +143,7 @@ class WatchedChannel(Watchable, Channel[T]):
 
 
 class RegisterChannel(WatchedChannel[Any]):
-    """The hub's channel for new clients: who sends to it is the client's read pump, as soon as it is one."""
+    """The hub's channel for new clients. The thread that sends to it becomes the client's read pump."""
 
     __slots__ = ("_watch",)
 
@@ -148,13 +156,13 @@ class RegisterChannel(WatchedChannel[Any]):
         watched.connection.number = watched.number
         watched.connection.outbound = watched.send
         watched.send.belongs_to(watched.number, watched.connection.name)
-        watched.draw(True, True)  # until the sampler decides
+        watched.draw(True, True)  # until the sampler's next picture
         self._watch.clients[watched.number] = watched
         super().send(client)
 
 
 class UnregisterChannel(WatchedChannel[Any]):
-    """The hub's channel for clients that leave. A client that was never answered is gone with this."""
+    """The hub's channel for clients that leave. If the client's handshake was not answered, it has departed now."""
 
     __slots__ = ()
 
@@ -166,7 +174,7 @@ class UnregisterChannel(WatchedChannel[Any]):
 
 
 class BroadcastChannel(WatchedChannel[str]):
-    """The hub's channel for messages: who sends to it is a client's read pump."""
+    """The hub's channel for messages. Mostly read pumps send to it; only their messages are followed."""
 
     __slots__ = ("_watch",)
 
@@ -175,12 +183,12 @@ class BroadcastChannel(WatchedChannel[str]):
         self._watch = watch
 
     def choose(self, choosing: bool) -> None:
-        """Whether it is to choose messages that are followed, from now on. Any thread may call this."""
+        """Start or stop choosing messages to follow. Any thread may call this."""
         self.__class__ = ChoosingBroadcastChannel if choosing else BroadcastChannel
 
 
 class ChoosingBroadcastChannel(BroadcastChannel):
-    """What the channel is while the next message may be followed."""
+    """The class of the channel while the next message may be followed."""
 
     __slots__ = ()
 
@@ -206,7 +214,7 @@ class ChoosingBroadcastChannel(BroadcastChannel):
 class WatchedOutbox(Watchable, Outbox[str]):
     """A client's channel `send`, with a name and a capacity that can be changed.
 
-    While it is `noted`, the steps of followed messages that the hub puts into it are noted.
+    While `noted` is set, the step of each followed message that the hub puts into it is recorded.
     """
 
     __slots__ = ("_client", "_watch", "followed", "name", "noted")
@@ -215,12 +223,13 @@ class WatchedOutbox(Watchable, Outbox[str]):
         super().__init__(capacity, run_queue)
         self.name = "send"
         self.noted = False
-        self.followed = 0  # at least as many as the followed messages that the hub had for it while it was noted
+        # How many followed messages the hub sent to it while `noted` was set. One that had to wait may count again.
+        self.followed = 0
         self._watch = watch
         self._client = 0, ""  # number and name, once the client is registered
 
     def belongs_to(self, number: int, name: str) -> None:
-        """Told once, before anything is sent."""
+        """Set the client's number and name. Called once, before the client is registered."""
         self.name = f"send-{number}"
         self._client = number, name
 
@@ -230,15 +239,15 @@ class WatchedOutbox(Watchable, Outbox[str]):
         return self._idle
 
     def resize(self, capacity: int) -> None:
-        """From now on the buffer has room for `capacity` items. Items that are in it stay."""
+        """Give the buffer room for `capacity` items from now on. Items that are in it stay, even if they are more."""
         with self._mutex:
             self.capacity = capacity
 
 
 class NotingOutbox(WatchedOutbox):
-    """What a noted outbox is while the hub passes a followed message on.
+    """The class of an outbox with `noted` set, while the hub passes a followed message on.
 
-    A followed message that has to wait for room is noted when the write pump takes it, not here.
+    A followed message that has to wait for room is not recorded here, but when the write pump takes it.
     """
 
     __slots__ = ()
@@ -329,9 +338,9 @@ class WatchedHub(Hub):
 
 
 class WatchedConnection(Connection):
-    """A connection that counts what goes out.
+    """A connection that counts what it sends.
 
-    While its client is `drawn`, it notes what becomes of followed messages that go out.
+    While `drawn` is set, it records the steps of the followed messages that it sends.
     """
 
     __slots__ = (
@@ -359,15 +368,15 @@ class WatchedConnection(Connection):
         self.name = watch.names.pop(self.peer, self.peer)
         self.accepted = False
         self.evicted = False
-        self.ended = False  # it is decided how the connection ends
-        self.departed = False  # its threads are done with it
+        self.ended = False  # whether it is decided how the connection ends
+        self.departed = False  # whether its threads are done with it
         self.messages_out = 0
         self.frames_out = 0
         self.drawn = False
         self._watch = watch
-        self._found = 0  # followed messages, of those that the hub has put into its channel
-        self._vain = 0  # frames in a row that were searched and had none
-        self._carried: Sequence[Followed] = ()  # in the frame that the write pump sends next
+        self._found = 0  # how many of the channel's `followed` messages were found in frames
+        self._vain = 0  # frames in a row that were searched without finding one
+        self._carried: Sequence[Followed] = ()  # the followed messages in the frame that the write pump sends next
 
     def accept(self) -> None:
         super().accept()
@@ -390,7 +399,7 @@ class WatchedConnection(Connection):
     def encode(self, lines: Sequence[str]) -> bytes:
         self.messages_out += len(lines)
         self.frames_out += 1
-        if self.drawn and self._found != self.outbound.followed:  # the hub has put in more of them than were found
+        if self.drawn and self._found != self.outbound.followed:  # not all have been found: they may be in this frame
             self._note_coalesced(lines)
         return Connection.encode(self, lines)
 
@@ -398,7 +407,9 @@ class WatchedConnection(Connection):
         self._carried = _followed(lines)
         if not self._carried:
             self._vain += 1
-            if self._vain == 2:  # what the hub put in has been taken while it was not drawn: a frame takes all there is
+            # A frame takes all that is in the channel. So after two of them the missing messages are not in the channel
+            # any more: they were taken while the client was not drawn.
+            if self._vain == 2:
                 self._found, self._vain = self.outbound.followed, 0
             return
         self._vain = 0
@@ -412,7 +423,7 @@ class WatchedConnection(Connection):
 
 
 class CarryingConnection(WatchedConnection):
-    """What a connection is while its write pump has a frame with followed messages."""
+    """The class of a connection while its write pump has a frame with followed messages."""
 
     __slots__ = ()
 
@@ -427,7 +438,7 @@ class CarryingConnection(WatchedConnection):
 
 @dataclass(eq=False)
 class WatchedClient:
-    """The watched parts of one client, and the idents of its threads (the write pump's is found out later)."""
+    """The watched parts of one client, and the idents of its threads. The sampler finds the write pump's ident."""
 
     number: int
     connection: WatchedConnection
@@ -438,23 +449,24 @@ class WatchedClient:
 
     @property
     def away(self) -> bool:
-        """Whether nobody takes messages from its channel `send` now."""
+        """Whether no thread takes messages from its channel `send` at present."""
         return bool(self.stuck._buffer) or self.connection.evicted
 
     def draw(self, drawn: bool, buffered: bool) -> None:
-        """Whether it is drawn, and whether it is at least noted what the hub puts into its channel."""
+        """Set whether the client is drawn, and whether at least the hub's sends to it are recorded."""
         self.connection.drawn = drawn
         self.send.noted = drawn or buffered
 
 
 def _line(function: Callable[..., Any], text: str) -> tuple[str, int]:
-    """File and number of the function's line that has the text."""
+    """The file of the function, and the number of its first line that has the text."""
     lines, first = inspect.getsourcelines(function)
     number = next(number for number, line in enumerate(lines, first) if text in line)
     return function.__code__.co_filename[len(PACKAGE) + 1 :], number
 
 
-READ_LINE = _line(Client.read_pump, "for message in self.connection")  # where the pump comes from when it broadcasts
+# The line of the step "read", which the read pump has left when it sends the message to the hub.
+READ_LINE = _line(Client.read_pump, "for message in self.connection")
 
 
 def _followed(messages: Sequence[str]) -> Sequence[Followed]:
