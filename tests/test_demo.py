@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from helpers import THREADCHAT, Process, until
@@ -58,3 +60,20 @@ def test_a_lesson_runs_from_the_page(page: Page) -> None:
     page.get_by_text("nothing moves ever again").click()
     page.get_by_role("button", name="Run it and see").click()
     expect(page.get_by_text("It waits for itself: a deadlock", exact=False)).to_be_visible(timeout=MINUTE)
+
+
+def test_a_signal_while_the_browser_opens_stops_the_demo_in_order(tmp_path: Path) -> None:
+    """`webbrowser` waits up to five seconds for a Firefox: here one that does not end before it is told to."""
+    opened, end = tmp_path / "opened", tmp_path / "end"
+    os.mkfifo(end)
+    firefox = tmp_path / "firefox"
+    firefox.write_text(f"#!/bin/sh\n: > {opened}\nread line < {end}\n")
+    firefox.chmod(0o755)
+    # Python knows a browser by its name only where there is a display.
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "BROWSER": "firefox", "DISPLAY": ":0"}
+    with Process(tmp_path, [*THREADCHAT, "demo"], env=environment) as process:
+        until(opened.exists, "the browser")
+        try:
+            assert process.end() == 0
+        finally:
+            end.write_text("now\n")

@@ -6,10 +6,11 @@ import argparse
 import json
 import logging
 import signal
+import subprocess
 import sys
 import webbrowser
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from typing import Any, NoReturn
 
@@ -23,6 +24,16 @@ from threadchat.web.server import Server
 DEFAULTS = Options()
 DEMO_WRITE_WAIT = 60.0  # seconds: long enough to see a stuck client's buffer fill, which then ends it
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+# A program that opens the browser, for `python -c`. In this process the stop signals must stay blocked, so that one that
+# arrives meanwhile stops the server in order; the browser must not inherit that. And the program forks, so that nobody
+# waits for it: webbrowser.open may take seconds.
+OPEN_BROWSER = """\
+import os, signal, sys, webbrowser
+if os.fork() == 0:
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+    webbrowser.get().open(sys.argv[1])
+"""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -128,15 +139,14 @@ def _serve_inspected(options: Options, given: argparse.Namespace) -> int:
 
 
 def _open_browser(address: str) -> None:
-    """Open it, if there is a browser that does not take the terminal for itself."""
-    with suppress(webbrowser.Error):
+    """Open the address in a browser, if there is one that does not need the terminal for itself."""
+    try:
         browser = webbrowser.get()
-        if type(browser) is not webbrowser.GenericBrowser:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)  # or the browser would inherit that they wait
-            try:
-                browser.open(address)
-            finally:
-                signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+    except webbrowser.Error:
+        return
+    if not isinstance(browser, webbrowser.Elinks) and type(browser) is not webbrowser.GenericBrowser:
+        command = [sys.executable, "-c", OPEN_BROWSER, address]
+        subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
 
 
 def _lesson(given: argparse.Namespace) -> int:
