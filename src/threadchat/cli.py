@@ -25,9 +25,9 @@ DEFAULTS = Options()
 DEMO_WRITE_WAIT = 60.0  # seconds: long enough to see a stuck client's buffer fill, which then ends it
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
-# A program that opens the browser, for `python -c`. In this process the stop signals must stay blocked, so that one that
-# arrives meanwhile stops the server in order; the browser must not inherit that. And the program forks, so that nobody
-# waits for it: webbrowser.open may take seconds.
+# The program that opens the browser, for `python -c`. This process must keep the stop signals blocked, so that one that
+# arrives meanwhile stops the server in order, and the browser must not inherit that. The program forks, so that the
+# server does not wait for webbrowser.open, which may take seconds.
 OPEN_BROWSER = """\
 import os, signal, sys, webbrowser
 if os.fork() == 0:
