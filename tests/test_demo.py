@@ -1,4 +1,4 @@
-"""The demo as a newcomer meets it: the command, the inspector's page in a real browser, the real server behind it."""
+"""The demo from end to end: the command, the inspector's page in a real browser, and the server behind it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from helpers import THREADCHAT, Process, until
 from playwright.sync_api import Browser, Page, expect
 
-MINUTE = 60_000  # milliseconds: what a newcomer may wait for an eviction
+MINUTE = 60_000  # milliseconds; bounds a failure
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def page(demo: Process, browser: Browser) -> Iterator[Page]:
     assert complaints == []
 
 
-def test_a_newcomer_sees_a_stuck_clients_buffer_fill_and_its_eviction_and_why(page: Page) -> None:
+def test_the_page_shows_how_a_stuck_clients_buffer_fills_and_why_it_is_evicted(page: Page) -> None:
     page.get_by_role("button", name=re.compile("stops reading")).first.click()
     expect(page.get_by_text("stuck bot").first).to_be_visible()
     expect(page.get_by_text("its peer stopped reading")).to_be_visible(timeout=MINUTE)
@@ -53,7 +53,7 @@ def test_a_message_can_be_followed_to_every_client(page: Page) -> None:
         expect(page.get_by_text(step, exact=True).first).to_be_visible()
 
 
-def test_a_lesson_runs_from_the_page(page: Page) -> None:
+def test_a_lesson_runs_in_the_page(page: Page) -> None:
     page.get_by_role("button", name="Lessons").click()
     expect(page.get_by_role("heading", name="A buffer without a limit")).to_be_visible()
     page.get_by_role("button", name="A hub that unregisters through its own channel").click()

@@ -147,10 +147,8 @@ def show(results: Results, ran_on: Mapping[str, str]) -> None:
             console.print(note, markup=False)
     if results:
         console.print()
-        note = "ratio: threadchat's figure divided by the server's. Figures are medians over the rounds; numbers of dropped "
-        console.print(
-            f"{note}clients and of lost, repeated or undelivered messages are the worst round's.", markup=False
-        )
+        note = "ratio: threadchat's figure divided by the server's. Figures are medians over the rounds; counts of what"
+        console.print(f"{note} was dropped, lost, repeated or undelivered are the worst round's.", markup=False)
     _heading(console, "goals")
     table = Table(box=style)
     for title in ("goal", "limit", "aim", "measured", ""):

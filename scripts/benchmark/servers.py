@@ -31,7 +31,7 @@ GO_ENVIRONMENT = {"GO111MODULE": "off", "GOPATH": "/usr/share/gocode"}  # where 
 
 
 class Failed(Exception):
-    """A server cannot be built, started or measured; str() says why in one line, `output` is what the server printed."""
+    """A server cannot be built, started or measured; str() says why in one line, `output` has what it printed."""
 
     def __init__(self, reason: str, output: str = "") -> None:
         super().__init__(reason)
