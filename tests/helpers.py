@@ -389,11 +389,13 @@ class Answer:
     body: bytes
 
 
-def ask(server: Listening, method: str, path: str, headers: dict[str, str] | None = None) -> Answer:
+def ask(
+    server: Listening, method: str, path: str, headers: dict[str, str] | None = None, body: bytes | None = None
+) -> Answer:
     """Send one request, its path as it stands, and read the answer (of a 101: the head)."""
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=LIMIT)
     try:
-        connection.request(method, path, headers=headers or {})
+        connection.request(method, path, body, headers or {})
         response = connection.getresponse()
         return Answer(response.status, response.headers, response.read())
     finally:

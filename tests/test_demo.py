@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from helpers import THREADCHAT, Process, until
+from helpers import THREADCHAT, Process, ask, until
 from playwright.sync_api import Browser, Page, expect
 
 MINUTE = 60_000  # milliseconds; bounds a failure
@@ -60,6 +60,17 @@ def test_a_lesson_runs_in_the_page(page: Page) -> None:
     page.get_by_text("nothing moves ever again").click()
     page.get_by_role("button", name="Run it and see").click()
     expect(page.get_by_text("It waits for itself: a deadlock", exact=False)).to_be_visible(timeout=MINUTE)
+
+
+def test_a_deeply_nested_action_is_refused(demo: Process) -> None:
+    """Python 3.13 crashes when it parses such a body in a thread with a small stack."""
+    headers = {"X-Threadchat": "inspect", "Content-Type": "application/json"}
+    hidden = '{"text": "\\"[", "a": ' + "[" * 60_000
+    utf_16 = f'["\u2230"{"[" * 30_000}'.encode("utf-16-le")  # this character has the byte of a quotation mark
+    for body in (b"[" * 60_000, b'{"a":' * 12_000, hidden.encode(), utf_16, b'"\\' * 30_000):
+        assert ask(demo, "POST", "/inspect/do", headers, body).status == 400
+    brackets = b'{"action": "say", "text": "[[ \\" {{ %s"}' % (b"[" * 200)
+    assert ask(demo, "POST", "/inspect/do", headers, brackets).status == 200
 
 
 def test_a_signal_while_the_browser_opens_stops_the_demo_in_order(tmp_path: Path) -> None:
