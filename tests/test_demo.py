@@ -47,7 +47,7 @@ def test_the_page_shows_how_a_stuck_clients_buffer_fills_and_why_it_is_evicted(p
 
 def test_a_message_can_be_followed_to_every_client(page: Page) -> None:
     page.get_by_role("textbox", name=re.compile("say", re.IGNORECASE)).fill("where do I go?")
-    page.get_by_role("button", name="Say").click()
+    page.get_by_role("button", name="Say", exact=True).click()
     page.get_by_role("button", name=re.compile(r"where do I go\?")).first.click()
     for step in ("typed", "read", "broadcast", "buffered", "coalesced", "written"):
         expect(page.get_by_text(step, exact=True).first).to_be_visible()

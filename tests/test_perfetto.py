@@ -35,6 +35,7 @@ def open_in_perfetto(browser: Browser) -> Iterator[Open]:
     thread.start()
     address = f"http://127.0.0.1:{server.server_port}"
     context = browser.new_context(service_workers="block")
+    context.set_default_timeout(120_000)  # milliseconds; bounds a failure: Perfetto takes long to load
     page = context.new_page()
 
     def opened(told: Any) -> Callable[[str], list[list[str]]]:
