@@ -22,8 +22,8 @@ from threadchat.web.server import Server
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 # The program that opens the browser, for `python -c`. This process must keep the stop signals blocked, so that a signal
-# that arrives meanwhile stops the server in order, and the browser must not inherit that. The program forks, so that the
-# server does not wait for webbrowser.open, which may take seconds.
+# that arrives meanwhile stops the server in order, and the browser must not inherit that. The program forks, so that
+# the server does not wait for webbrowser.open, which may take seconds.
 OPEN_BROWSER = """\
 import os, signal, sys, webbrowser
 if os.fork() == 0:
