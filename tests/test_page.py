@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin
 
@@ -16,7 +17,8 @@ from helpers import LIMIT, Running, Serve, contrast, luminance
 from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, Route, WebSocketRoute, expect
 from websockets.sync.client import connect
 
-MAX_ROWS = 5000
+WWW = Path(__file__).parents[1] / "www"
+MAX_ROWS = 5000  # as in www/chat/log.js
 
 # The waits before reconnecting are random; these make them short, or far longer than any test.
 SHORT_WAITS = "Math.random = () => 0.2"
@@ -532,7 +534,10 @@ def test_a_normal_visit_has_no_errors_and_loads_nothing_from_elsewhere(server: R
     field_of(page).fill("x" * 600)
     expect(field_of(page)).to_have_attribute("aria-invalid", "true")
     assert complaints == []
-    needed = {"", "static/cloth.css", "static/chat.css", "static/chat.js", "static/icon.svg", "limits"}
+    files = {path.relative_to(WWW) for path in (WWW / "chat").iterdir() if path.suffix in (".css", ".js")}
+    needed = {"", "limits", "static/base.css", "static/dom.js", "static/icon.svg"} | {
+        f"static/{file}" for file in files
+    }
     assert {f"200 {server.url}{path}" for path in needed} == set(addresses)
 
 
