@@ -45,7 +45,7 @@ def test_a_newcomer_sees_a_stuck_clients_buffer_fill_and_its_eviction_and_why(pa
 
 def test_a_message_can_be_followed_to_every_client(page: Page) -> None:
     page.get_by_role("textbox", name=re.compile("say", re.IGNORECASE)).fill("where do I go?")
-    page.get_by_role("button", name="Say").click()
+    page.get_by_role("button", name="Say", exact=True).click()
     page.get_by_role("button", name=re.compile(r"where do I go\?")).first.click()
     for step in ("typed", "read", "broadcast", "buffered", "coalesced", "written"):
         expect(page.get_by_text(step, exact=True).first).to_be_visible()

@@ -107,7 +107,7 @@ def test_names_and_messages_are_text_and_never_html(inspector: Inspector, look: 
 
 
 @pytest.mark.parametrize("motion", ["no-preference", "reduce"])
-def test_messages_move_unless_motion_shall_be_reduced(inspector: Inspector, look: Look, motion: str) -> None:
+def test_messages_move_unless_the_viewer_wants_less_motion(inspector: Inspector, look: Look, motion: str) -> None:
     page = look(COUNT_ANIMATIONS, reduced_motion=motion)
     inspector.show(client(1), client(2), events=[{"kind": "message", "id": 41, "client": 1, "text": "hello"}])
     expect(page.get_by_role("button", name="hello")).to_be_visible()
@@ -117,7 +117,9 @@ def test_messages_move_unless_motion_shall_be_reduced(inspector: Inspector, look
     assert bool(page.evaluate("document.animations")) == (motion == "no-preference")
 
 
-def test_a_lost_connection_is_said_and_found_again(inspector: Inspector, look: Look, errors: list[str]) -> None:
+def test_the_page_says_that_the_connection_is_lost_until_there_is_a_new_one(
+    inspector: Inspector, look: Look, errors: list[str]
+) -> None:
     page = look()
     inspector.lose()
     expect(page.get_by_role("status").first).to_contain_text("The connection to the server is lost")
@@ -219,7 +221,7 @@ def test_it_can_be_used_by_keyboard_alone(inspector: Inspector, look: Look) -> N
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_every_text_can_be_read_in_light_and_in_dark(inspector: Inspector, look: Look, scheme: str) -> None:
+def test_every_text_has_enough_contrast_in_light_and_in_dark(inspector: Inspector, look: Look, scheme: str) -> None:
     page = look(color_scheme=scheme, reduced_motion="reduce")
     states = "ready", "running", "writing", "stuck", "sending", "paused", "leaving", "gone"
     busy = [client(number, 30 * number, state) for number, state in enumerate(states, 3)]

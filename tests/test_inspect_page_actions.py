@@ -7,7 +7,7 @@ from helpers import until
 from playwright.sync_api import expect
 
 
-def test_what_is_done_to_the_server_is_what_the_protocol_says(inspector: Inspector, look: Look) -> None:
+def test_each_action_is_posted_as_the_protocol_says(inspector: Inspector, look: Look) -> None:
     page = look()
     posts = 0
 

@@ -10,7 +10,7 @@ import { count } from "./words.js";
 
 /** @type {[kind: string, word: string, means: string][]} */
 const KINDS = [
-  ["chatty", "talks", "A client that talks: its messages come at the left and go to everybody."],
+  ["chatty", "talks", "A client that talks: its messages come in at the left and go to everybody."],
   ["slow", "reads slowly", "A client that reads a few hundred bytes a second: its messages share frames."],
   ["stuck", "stops reading", "A client that stops reading. Watch its send channel fill, and what then happens to it."],
   ["quiet", "only listens", "A client that listens and says nothing."],
@@ -23,10 +23,10 @@ export class Controls {
   #hubPaused = false;
   #hold = this.#makeButton("Hold the hub", () => this.#toggleHub());
   #buffer = this.#makeNumber({ min: 1, max: 100_000, value: 256 }, (messages) =>
-    this.run("buffer", { messages }, `Every send channel holds ${count(messages)} from now on.`),
+    this.run("buffer", { messages }, `From now on every send channel holds ${count(messages)} messages.`),
   );
   #pace = this.#makeNumber({ min: 0, max: 1000, step: "any" }, (pace) =>
-    this.run("pace", { messages_a_second: pace }, `The talkers say ${count(pace)} messages a second in all.`),
+    this.run("pace", { messages_a_second: pace }, `Together the talkers now say ${count(pace)} messages a second.`),
   );
 
   constructor() {
@@ -39,7 +39,8 @@ export class Controls {
     this.#hold.setAttribute("aria-pressed", "false");
     hinted(
       this.#hold,
-      () => "While the hub is held still, its channel fills; then no read pump reads, and TCP slows the senders down.",
+      () =>
+        "While you hold the hub, its channel fills; then the read pumps stop reading, and TCP slows the senders down.",
     );
     const burst = this.#makeButton(`Burst of ${count(BURST)}`, () =>
       this.run("burst", { messages: BURST }, `${count(BURST)} messages at once.`),

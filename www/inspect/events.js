@@ -61,7 +61,7 @@ export class Events {
     if (!this.#paused && !this.#pointedAt) this.#show(() => true);
     const held = this.#pointedAt && !this.#paused ? this.#waiting.length : 0;
     const tip = this.#list.childElementCount ? "Press a message to follow its journey." : "Nothing yet.";
-    setText(this.#tip, held ? `${count(held)} more as soon as you point elsewhere.` : tip);
+    setText(this.#tip, held ? `${count(held)} more when you move the pointer away.` : tip);
   }
 
   /** @param {(event: Happening) => boolean} isDue */

@@ -115,10 +115,10 @@ const AT_WORK = "A chat server at work, drawn as it runs.";
 function narrate({ clients, hub, channels }) {
   if (hub.paused) {
     const { pending, capacity } = channels.broadcast;
-    const fills = pending < capacity ? `has ${count(pending)} of ${count(capacity)}. Once it is full,` : "is full:";
+    const fill = pending < capacity ? `has ${count(pending)} of ${count(capacity)}. Once it is full,` : "is full:";
     return (
-      `You hold the hub still. Its channel broadcast ${fills} ` +
-      "no read pump reads any more, and TCP slows the senders down."
+      `You are holding the hub. Its channel broadcast ${fill} ` +
+      "the read pumps read no more, and TCP slows the senders down."
     );
   }
   const [stuck] = clients

@@ -11,7 +11,7 @@ import { rate } from "./words.js";
 const FIGURES = [
   {
     word: "messages/s",
-    means: "Messages that the hub passes on, a second.",
+    means: "Messages that the hub passes on per second.",
     tell: ({ rates }) => rate(rates.messages),
   },
   {
@@ -21,17 +21,17 @@ const FIGURES = [
   },
   {
     word: "frames/s",
-    means: "What the write pumps write: a frame carries all that was pending.",
+    means: "Frames that the write pumps write per second. A frame carries everything that was pending.",
     tell: ({ rates }) => rate(rates.frames),
   },
   {
     word: "messages a frame",
-    means: "Where a write pump falls behind, messages share a frame. That is how it catches up.",
+    means: "When a write pump falls behind, messages share a frame. That is how it catches up.",
     tell: ({ rates }) => rate(rates.messages_a_frame),
   },
   {
     word: "ms for this picture",
-    means: "What taking this picture cost the server, in milliseconds of processor time.",
+    means: "The processor time that the server spent on this picture, in milliseconds.",
     tell: ({ cost_ms: cost }) => cost.toFixed(1),
   },
 ];

@@ -77,7 +77,7 @@ export class Hub {
 function tellQueue({ turns, free, waiting }) {
   const wanted = turns === 1 ? "the one turn" : `one of ${turns} turns`;
   return (
-    `Run queue: ${plural(waiting, "thread")} ready, each waiting for ${wanted} to run; ` +
+    `Run queue: ${plural(waiting, "thread")} ready, each waiting for ${wanted}; ` +
     `${free ? `${free} free` : "none free"}. If all woke at once, they would fight over Python's one lock.`
   );
 }

@@ -62,7 +62,7 @@ export class Lessons {
       event.preventDefault();
       const picked = Number(new FormData(form).get("choice"));
       button.disabled = true;
-      const running = "It runs on the server, in a process of its own. A few seconds…";
+      const running = "It is running on the server, in a separate process. This takes a few seconds…";
       result.replaceChildren(make("p", { class: "note running" }, running));
       try {
         const seen = /** @type {LessonSeen} */ ((await act("lesson", { name: lesson.name })).lesson);

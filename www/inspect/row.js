@@ -20,7 +20,7 @@ export class Row {
   #number = make("span", { class: "nr" });
   #name = make("b");
   #verdict = make("span", { class: "verdict" });
-  #pin = this.#makeTool("pin", (called) => `Pin ${called}: keep it in the drawing, however many there are.`, {
+  #pin = this.#makeTool("pin", (called) => `Pin ${called}: keep it in the drawing, however many clients there are.`, {
     onclick: () => emit(this.element, "pin", this.number),
   });
   #tools = [
