@@ -24,9 +24,7 @@ def test_a_message_is_followed_from_step_to_step(inspector: Inspector, look: Loo
     expect(detail.get_by_role("row", name="2 b")).to_contain_text("evicted")
 
 
-def test_the_page_says_that_a_message_is_too_old(
-    inspector: Inspector, look: Look, errors: list[str]
-) -> None:
+def test_the_page_says_that_a_message_is_too_old(inspector: Inspector, look: Look, errors: list[str]) -> None:
     page = look()
     inspector.show(client(1), events=[{"kind": "message", "id": 7, "client": 1, "text": "long ago"}])
     page.get_by_role("button", name="long ago").click()
