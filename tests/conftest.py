@@ -16,6 +16,8 @@ from helpers import Inspected, Running, Serve, until
 from hypothesis import HealthCheck, settings
 from playwright.sync_api import Browser, sync_playwright
 
+from threadchat.runtime.runqueue import RUN_QUEUE, RunQueue
+
 pytest_plugins = ["chat_page", "fake_inspector"]
 
 CHROMIUM_ARGUMENTS = [

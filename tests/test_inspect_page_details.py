@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Callable
 
 from fake_inspector import WWW, Inspector, Look, client, gauge_of, row_of, write_pump_of
-from helpers import until
+from helpers import Inspected, ask, until
 from playwright.sync_api import expect
-
-from threadchat.web import guide
 
 
 def test_a_message_is_followed_from_step_to_step(inspector: Inspector, look: Look) -> None:
@@ -87,9 +87,13 @@ def test_a_pinned_client_has_its_row_however_many_there_are(inspector: Inspector
     expect(row_of(page, 2)).to_be_visible()
 
 
-def test_each_function_that_a_channel_shows_at_its_ends_is_there() -> None:
+def test_each_function_that_a_channel_shows_at_its_ends_has_a_counterpart_in_go(
+    inspect: Callable[..., Inspected],
+) -> None:
+    server = inspect()
     script = (WWW / "inspect" / "channel-detail.js").read_text()
-    functions = re.findall(r'(?:send|receive): "([\w.]+)"', script)
+    functions = re.findall(r'\["(\w+\.py)", "([\w.]+)"\]', script)
     assert len(functions) == 4
-    for function in functions:
-        assert guide.python_source("channel.py", function)[1]
+    for file, function in functions:
+        answer = ask(server, "GET", f"/inspect/source?file={file}&function={function}")
+        assert json.loads(answer.body)["go"]

@@ -15,13 +15,12 @@ const MOST_THREADS = 8; // in the list
 /** @typedef {"send" | "receive"} End */
 
 /**
- * What is called at an end of a channel, to be shown while no thread is there. To a client, the hub sends all that is
- * pending at once; it receives from all its channels at once.
- * @type {Record<"toClient" | "toHub", Record<End, string>>}
+ * The file and the function that is called at an end of a channel, to be shown while no thread is there.
+ * @type {Record<"toClient" | "toHub", Record<End, [file: string, name: string]>>}
  */
 const CALLS = {
-  toClient: { send: "Channel.send_what_fits", receive: "Channel.receive" },
-  toHub: { send: "Channel.send", receive: "select" },
+  toClient: { send: ["channel.py", "Channel.send_what_fits"], receive: ["outbox.py", "Outbox.turn"] },
+  toHub: { send: ["channel.py", "Channel.send"], receive: ["channel.py", "select"] },
 };
 
 /** @param {string} channel its name */
@@ -86,8 +85,12 @@ export class ChannelDetail {
     const threads = threadsAt(picture, this.name);
     this.#renderThreads(threads);
     const thread = threads.find(({ state }) => (state === "sending") === (this.#end === "send"));
-    if (thread?.stack.length) this.#source.followStack(thread.stack);
-    else this.#source.follow("channel.py", 0, CALLS[isToClient(this.name) ? "toClient" : "toHub"][this.#end]);
+    if (thread?.stack.length) {
+      this.#source.followStack(thread.stack);
+    } else {
+      const [file, name] = CALLS[isToClient(this.name) ? "toClient" : "toHub"][this.#end];
+      this.#source.follow(file, 0, name);
+    }
     this.#renderFills(picture.t, channel.capacity);
   }
 
