@@ -36,7 +36,7 @@
  * @property {Thread} read_pump
  * @property {Thread} write_pump
  * @property {Channel} send
- * @property {boolean} away whether its write pump has left its channel, because the peer does not read
+ * @property {boolean} away whether nobody takes messages from `send`, because the peer does not read
  * @property {boolean} evicted
  * @property {number} messages_in
  * @property {number} messages_out

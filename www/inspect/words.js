@@ -15,7 +15,7 @@ const STATES = {
   running: { family: "running", means: "runs" },
   writing: { family: "writing", means: "is inside a write to its socket" },
   sending: { family: "sending", means: "waits to send to" },
-  stuck: { family: "stuck", means: "has waited long for its peer to take bytes, and has left its channel" },
+  stuck: { family: "stuck", means: "has waited long for its peer to take bytes" },
   paused: { family: "paused", means: "is held still by you" },
   leaving: { family: "leaving", means: "says goodbye: the closing handshake" },
   gone: { family: "leaving", means: "has ended" },
