@@ -55,6 +55,7 @@ URLS = Map(
 CORE = (
     "web/app.py",
     "channel.py",
+    "outbox.py",
     "client.py",
     "websocket/connection.py",
     "hub.py",
