@@ -18,6 +18,8 @@ from playwright.sync_api import Browser, sync_playwright
 
 from threadchat.runtime.runqueue import RUN_QUEUE, RunQueue
 
+pytest_plugins = ["chat_page", "fake_inspector"]
+
 CHROMIUM_ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",

@@ -39,7 +39,7 @@ def test_head_gives_the_headers_of_the_page_and_nothing_else(server: Running, pa
     ("name", "kind"),
     [
         ("chat/chat.js", "text/javascript"),
-        ("cloth.css", "text/css"),
+        ("base.css", "text/css"),
         ("guide/guide.css", "text/css"),
         ("chat/chat.css", "text/css"),
         ("icon.svg", "image/svg+xml"),

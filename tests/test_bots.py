@@ -1,4 +1,4 @@
-"""The demo's bots, and what it lets one do: each does to a real server what it claims, and the pictures show it."""
+"""The demo's bots and actions: each does what it says to a real server, and the inspector's pictures show it."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ LINE = "x" * 400
 
 @pytest.fixture
 def demo(monkeypatch: pytest.MonkeyPatch, inspect: Callable[..., Inspected]) -> Callable[..., Inspected]:
-    """Starts a demo to which no bots have come yet."""
+    """A function that starts a server with the demo's actions, and without bots."""
     monkeypatch.setattr(bots_module, "STARTERS", {})
     return lambda **options: inspect(demo=True, **options)
 
 
 def add(server: Inspected, look: Look, kind: str, count: int = 1) -> list[dict[str, Any]]:
-    """Add bots, and return them as the picture has them."""
+    """Add bots, wait until they are ready, and return them as they are in the picture."""
     before = set(server.watch.clients)
     assert server.do("add", kind=kind, count=count) == (200, {"ok": True})
 
@@ -45,7 +45,7 @@ def add(server: Inspected, look: Look, kind: str, count: int = 1) -> list[dict[s
 
 
 def of(picture: dict[str, Any], number: int) -> dict[str, Any]:
-    """A client in a picture; empty when it is not there."""
+    """Return the client with this number in a picture, or an empty dict."""
     return next((client for client in picture["clients"] if client["number"] == number), {})
 
 
@@ -58,7 +58,7 @@ def test_the_demo_starts_with_a_few_bots_that_talk(inspect: Callable[..., Inspec
     assert names == sorted(f"{kind} bot" for kind, count in bots_module.STARTERS.items() for _ in range(count))
 
 
-def test_a_chatty_bot_says_something_and_a_quiet_one_reads_it(demo: Callable[..., Inspected]) -> None:
+def test_a_chatty_bot_sends_and_a_quiet_one_reads(demo: Callable[..., Inspected]) -> None:
     server = demo()
     with server.look() as look:
         (quiet,) = add(server, look, "quiet")
@@ -72,18 +72,18 @@ def test_a_chatty_bot_says_something_and_a_quiet_one_reads_it(demo: Callable[...
         assert journey.typed <= journey.read
 
 
-def test_the_pace_is_that_of_all_chatty_bots(demo: Callable[..., Inspected]) -> None:
+def test_the_pace_is_that_of_all_chatty_bots_together(demo: Callable[..., Inspected]) -> None:
     server = demo()
-    assert server.do("pace", messages_a_second=1)[0] == 409  # nobody talks
+    assert server.do("pace", messages_a_second=1)[0] == 409  # there is no chatty bot
     with server.look() as look:
         add(server, look, "chatty", 2)
         assert server.do("pace", messages_a_second=0) == (200, {"ok": True})
         look.until(lambda picture: picture["rates"]["messages"] == 0, "silence")
         assert server.do("pace", messages_a_second=200) == (200, {"ok": True})
-        look.until(lambda picture: picture["rates"]["messages"] > 60, "more than they said before")
+        look.until(lambda picture: picture["rates"]["messages"] > 60, "the higher rate")
 
 
-def test_a_stuck_bot_fills_its_channel_and_is_evicted_and_the_events_say_why(demo: Callable[..., Inspected]) -> None:
+def test_a_stuck_bot_fills_its_channel_and_is_evicted_and_an_event_says_why(demo: Callable[..., Inspected]) -> None:
     server = demo()
     with server.look() as look:
         (stuck,) = add(server, look, "stuck")
@@ -114,7 +114,7 @@ def test_a_stuck_bot_fills_its_channel_and_is_evicted_and_the_events_say_why(dem
     until(lambda: not any(name.endswith(f"-{stuck['number']}") for name in pump_names()), "the end of its pumps")
 
 
-def test_a_slow_bot_reads_as_slowly_as_it_says(demo: Callable[..., Inspected], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slow_bot_reads_at_its_own_pace(demo: Callable[..., Inspected], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bots_module, "SLOW_BYTES", 100_000)
     monkeypatch.setattr(connection_module, "STUCK_AFTER", FAR)
     server = demo()
@@ -185,9 +185,9 @@ def test_only_bots_can_be_removed(demo: Callable[..., Inspected]) -> None:
         assert peer.lines(1) == ["still here"]
 
 
-def test_a_burst_is_said_by_one_bot_and_arrives_whole(demo: Callable[..., Inspected]) -> None:
+def test_one_bot_sends_a_burst_and_all_of_it_arrives(demo: Callable[..., Inspected]) -> None:
     server = demo()
-    assert server.do("burst", messages=1)[0] == 409  # nobody could say it
+    assert server.do("burst", messages=1)[0] == 409  # there is no bot to send it
     with server.look() as look, Peer(server.port) as peer:
         add(server, look, "stuck")
         assert server.do("burst", messages=1)[0] == 409
@@ -211,7 +211,7 @@ def test_the_hub_can_be_paused_and_goes_on_where_it_was(demo: Callable[..., Insp
         assert not look.picture()["hub"]["paused"]
 
 
-def test_the_send_channels_can_be_resized_those_there_are_and_those_to_come(demo: Callable[..., Inspected]) -> None:
+def test_the_send_channels_of_present_and_future_clients_can_be_resized(demo: Callable[..., Inspected]) -> None:
     server = demo()
     with server.look() as look, Peer(server.port):
         assert server.do("buffer", messages=7) == (200, {"ok": True})
@@ -220,14 +220,14 @@ def test_the_send_channels_can_be_resized_those_there_are_and_those_to_come(demo
             look.until(lambda picture: of(picture, 2) and of(picture, 2)["send"]["capacity"] == 7, "the new client's")
 
 
-def test_there_may_be_only_so_many_bots(demo: Callable[..., Inspected], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_bots_is_limited(demo: Callable[..., Inspected], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bots_module, "MOST_BOTS", 3)
     server = demo()
     assert server.do("add", kind="quiet", count=2) == (200, {"ok": True})
     assert server.do("add", kind="quiet", count=2)[0] == 409
 
 
-def test_one_thread_drives_all_bots_and_the_stop_ends_it(demo: Callable[..., Inspected]) -> None:
+def test_one_thread_runs_all_bots_and_ends_with_the_server(demo: Callable[..., Inspected]) -> None:
     before = threads()
     server = demo()
     with server.look() as look, ExitStack() as stack:
@@ -246,7 +246,7 @@ def threads() -> set[threading.Thread]:
     return set(threading.enumerate())
 
 
-def test_a_bot_that_says_goodbye_to_a_paused_server_is_left_alone(demo: Callable[..., Inspected]) -> None:
+def test_a_bot_that_is_leaving_a_paused_server_does_nothing_else(demo: Callable[..., Inspected]) -> None:
     server = demo()
     assert server.do("add", kind="chatty", count=2) == (200, {"ok": True})
     until(lambda: len(server.clients) == 2, "the bots")
@@ -261,7 +261,7 @@ def test_a_bot_that_says_goodbye_to_a_paused_server_is_left_alone(demo: Callable
     until(lambda: {client.number for client in server.clients} == {second}, "the other alone")
 
 
-def test_bots_stay_where_reverse_proxies_are_trusted(tmp_path: Path) -> None:
+def test_the_bots_stay_connected_if_reverse_proxies_are_trusted(tmp_path: Path) -> None:
     command = [*THREADCHAT, "demo", "--no-browser", "--port", "0", "--trusted-proxies", "1"]
     with Process(tmp_path, command) as process:
         sweeps = f"http://127.0.0.1:{process.port}/inspect/live"

@@ -1,7 +1,8 @@
-"""What the inspector costs on the way of every message, counted: instructions of Python's interpreter.
+"""The inspector's cost on the way of each message, as a number of bytecode instructions.
 
-The work is the same with the core's parts and with the watched ones, from the hub to the socket. What the system does
-is left out, so the share of what a server really does is smaller. The pictures come on top, and are bounded by SHARE.
+The core's parts and the watched ones do the same work in the same run, from the hub to the socket. The system's work is
+not counted, so that the inspector's share of what a real server does is smaller. The pictures come on top; SHARE bounds
+them.
 """
 
 from __future__ import annotations
@@ -20,19 +21,19 @@ from threadchat.inspector.watch import Watch, WatchedConnection, WatchedHub
 from threadchat.options import Options
 from threadchat.websocket.connection import Connection
 
-BATCHES, BATCH = 8, 20  # messages that come to the hub while a thousand pumps write, as in the benchmark's saturation
-ALLOWED = 0.05
+BATCHES, BATCH = 8, 20  # batches that the hub takes while the pumps write, and messages in each; as in the benchmark
+ALLOWED = 0.05  # of the core's cost
 
 
 class OpenSocket:
-    """It takes all there is."""
+    """A socket that always has room."""
 
     def send(self, data: bytes) -> int:
         return len(data)
 
 
 class Core:
-    """The core's parts of a server, with so many clients, whose pumps this thread is."""
+    """A hub and its clients without threads: the test's thread does the work of the hub and of all write pumps."""
 
     def __init__(self, clients: int) -> None:
         self.options = Options()
@@ -49,7 +50,7 @@ class Core:
         return Connection({}, self.options)
 
     def pass_on(self, batches: list[list[str]]) -> None:
-        """All that the hub and the write pumps do, so that each client has one frame more."""
+        """Let the hub pass on these batches, and each write pump send them as one frame."""
         for batch in batches:
             self.hub._pass_on(batch)
         for client in self.clients:
@@ -59,7 +60,7 @@ class Core:
 
 
 class Watched(Core):
-    """The watched parts, as many of the clients drawn as the sampler draws."""
+    """The same with the watched parts. As many clients are drawn as the sampler draws at most."""
 
     def __init__(self, clients: int) -> None:
         self.watch = Watch()
@@ -81,7 +82,7 @@ def batches() -> list[list[str]]:
 
 
 @pytest.mark.parametrize("clients", [100, 1000])
-def test_what_is_watched_costs_few_instructions(clients: int) -> None:
+def test_watching_costs_few_instructions(clients: int) -> None:
     core, watched = Core(clients), Watched(clients)
     work = batches()
     plain = instructions(lambda: core.pass_on(work))
@@ -91,14 +92,14 @@ def test_what_is_watched_costs_few_instructions(clients: int) -> None:
     print(f"{clients} clients: {looked_at / plain - 1:.1%} more instructions a frame")
 
 
-def test_the_hub_gives_way_to_a_full_buffer_at_no_extra_cost() -> None:
+def test_watching_costs_nothing_where_the_hub_meets_a_full_buffer() -> None:
     def give_way(server: Core) -> int:
         return instructions(lambda: server.hub._wait_or_evict(server.clients[0], ["message"]))
 
     assert give_way(Core(1)) == give_way(Watched(1)) > 0
 
 
-def test_a_read_pump_does_nothing_for_the_inspector_while_no_message_is_to_be_followed() -> None:
+def test_a_read_pump_runs_the_cores_code_while_no_message_is_to_be_followed() -> None:
     watched = Watched(1)
     journeys = watched.watch.journeys
     assert type(watched.hub.broadcast).send is not Channel.send
@@ -110,7 +111,7 @@ def test_a_read_pump_does_nothing_for_the_inspector_while_no_message_is_to_be_fo
     assert type(watched.clients[0].connection).__iter__ is Connection.__iter__
 
 
-def test_the_hub_looks_for_followed_messages_only_while_one_is_coming() -> None:
+def test_the_hub_looks_for_followed_messages_only_while_one_is_on_its_way() -> None:
     watched = Watched(1)
     journeys = watched.watch.journeys
     idle = instructions(lambda: watched.pass_on(batches()))

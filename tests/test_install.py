@@ -1,10 +1,11 @@
-"""What people install: the wheel, the sdist and the checkout, each in a virtual environment of its own.
+"""Installing and starting threadchat: from the wheel, the sdist, a checkout, and by the checkout's own scripts.
 
-The environments hold threadchat, what its metadata requires, and nothing else.
+Each is installed into a virtual environment that has the packages its metadata requires, and no others.
 """
 
 from __future__ import annotations
 
+import ast
 import importlib.metadata
 import importlib.util
 import os
@@ -27,23 +28,23 @@ from websockets.sync.client import connect
 from threadchat import __version__
 
 ROOT = Path(__file__).parents[1]
-PATIENCE = 300.0  # seconds for pip, which may have to download setuptools
-REQUIREMENTS = {"simple-websocket", "werkzeug"}
+PATIENCE = 300.0  # seconds; bounds a failure of pip, which may have to download setuptools
+REQUIREMENTS = {"simple-websocket", "werkzeug", "wsproto"}
 WWW = {path.relative_to(ROOT / "www").as_posix() for path in (ROOT / "www").rglob("*") if path.is_file()}
 
 NOT_SOURCE = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "build", "dist", "venv", "env", "node_modules")
 
-# Setuptools makes wheels by itself from 70.1 on.
+# The first version of setuptools that builds wheels without the package wheel.
 BUILD_TOOLS = ["setuptools>=70.1"]
 
 
 def required(name: str) -> str:
-    """The name of the distribution that a requirement is about, as PyPI spells it."""
+    """The name of the distribution in a requirement such as "Werkzeug>=3.1", normalized as on PyPI."""
     return re.split(r"[^\w.-]", name, maxsplit=1)[0].lower().replace("_", "-")
 
 
 def closure(names: Iterable[str]) -> set[str]:
-    """These distributions and all that they require at run time."""
+    """The names of these distributions and of all that they require at run time, directly or indirectly."""
     found: set[str] = set()
     waiting = list(names)
     while waiting:
@@ -56,6 +57,7 @@ def closure(names: Iterable[str]) -> set[str]:
 
 
 def check_call(*command: str | Path, **variables: str) -> None:
+    """Run the command with these environment variables added; fail with its output unless it exits with 0."""
     done = subprocess.run(
         list(map(str, command)),
         env={**os.environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1", **variables},
@@ -70,7 +72,7 @@ def check_call(*command: str | Path, **variables: str) -> None:
 
 @pytest.fixture(scope="session")
 def build_tools(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A folder with setuptools, for PYTHONPATH; empty where this environment has what it takes."""
+    """A folder with setuptools for PYTHONPATH; empty if this environment can build a wheel by itself."""
     try:
         major, minor = importlib.metadata.version("setuptools").split(".")[:2]
         if (int(major), int(minor)) >= (70, 1) or importlib.util.find_spec("wheel"):
@@ -84,7 +86,7 @@ def build_tools(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="session")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the checkout, which builds may litter."""
+    """A copy of the checkout, in which a build may leave files."""
     folder = tmp_path_factory.mktemp("checkout") / "threadchat"
     shutil.copytree(ROOT, folder, ignore=NOT_SOURCE)
     return folder
@@ -107,7 +109,7 @@ def sdist(checkout: Path, build_tools: str) -> Path:
 
 @pytest.fixture
 def environment(tmp_path: Path) -> Path:
-    """A virtual environment that has threadchat's requirements, by links to where they are installed here."""
+    """A virtual environment with threadchat's requirements, as links to the packages of this environment."""
     folder = tmp_path / "environment"
     venv.create(folder, with_pip=False)
     (site_packages,) = folder.glob("lib/python*/site-packages")
@@ -119,20 +121,20 @@ def environment(tmp_path: Path) -> Path:
 
 
 def install(environment: Path, build_tools: str, *what: str | Path) -> None:
-    """With --no-index: all that it requires has to be there."""
+    """Install it without an index, so that the environment must already hold everything it requires."""
     python = environment / "bin" / "python"
     pip = (sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-index", "--no-build-isolation")
     check_call(*pip, *what, PYTHONPATH=build_tools)
 
 
 def check_that_it_works(command: list[str | Path], folder: Path, came_from: Path, **variables: str) -> None:
-    """Start it in another folder; look at the page and its files; let two clients talk; stop it."""
+    """Start the server in another folder, get each page and file, let two clients talk, and stop it."""
     clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     elsewhere = folder / "elsewhere"
     elsewhere.mkdir()
     where = [str(Path(command[0]).parent / "python"), "-c", "import threadchat; print(threadchat.__file__)"]
     module = subprocess.check_output(where, cwd=elsewhere, env={**clean, **variables}, text=True, timeout=LIMIT)
-    assert Path(module.strip()).is_relative_to(came_from), f"another threadchat is in the way: {module}"
+    assert Path(module.strip()).is_relative_to(came_from), f"another threadchat was imported: {module}"
     arguments = [*map(str, command), "serve", "--port", "0"]
     with Process(elsewhere, arguments, cwd=elsewhere, env={**clean, **variables}) as process:
         pages = dict.fromkeys(("", "guide"), b"<!doctype html>")
@@ -164,12 +166,12 @@ def test_an_editable_install_works(checkout: Path, environment: Path, build_tool
     check_that_it_works([environment / "bin" / "threadchat"], tmp_path, checkout)
 
 
-def test_the_checkout_works_as_it_stands(checkout: Path, environment: Path, tmp_path: Path) -> None:
+def test_a_checkout_works_without_being_installed(checkout: Path, environment: Path, tmp_path: Path) -> None:
     python = environment / "bin" / "python"
     check_that_it_works([python, "-m", "threadchat"], tmp_path, checkout, PYTHONPATH=str(checkout / "src"))
 
 
-def test_the_wheel_has_the_modules_the_page_and_the_types(wheel: Path) -> None:
+def test_the_wheel_holds_the_modules_the_pages_and_the_marker_for_type_checkers(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
     source = ROOT / "src"
@@ -180,7 +182,7 @@ def test_the_wheel_has_the_modules_the_page_and_the_types(wheel: Path) -> None:
     assert any(name.startswith(metadata) and name.endswith("LICENSE") for name in names)
 
 
-def test_the_sdist_has_what_the_wheel_is_made_of(sdist: Path) -> None:
+def test_the_sdist_holds_everything_that_the_wheel_is_built_from(sdist: Path) -> None:
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     sources = {str(path.relative_to(ROOT)) for path in (ROOT / "src").rglob("*.py")}
@@ -189,10 +191,119 @@ def test_the_sdist_has_what_the_wheel_is_made_of(sdist: Path) -> None:
     assert sources | page | others <= names
 
 
-def test_the_wheel_requires_werkzeug_and_simple_websocket_and_no_more(wheel: Path) -> None:
+def test_the_wheel_requires_each_package_that_is_imported_within_bounds(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         metadata = Parser().parsestr(archive.read(f"threadchat-{__version__}.dist-info/METADATA").decode())
-    needs = metadata.get_all("Requires-Dist", [])
-    assert {required(need) for need in needs if "extra ==" not in need} == REQUIREMENTS
+    needs = [need for need in metadata.get_all("Requires-Dist", []) if "extra ==" not in need]
+    assert {required(need) for need in needs} == REQUIREMENTS
+    assert all(">=" in need and "<" in need for need in needs), needs
     assert metadata["Requires-Python"] == ">=3.11"
     assert metadata["Version"] == __version__
+
+
+def test_the_requirements_are_the_packages_that_the_source_imports() -> None:
+    imported = set()
+    for path in (ROOT / "src").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                imported |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                imported.add((node.module or "").partition(".")[0])
+    imported -= {"threadchat", "_typeshed", *sys.stdlib_module_names}  # _typeshed is there for type checkers alone
+    distributions = importlib.metadata.packages_distributions()
+    assert {required(name) for package in imported for name in distributions[package]} == REQUIREMENTS
+
+
+# The checkout's scripts
+
+# An interpreter that writes down how it is called. Like the real one it can make a virtual environment; the command
+# threadchat of that environment prints its own path and arguments.
+PYTHON = """#!/bin/sh
+echo "$@" >> {calls}
+if [ "$2 $3" = "venv --clear" ]; then
+    rm -rf "$4"
+    mkdir -p "$4/bin"
+    cp "$0" "$4/bin/python"
+    printf '#!/bin/sh\\necho "$0 $@"\\n' > "$4/bin/threadchat"
+    chmod +x "$4/bin/threadchat"
+fi
+"""
+
+
+class Clone:
+    """A checkout that has the scripts alone, and an interpreter that only notes what it is asked to do."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "a clone"
+        shutil.copytree(ROOT / "scripts", self.path / "scripts", ignore=shutil.ignore_patterns("pictures", "benchmark"))
+        shutil.copy(ROOT / "setup.cfg", self.path)
+        self.calls = folder / "calls"
+        self.calls.touch()
+        python = folder / "bin" / "python3"
+        python.parent.mkdir()
+        python.write_text(PYTHON.format(calls=self.calls))
+        python.chmod(0o755)
+        self._environment = {**os.environ, "PATH": f"{python.parent}:{os.environ['PATH']}"}
+
+    def run(self, *command: str | Path) -> tuple[str, list[str]]:
+        """What the command prints, and the calls by which the interpreter made or filled an environment meanwhile."""
+        before = len(self.calls.read_text().splitlines())
+        printed = subprocess.check_output(list(map(str, command)), env=self._environment, text=True, timeout=LIMIT)
+        made = re.compile("-m venv|-m pip")
+        return printed, [call for call in self.calls.read_text().splitlines()[before:] if made.match(call)]
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Clone:
+    return Clone(tmp_path)
+
+
+def test_a_script_makes_the_environment_once_and_uses_it(clone: Clone) -> None:
+    printed, calls = clone.run(clone.path / "scripts" / "serve", "--port", "0")
+    assert printed == f"{clone.path}/.venv/bin/threadchat serve --port 0\n"
+    assert calls[0] == f"-m venv --clear {clone.path}/.venv"
+    assert [call.endswith(f"--editable {clone.path}") for call in calls] == [False, True]
+    assert clone.run(clone.path / "scripts" / "serve") == (f"{clone.path}/.venv/bin/threadchat serve\n", [])
+
+
+def test_a_script_installs_again_after_a_change_of_setup_cfg(clone: Clone) -> None:
+    clone.run(clone.path / "scripts" / "venv", "test")
+    later = (clone.path / ".venv" / "installed-test").stat().st_mtime + 1
+    os.utime(clone.path / "setup.cfg", (later, later))
+    _, calls = clone.run(clone.path / "scripts" / "venv", "test")
+    assert [call.partition("--editable ")[2] for call in calls] == [str(clone.path), f"{clone.path}[test]"]
+
+
+def test_the_scripts_of_a_checkout_that_was_moved_make_its_environment_anew(clone: Clone) -> None:
+    clone.run(clone.path / "scripts" / "venv")
+    clone.path = clone.path.rename(clone.path.with_name("moved"))
+    printed, calls = clone.run(clone.path / "scripts" / "serve")
+    assert printed == f"{clone.path}/.venv/bin/threadchat serve\n"
+    assert calls[0] == f"-m venv --clear {clone.path}/.venv"
+    assert [call.endswith(f"--editable {clone.path}") for call in calls] == [False, True]
+
+
+def test_an_environment_without_its_interpreter_is_made_anew(clone: Clone) -> None:
+    clone.run(clone.path / "scripts" / "venv")
+    (clone.path / ".venv" / "bin" / "python").unlink()
+    _, calls = clone.run(clone.path / "scripts" / "venv")
+    assert calls[0] == f"-m venv --clear {clone.path}/.venv"
+
+
+def test_the_scripts_work_through_links_to_them_and_to_the_checkout(clone: Clone, tmp_path: Path) -> None:
+    clone.run(clone.path / "scripts" / "venv")
+    (tmp_path / "serve").symlink_to(clone.path / "scripts" / "serve")
+    (tmp_path / "link").symlink_to(clone.path)
+    for script in (tmp_path / "serve", tmp_path / "link" / "scripts" / "serve"):
+        assert clone.run(script) == (f"{clone.path}/.venv/bin/threadchat serve\n", [])
+
+
+def test_the_oldest_versions_have_an_environment_of_their_own(clone: Clone) -> None:
+    _, calls = clone.run(clone.path / "scripts" / "venv", "--oldest", "test")
+    environment = clone.path / ".venv-oldest"
+    assert calls[0] == f"-m venv --clear {environment}"
+    assert all(f"--constraint {environment}/oldest.txt" in call for call in calls[1:])
+    oldest = (environment / "oldest.txt").read_text().splitlines()
+    bounds = re.findall(r"^ +([\w-]+)>=([\d.]+)", (ROOT / "setup.cfg").read_text(), re.MULTILINE)
+    assert oldest == [f"{name}=={version}" for name, version in bounds]
+    assert {name for name, _ in bounds} >= REQUIREMENTS

@@ -1,4 +1,7 @@
-"""The lessons: each broken part is broken in just this way, and the real one is not. Nothing timed is compared."""
+"""The lessons: each broken part fails in exactly the way described, and the real part does not.
+
+No test compares durations.
+"""
 
 from __future__ import annotations
 
@@ -28,17 +31,17 @@ THREADCHAT = [sys.executable, "-W", "error", "-m", "threadchat"]
 
 
 def both(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What is seen of the broken part and of the real one."""
+    """Run both parts of a lesson, and return what each showed."""
     with ThreadPoolExecutor() as pool:
         broken, real = pool.map(lambda which: run(LESSONS[name], which).seen, ("broken", "real"))
-    assert broken.keys() == real.keys(), "both are tried under the same conditions"
+    assert broken.keys() == real.keys(), "both parts show the same things"
     return broken, real
 
 
 # Each lesson
 
 
-def test_no_limit_without_a_limit_the_messages_pile_up_and_with_it_the_client_is_evicted() -> None:
+def test_no_limit_messages_pile_up_without_a_limit_and_the_client_is_evicted_with_one() -> None:
     broken, real = both("no-limit")
     for seen in (broken, real):
         assert seen["received by the client that reads"] == seen["messages sent to everybody"] == 20_000
@@ -49,7 +52,7 @@ def test_no_limit_without_a_limit_the_messages_pile_up_and_with_it_the_client_is
     assert real["waiting for it at the end"] == 0
 
 
-def test_blocking_send_a_hub_that_waits_for_room_serves_nobody_and_the_real_one_evicts() -> None:
+def test_blocking_send_a_waiting_hub_serves_no_client_and_the_real_one_evicts() -> None:
     broken, real = both("blocking-send")
     heard = "received by the 3 clients that read"
     assert broken[heard] < 2_000
@@ -63,7 +66,7 @@ def test_blocking_send_a_hub_that_waits_for_room_serves_nobody_and_the_real_one_
     assert real["where the hub's thread waits"] == "Hub.run > select"
 
 
-def test_self_send_a_hub_that_sends_to_itself_waits_for_ever_and_the_real_one_goes_on() -> None:
+def test_self_send_a_hub_that_sends_to_itself_deadlocks_and_the_real_one_goes_on() -> None:
     broken, real = both("self-send")
     assert broken["threads that send to `unregister`"] == 1
     assert broken["threads that receive from it"] == 0
@@ -77,7 +80,7 @@ def test_self_send_a_hub_that_sends_to_itself_waits_for_ever_and_the_real_one_go
     assert real["how the other's connection ended"].startswith("1008 evicted")
 
 
-def test_two_writers_a_pong_lands_inside_a_frame_and_with_the_lock_behind_it() -> None:
+def test_two_writers_a_pong_lands_inside_a_frame_and_with_the_lock_after_it() -> None:
     broken, real = both("two-writers")
     frame, before = "bytes in the frame, by its header", "bytes before the pong"
     pong = "8a 05 70 6f 6e 67 21"
@@ -91,14 +94,14 @@ def test_two_writers_a_pong_lands_inside_a_frame_and_with_the_lock_behind_it() -
     assert real["how the client closes the connection"] == "not at all: there is no error"
 
 
-def test_lock_instead_two_clients_read_two_orders_and_from_the_hub_one() -> None:
+def test_lock_instead_clients_read_different_orders_and_from_the_hub_the_same() -> None:
     broken, real = both("lock-instead")
     assert broken["what one client reads"] == "Red wins!, Blue wins!"
     assert broken["what the other client reads"] == "Blue wins!, Red wins!"
     assert real["what one client reads"] == real["what the other client reads"] == "Red wins!, Blue wins!"
 
 
-def test_convoy_without_the_run_queue_a_crowd_is_awake_at_once_and_with_it_one() -> None:
+def test_convoy_many_pumps_are_awake_at_once_and_with_the_run_queue_one() -> None:
     broken, real = both("convoy")
     assert broken["most pumps awake at once"] > 20
     assert real["most pumps awake at once"] == 1
@@ -113,7 +116,7 @@ def test_convoy_without_the_run_queue_a_crowd_is_awake_at_once_and_with_it_one()
         ((8000, 60.0, 10.0), (1000, 15.0, 20.0), "even arrived sooner"),
     ],
 )
-def test_convoy_says_what_the_readers_own_figures_come_to(
+def test_the_verdict_on_the_convoy_follows_from_the_measured_figures(
     broken: tuple[float, ...], real: tuple[float, ...], says: str
 ) -> None:
     labels = [
@@ -125,26 +128,26 @@ def test_convoy_says_what_the_readers_own_figures_come_to(
     assert re.search(says, LESSONS["convoy"].verdict(*results))
 
 
-def test_nagle_the_kernel_holds_the_second_of_two_messages_back_and_with_tcp_nodelay_none() -> None:
+def test_nagle_the_kernel_delays_the_second_message_and_with_tcp_nodelay_it_does_not() -> None:
     broken, real = both("nagle")
     held_back = "second messages the kernel held back"
     assert broken[held_back] != 0
     assert real[held_back] == 0
 
 
-def test_read_ahead_a_flood_piles_up_in_memory_and_the_real_read_pump_leaves_it_with_the_sender() -> None:
+def test_read_ahead_a_flood_fills_the_memory_and_the_real_read_pump_slows_the_sender() -> None:
     broken, real = both("read-ahead")
     sent, in_memory = "messages that it could send", "messages in the server's memory"
     assert broken[sent] == broken[in_memory] == 20_000
-    assert real[in_memory] == 256 + 1, "the channel to the hub, and one in the hands of the read pump"
-    assert 257 < real[sent] < 10_000, "the rest of it is in the kernel's buffers, which are bounded"
+    assert real[in_memory] == 256 + 1, "the channel to the hub is full, and the read pump holds one message"
+    assert 257 < real[sent] < 10_000, "the rest is in the kernel's buffers, which are bounded"
 
 
-# A part's process
+# The process that runs a part
 
 
 def part_of_its_own(code: str, before: str = "") -> subprocess.CompletedProcess[str]:
-    """The process of a part whose `run` is this code, which is to return the result."""
+    """Run a part with this code as its body, which returns a Result, in a process as the lessons do."""
     program = f"""
 import threading
 from threadchat.lessons import run
@@ -169,7 +172,7 @@ def test_a_part_that_takes_too_much_memory_is_ended() -> None:
     assert done.stderr.endswith("MemoryError\n")
 
 
-def test_a_part_may_leave_threads_behind_that_wait_for_ever() -> None:
+def test_a_part_may_leave_blocked_threads_behind() -> None:
     done = part_of_its_own("threading.Thread(target=threading.Event().wait).start(); return Result({'x': 1})")
     assert done.returncode == 0
     assert json.loads(done.stdout) == {"seen": {"x": 1}, "chart": None}
@@ -186,7 +189,7 @@ def test_a_part_may_leave_threads_behind_that_wait_for_ever() -> None:
         ("exit 1", "no-limit: no reason given"),
     ],
 )
-def test_a_lesson_that_cannot_be_run_costs_one_line_and_status_2(
+def test_a_lesson_that_cannot_run_ends_with_one_line_and_status_2(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], script: str, says: str
 ) -> None:
     python = tmp_path / "python"
@@ -203,7 +206,7 @@ def test_a_lesson_that_cannot_be_run_costs_one_line_and_status_2(
 
 
 def lesson(*arguments: str, stdin: int = subprocess.DEVNULL) -> str:
-    """What `threadchat lesson` prints."""
+    """Run `threadchat lesson`, and return what it prints."""
     command = [*THREADCHAT, "lesson", *arguments]
     return subprocess.run(
         command, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=LIMIT, check=True
@@ -236,7 +239,7 @@ def test_as_json_a_lesson_is_one_object() -> None:
         "chart": None,
     }
     assert got["real"]["source"]["file"] == "hub.py"
-    assert got["real"]["source"]["lines"][0] == "def run(self) -> None:", "a method stands at the margin"
+    assert got["real"]["source"]["lines"][0] == "def run(self) -> None:", "a method's source is dedented"
     assert got["real"]["seen"][2] == ["different orders", "1"]
 
 
@@ -249,7 +252,7 @@ def test_without_a_name_the_lessons_are_listed() -> None:
     assert all(outline.keys() == {"name", "title", "question", "choices"} for outline in outlines)
 
 
-def test_on_a_terminal_it_asks_until_the_choice_is_one_of_those_and_waits_before_the_real_part() -> None:
+def test_on_a_terminal_it_asks_until_the_answer_is_valid_and_waits_before_the_real_part() -> None:
     terminal, end = pty.openpty()
     os.write(terminal, b"9\nperhaps\n2\n\n")
     with subprocess.Popen([*THREADCHAT, "lesson", "lock-instead"], stdin=end, stdout=end, stderr=end) as process:
@@ -293,7 +296,7 @@ def test_it_asks_nothing_where_only_the_input_is_a_terminal() -> None:
 
 
 class Terminal(io.StringIO):
-    """A terminal at which somebody types this, and then Ctrl-D."""
+    """A terminal on which this text is typed, followed by Ctrl-D."""
 
     def isatty(self) -> bool:
         return True
@@ -301,7 +304,7 @@ class Terminal(io.StringIO):
 
 @pytest.fixture
 def made_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No lesson is run; what is seen of it is made up. The captured output counts as a terminal."""
+    """Replace the running of lessons by made-up results. The captured output counts as a terminal."""
     monkeypatch.setattr(cli, "_can_ask", lambda: sys.stdin.isatty())
     labels = (
         "thread switches per message",
@@ -330,7 +333,7 @@ def test_it_says_whether_the_choice_was_right(
 
 @pytest.mark.usefixtures("made_up")
 @pytest.mark.parametrize("typed", ["", "2\n"])
-def test_a_reader_may_leave_at_each_question(
+def test_the_reader_may_leave_at_each_question(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], typed: str
 ) -> None:
     monkeypatch.setattr(sys, "stdin", Terminal(typed))
@@ -339,7 +342,7 @@ def test_a_reader_may_leave_at_each_question(
 
 
 @pytest.mark.usefixtures("made_up")
-def test_with_yes_it_asks_nothing_on_a_terminal_either(
+def test_with_yes_it_asks_nothing_on_a_terminal(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys, "stdin", Terminal(""))
@@ -348,7 +351,7 @@ def test_with_yes_it_asks_nothing_on_a_terminal_either(
 
 
 @pytest.mark.usefixtures("made_up")
-def test_values_and_charts_are_printed_for_people_and_both_charts_have_one_scale(
+def test_values_are_rounded_and_both_charts_have_the_same_scale(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     show.teach(LESSONS["nagle"], ask=False)
@@ -371,10 +374,10 @@ def test_a_lesson_fits_80_columns(capsys: pytest.CaptureFixture[str], name: str)
     lines = capsys.readouterr().out.splitlines()
     assert [line for line in lines if len(line) > 80] == []
     code = {line.strip() for line in inspect.getsource(LESSONS[name].broken.source).splitlines() if len(line) < 70}
-    assert code <= {line.strip() for line in lines}, "the broken part is shown whole"
+    assert code <= {line.strip() for line in lines}, "the whole source of the broken part is shown"
 
 
-def test_source_is_made_to_fit() -> None:
+def test_long_source_lines_are_wrapped() -> None:
     lines = [
         "def f(self) -> None:",
         '    """A line of prose that is, together with the next one, much longer than a line',
@@ -415,10 +418,10 @@ def test_a_lesson_is_well_formed(name: str) -> None:
     assert (Path(show.__file__).parent / f"{name.replace('-', '_')}.py").exists()
     assert 0 <= told.answer < len(told.choices)
     assert told.question.endswith("?")
-    assert len(inspect.getsource(told.broken.source).splitlines()) <= 20, "a reader takes it in at once"
+    assert len(inspect.getsource(told.broken.source).splitlines()) <= 20, "short enough to be read at a glance"
 
 
-def test_a_chart_has_about_a_hundred_points_the_last_one_among_them() -> None:
+def test_a_chart_keeps_about_a_hundred_points_including_the_last() -> None:
     points = [(float(number), 0.0) for number in range(20_000)]
     kept = Chart.of("", "", points).points
     assert 90 < len(kept) < 110

@@ -1,4 +1,4 @@
-"""The soak: its report adds up for threadchat, and it tells on a server with a fault, whichever it is."""
+"""The soak: its figures add up for threadchat, and it finds each kind of fault in a faulty server."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from helpers import LIMIT, Process, until
 
 SOAK = Path(__file__).parents[1] / "scripts" / "benchmark" / "soak.py"
 FAULTY = Path(__file__).with_name("faulty_chat.py")
-OPTIONS = {  # of the soak, for a server with no fault and for one with each
+OPTIONS = {  # of the soak, by the server's fault; "" is threadchat itself
     "": ["--minutes", "0.05", "--clients", "20", "--rate", "1000", "--serve-option=--write-wait=5"],
     "keeps": ["--minutes", "0.02", "--clients", "2", "--rate", "3000"],
 }
@@ -27,7 +27,7 @@ Soaks = dict[str, tuple[int, dict[str, Any], str]]  # exit status, report, what 
 
 @pytest.fixture(scope="module")
 def soaks(tmp_path_factory: pytest.TempPathFactory) -> Soaks:
-    """One soak of threadchat and one of a server with each fault. All run at once: most of their time they wait."""
+    """The results for threadchat and for a server with each fault. All soaks run at once, as they mostly wait."""
     done: Soaks = {}
     with ExitStack() as stack:
         running = {}
@@ -50,7 +50,7 @@ def test_a_soak_of_threadchat_finds_nothing_wrong_and_its_figures_add_up(soaks: 
     assert (status, report["failures"]) == (0, []), printed
     assert [report[name] for name in COUNTED] == [0] * len(COUNTED)
     assert report["clients"] == 20
-    assert report["sent"] > 600, "a burst at least, and what was said at an even pace"
+    assert report["sent"] > 600, "more than one burst"
     assert report["delivered"] >= report["sent"] * 20 - report["visits"].get("reset", 0) * 5 * 20
     assert report["stuck_evicted"] + report["stuck_not_full_at_the_end"] >= 1
     assert report["start"]["threads"] == report["end"]["threads"]
@@ -75,11 +75,11 @@ def test_a_soak_of_threadchat_finds_nothing_wrong_and_its_figures_add_up(soaks: 
         ("fails", set()),
     ],
 )
-def test_a_soak_tells_on_a_server_with_a_fault(soaks: Soaks, fault: str, counts: set[str]) -> None:
+def test_a_soak_finds_each_fault(soaks: Soaks, fault: str, counts: set[str]) -> None:
     status, report, printed = soaks[fault]
     assert status == 1, printed
     assert counts <= {name for name in COUNTED if report[name]}, printed
-    if fault in ("evicts", "leaks", "keeps", "fails"):  # one reordered message may look like another that was lost
+    if fault in ("evicts", "leaks", "keeps", "fails"):  # the others may also look like lost messages
         assert sum(report[name] for name in COUNTED) == sum(report[name] for name in counts)
     left = {name for name in ("threads", "descriptors") if report["end"][name] > report["start"][name]}
     assert left == ({"threads", "descriptors"} if fault == "leaks" else set())
@@ -87,8 +87,8 @@ def test_a_soak_tells_on_a_server_with_a_fault(soaks: Soaks, fault: str, counts:
     assert "FAILED" in printed
 
 
-def test_the_faults_are_all_tried() -> None:
-    (marker,) = test_a_soak_tells_on_a_server_with_a_fault.pytestmark  # type: ignore[attr-defined]
+def test_every_fault_is_tried() -> None:
+    (marker,) = test_a_soak_finds_each_fault.pytestmark  # type: ignore[attr-defined]
     assert [fault for fault, _ in marker.args[1]] == list(FAULTS)
 
 
@@ -96,10 +96,10 @@ def soaked(tmp_path: Path, *options: str) -> Process:
     return Process(tmp_path, [sys.executable, str(SOAK), *options])
 
 
-def test_a_soak_that_is_interrupted_ends_the_talk_and_reports(tmp_path: Path) -> None:
+def test_an_interrupted_soak_ends_its_traffic_and_reports(tmp_path: Path) -> None:
     file = tmp_path / "json"
     with soaked(tmp_path, "--minutes", "60", "--clients", "3", "--rate", "3000", "--json", str(file)) as process:
-        process.wait_for("threads")  # the first line on how things are going
+        process.wait_for("threads")  # the first line of progress
         assert process.end(signal.SIGINT) == 0, process.out + process.err
     report = json.loads(file.read_text())
     assert report["minutes"] < 60
@@ -114,7 +114,7 @@ def test_a_soak_that_is_interrupted_ends_the_talk_and_reports(tmp_path: Path) ->
         (f"{sys.executable} -c 'print(\"in vain\")' {{port}}", "the server ended at once, with status 0"),
     ],
 )
-def test_a_server_that_cannot_be_soaked_is_no_success(tmp_path: Path, command: str, reason: str) -> None:
+def test_a_server_that_cannot_be_soaked_is_a_failure(tmp_path: Path, command: str, reason: str) -> None:
     with soaked(tmp_path, "--server", command) as process:
         assert process.process.wait(LIMIT) == 1
         assert reason in process.err
@@ -132,7 +132,7 @@ def test_a_server_that_cannot_be_soaked_is_no_success(tmp_path: Path, command: s
         ["--json", "/no/such/folder/report.json"],
     ],
 )
-def test_what_makes_no_sense_is_refused(tmp_path: Path, options: list[str]) -> None:
+def test_invalid_options_are_refused(tmp_path: Path, options: list[str]) -> None:
     with soaked(tmp_path, *options) as process:
         assert process.process.wait(LIMIT) == 2
         assert "soak: error: " in process.err

@@ -1,4 +1,4 @@
-"""Measure threadchat beside other chats: the same load on each, in turn, on this machine. `scripts/bench --help`."""
+"""Compare threadchat with other chat servers on this machine, each under the same load."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from rounds import IN_FLIGHT, SCENARIOS, Results, measure, plan, settings
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Returns the exit status: 1 if a run failed, 130 if it was interrupted."""
+    """Measure as the arguments say (default sys.argv). Returns the exit status: 1 if a run failed, 130 after Ctrl-C."""
     given = parse(arguments)
     notices = Console(stderr=True)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
@@ -60,22 +60,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
     add = parser.add_argument
-    add("--scenario", action="append", choices=list(SCENARIOS), help="what to measure (repeatable; default all)")
+    add("--scenario", action="append", choices=list(SCENARIOS), help="scenario to measure (repeatable; default all)")
     default = "; ".join(f"{name} {', '.join(map(str, counts))}" for name, counts in SCENARIOS.items())
-    add("--clients", action="append", type=positive, metavar="N", help=f"how many (repeatable; default {default})")
-    help_text = "messages under way for each of the 4 senders (repeatable; default 16 and 64)"
+    add(
+        "--clients",
+        action="append",
+        type=positive,
+        metavar="N",
+        help=f"number of clients (repeatable; default {default})",
+    )
+    help_text = "unanswered messages that each of the 4 senders keeps in flight (repeatable; default 16 and 64)"
     add("--in-flight", action="append", type=positive, metavar="N", help=help_text)
-    add("--seconds", type=float, metavar="S", help="how long each run measures (default 4)")
-    add("--rounds", type=positive, metavar="N", help="times that each server has its turn (default 3)")
+    add("--seconds", type=float, metavar="S", help="seconds that each run measures (default 4)")
+    add("--rounds", type=positive, metavar="N", help="runs of each server in each setting (default 3)")
     help_text = (
-        f"which to measure (repeatable; default all but {servers.INSPECTED}: threadchat while somebody looks at it)"
+        f"server to measure (repeatable; default all but {servers.INSPECTED}: threadchat with its inspector open)"
     )
     add("--server", action="append", choices=(*servers.NAMES, servers.INSPECTED), help=help_text)
-    help_text = "measure this server too (repeatable); {port} in the command stands for the port"
+    help_text = "measure this server as well (repeatable); {port} in the command stands for the port"
     add("--other", action="append", default=[], metavar="NAME=COMMAND", help=help_text)
-    add("--install-go", action="store_true", help="install what the Go server needs, with apt-get")
-    add("--json", type=Path, metavar="FILE", help="write all figures there")
-    add("--chart", type=Path, metavar="FILE", help="draw them there (.svg or .png)")
+    add("--install-go", action="store_true", help="install the packages that the Go server needs, with apt-get")
+    add("--json", type=Path, metavar="FILE", help="write all figures to this file")
+    add("--chart", type=Path, metavar="FILE", help="draw a chart into this file (.svg or .png)")
     add("--quick", action="store_true", help="one round of one second, with 10 and 100 clients")
     given = parser.parse_args(arguments)
     if given.quick:
@@ -88,9 +94,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     except ValueError as error:
         parser.error(f"--other: {error}")
     if given.chart and given.chart.suffix not in (".svg", ".png"):
-        parser.error("--chart: the file's name ends with .svg or .png")
+        parser.error("--chart: the file's name must end with .svg or .png")
     if given.seconds < 0.1:
-        parser.error("--seconds: at least 0.1")
+        parser.error("--seconds: must be at least 0.1")
     for file in (given.json, given.chart):
         if file and not file.absolute().parent.is_dir():
             parser.error(f"there is no folder {file.parent}")
@@ -105,7 +111,7 @@ def positive(text: str) -> int:
 
 
 def choose(given: argparse.Namespace, folder: Path, tell: report.Tell) -> list[servers.Server]:
-    """The servers asked for, but for those that are not installed: about them a line is told."""
+    """Return the servers that were asked for. If one is not installed, it is left out and `tell` gets a line."""
     go = None
     if "go" in given.server:
         try:

@@ -1,11 +1,11 @@
-"""The load: many WebSocket clients in one thread of one process, made to cost as little as can be.
+"""The load: many WebSocket clients in one thread of one process, as cheap as possible.
 
-A message is LENGTH bytes, "S:NNNNNNNN:TTTTTTTTTTTTTTTT:xxx": the sender, its sequence number, the time it was sent. All
-clients must get the same messages in the same order, each sender's without a gap: that order is written down as the
-first client gets it, checked once, and then each client's bytes are compared with it. So a server that loses, repeats
-or reorders messages is told on, and the check costs a comparison of bytes and not a look at each message.
+A message is LENGTH bytes, "S:NNNNNNNN:TTTTTTTTTTTTTTTT:xxx": its sender, its sequence number and the time it was sent.
+All clients must receive the same messages in the same order, and each sender's without a gap. The first client to
+receive a message defines the order; its sequence numbers are checked once, and the bytes of every other client are
+compared with it. This finds lost, repeated and reordered messages at the cost of comparing bytes.
 
-It has a process of its own: `python load.py saturation --port P --clients N ...` prints one line of JSON.
+It runs as a process of its own: `python load.py saturation --port P --clients N ...` prints one line of JSON.
 """
 
 from __future__ import annotations
@@ -24,29 +24,30 @@ from typing import Any
 
 LENGTH = 64
 SENDERS = 4
-FIRST_NAME, NAMES = ord("0"), 64  # a sender's name is one byte; who takes over from one that was dropped gets the next
+FIRST_NAME, NAMES = ord("0"), 64  # a sender's name is one byte; the replacement of a dropped sender gets the next one
 RECEIVE_BYTES = 1 << 18
-CONNECTING = 64  # handshakes under way at once
+CONNECTING = 64  # handshakes in progress at the same time
 
 buffer = memoryview(bytearray(RECEIVE_BYTES))
 
 
 def encode(token: bytes, number: int) -> bytes:
-    """A client's frame. The mask is zero, which is allowed and spares the load the masking, but not the server."""
+    """Return a client's frame. Its mask is zero, which is valid and spares the load the masking, but not the server."""
     text = b"%s%08d:%016d:" % (token, number, time.monotonic_ns())
     return b"\x81" + bytes([0x80 | LENGTH]) + b"\0\0\0\0" + text.ljust(LENGTH, b"x")
 
 
 class Order:
-    """The one order of messages, as a text with a line for each, and how many of what was sent are not in it."""
+    """The order of all messages, as a text with one line each; and how many are missing from it or were repeated."""
 
     def __init__(self) -> None:
         self.text = bytearray()
-        self.next: list[int | None] = [0] * NAMES  # None: any, as the name was in use before
+        self.next: list[int | None] = [0] * NAMES  # sequence numbers; None accepts any, for a reused name
         self.lost = 0
         self.repeated = 0
 
     def append(self, payload: bytes) -> None:
+        """Add messages that no client has received before, and check their sequence numbers."""
         for start in range(0, len(payload), LENGTH + 1):
             sender, number = payload[start] - FIRST_NAME, int(payload[start + 2 : start + 10])
             expected = self.next[sender]
@@ -61,20 +62,24 @@ class Order:
 
 
 class Client:
+    """One connection and how far it has come."""
+
     __slots__ = ("begun", "frames", "messages", "position", "rest", "sent", "socket", "token")
 
     def __init__(self, connected: socket.socket) -> None:
         self.socket = connected
-        self.rest = b""
-        self.begun = b""
-        self.position = 0  # in the order's text
+        self.rest = b""  # received bytes that are not a whole frame yet
+        self.begun = b""  # the fragments of an unfinished message
+        self.position = 0  # in the order's text: what comes next
         self.messages = 0
         self.frames = 0
         self.sent = 0
-        self.token = b""  # a sender's own messages begin with it: its name and a colon
+        self.token = b""  # a sender's name and a colon, with which its messages begin; empty for other clients
 
 
 class Load:
+    """All clients of one server. The first SENDERS of them also send. Raises OSError if one cannot join."""
+
     def __init__(self, port: int, clients: int) -> None:
         self.port = port
         self.order = Order()
@@ -86,8 +91,8 @@ class Load:
         self.dropped_frames = 0
         self.in_flight = 0
         self.names = 0
-        self.own: dict[Client, int] = {}  # senders' own messages that came back since last looked
-        self.latencies: list[int] | None = None
+        self.own: dict[Client, int] = {}  # messages that came back to their senders and are not replaced yet
+        self.latencies: list[int] | None = None  # in ns, one for each delivery; None: not measured
         started = time.monotonic()
         self.connect(clients)
         self.connect_seconds = time.monotonic() - started
@@ -96,7 +101,7 @@ class Load:
             self.name(sender)
 
     def name(self, sender: Client) -> None:
-        """Make the client a sender, under a name that no other has."""
+        """Make the client a sender, with a name that no other client has at present."""
         number = self.names % NAMES
         sender.token = bytes([FIRST_NAME + number, ord(":")])
         if self.names >= NAMES:
@@ -104,6 +109,7 @@ class Load:
         self.names += 1
 
     def connect(self, count: int) -> None:
+        """Open `count` connections, at most CONNECTING of them at a time."""
         request = (
             f"GET /ws HTTP/1.1\r\nHost: 127.0.0.1:{self.port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
@@ -142,7 +148,7 @@ class Load:
         answered.close()
 
     def receive(self, timeout: float) -> int:
-        """Take what has come for any client; returns the number of messages."""
+        """Wait up to `timeout` seconds, read what has arrived for any client, and return the number of messages."""
         total = 0
         for number, _ in self.poll.poll(timeout):
             client = self.clients[number]
@@ -164,6 +170,7 @@ class Load:
         return total
 
     def parse(self, client: Client, data: bytes, now: int) -> int:
+        """Read the frames in `data`, which arrived at `now` (ns), and return the number of messages in them."""
         at, end, messages = 0, len(data), 0
         order, position = self.order, client.position
         while at + 2 <= end:
@@ -176,7 +183,7 @@ class Load:
                 break
             opcode = data[at]
             at = body + size
-            if opcode in (0x01, 0x00):  # a message in fragments
+            if opcode in (0x01, 0x00):  # a fragment, and not the last
                 client.begun += data[body:at]
             elif opcode in (0x81, 0x80):
                 payload = data[body:at]
@@ -203,7 +210,7 @@ class Load:
                 self.drop(client)
                 return messages
             elif opcode == 0x89:
-                with suppress(OSError):  # no room for a pong, or nobody to take it
+                with suppress(OSError):  # the socket is full or closed
                     client.socket.send(b"\x8a" + bytes([0x80 | size]) + b"\0\0\0\0" + data[body:at])
         client.rest = data[at:]
         client.position = position
@@ -211,7 +218,10 @@ class Load:
         return messages
 
     def misplaced(self, payload: bytes, position: int) -> int:
-        """Find each message's place in the order: what was skipped is lost, what stands before it is repeated."""
+        """Count what is wrong with messages that do not continue the order, and return the client's new position.
+
+        Messages that the client skipped are lost; a message that stands before its position is repeated.
+        """
         order = self.order
         for start in range(0, len(payload), LENGTH + 1):
             message = payload[start : start + LENGTH]
@@ -227,7 +237,7 @@ class Load:
         return position
 
     def drop(self, client: Client) -> None:
-        """The server has closed it. Its role as a sender, if it has one, goes to another."""
+        """Forget a client that the server disconnected. If it was a sender, another client takes its place."""
         self.dropped += 1
         self.dropped_frames += client.frames
         self.poll.unregister(client.socket)
@@ -240,9 +250,10 @@ class Load:
             if heir is not None:
                 self.senders.append(heir)
                 self.name(heir)
-                self.own[heir] = self.in_flight  # it begins as the other did
+                self.own[heir] = self.in_flight  # so that it begins with as many in flight as the other had
 
     def send(self, sender: Client, count: int) -> None:
+        """Send `count` new messages, and wait until the system has taken them."""
         frames = b"".join(encode(sender.token, sender.sent + number) for number in range(count))
         sender.sent += count
         try:
@@ -253,13 +264,16 @@ class Load:
             self.drop(sender)
 
     def frames(self) -> int:
+        """Return the number of data frames that all clients have received so far."""
         return sum(client.frames for client in self.clients.values()) + self.dropped_frames
 
     def settle(self) -> None:
-        """Take what is still under way, until it has been quiet for a while. What a client then lacks is lost."""
+        """Receive what is still in flight, until nothing comes for 2 s. What a client does not have by then is lost."""
         limit = time.monotonic() + 20
         while any(client.position < len(self.order.text) for client in self.clients.values()):
-            if time.monotonic() > limit or not self.poll.poll(2):  # quiet; the end of a client alone is no message
+            if time.monotonic() > limit or not self.poll.poll(
+                2
+            ):  # nothing comes any more; poll() also reports a connection that ended
                 break
             self.receive(0)
         for client in self.clients.values():
@@ -267,16 +281,17 @@ class Load:
 
 
 class Server:
-    """What the system knows of the server's process."""
+    """What the operating system says about the server's process."""
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
 
     def cpu(self) -> float:
-        """Seconds of CPU time so far."""
-        return time.clock_gettime((~self.pid << 3) | 2)  # what clock_getcpuclockid() gives; to the nanosecond
+        """Return the seconds of CPU time that it has used so far."""
+        return time.clock_gettime((~self.pid << 3) | 2)  # the clock that clock_getcpuclockid() returns
 
     def status(self, name: str) -> int:
+        """Return a number from /proc/PID/status, sizes in KB."""
         for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
             if line.startswith(name + ":"):
                 return int(line.split()[1])
@@ -284,7 +299,7 @@ class Server:
 
 
 def saturation(load: Load, server: Server, in_flight: int, seconds: float) -> dict[str, Any]:
-    """Each sender has `in_flight` messages under way: for each of its own that comes back it sends another."""
+    """Measure throughput: each sender has `in_flight` messages under way, and replaces each that comes back to it."""
     load.in_flight = in_flight
     for sender in list(load.senders):
         load.send(sender, in_flight)
@@ -296,7 +311,7 @@ def saturation(load: Load, server: Server, in_flight: int, seconds: float) -> di
             own, load.own = load.own, {}
             for sender, count in own.items():
                 load.send(sender, count)
-        return messages, max(now - started, seconds)  # where no client was left, it counts as a time without deliveries
+        return messages, max(now - started, seconds)  # without clients, the rest counts as time without deliveries
 
     run(min(1.0, seconds / 4))
     frames, cpu, own_cpu = load.frames(), server.cpu(), time.process_time()
@@ -314,7 +329,7 @@ def saturation(load: Load, server: Server, in_flight: int, seconds: float) -> di
 
 
 def calm(load: Load, server: Server, rate: float, seconds: float) -> dict[str, Any]:
-    """`rate` messages a second, whatever the server does; how long until each client has each."""
+    """Measure the latency of each delivery at `rate` messages a second, a pace that does not depend on the server."""
 
     def run(seconds: float) -> int:
         messages, started, sent = 0, time.monotonic(), 0
@@ -347,7 +362,7 @@ def calm(load: Load, server: Server, rate: float, seconds: float) -> dict[str, A
 
 
 def crowd(load: Load, server: Server, memory_before: int, messages: int) -> dict[str, Any]:
-    """All are connected; then one message to all, some times over: how long until the last has it."""
+    """Measure what the connected clients cost, and how long it takes until the last client has one message."""
     count = len(load.clients)
     memory, threads = server.status("VmRSS"), server.status("Threads")
     took = []
@@ -374,7 +389,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--pid", type=int, required=True, help="the server's process")
     parser.add_argument("--clients", type=int, required=True)
-    parser.add_argument("--in-flight", type=int, default=16, help="messages under way for each sender")
+    parser.add_argument("--in-flight", type=int, default=16, help="unanswered messages of each sender")
     parser.add_argument("--rate", type=float, default=50, help="messages a second")
     parser.add_argument("--seconds", type=float, default=4)
     given = parser.parse_args()

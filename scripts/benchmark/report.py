@@ -1,4 +1,4 @@
-"""What the figures say: tables, goals, JSON and a chart."""
+"""The benchmark's output: tables, goals, a JSON file and a chart."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ PACKAGES = ("threadchat", "simple-websocket", "werkzeug", "websockets", "aiohttp
 
 
 def machine() -> dict[str, str]:
-    """What it ran on."""
+    """Describe the machine and the versions, by their names."""
     model = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     for line in cpuinfo.read_text().splitlines() if cpuinfo.exists() else []:
@@ -66,7 +66,7 @@ def _output(*command: str) -> str:
 
 
 def short(value: float) -> str:
-    """1.23M, 45.6k, 789, 7.9, 0.79"""
+    """Format briefly: 1.23M, 45.6k, 789, 7.9, 0.79."""
     for limit, divisor, unit in ((999_500, 1e6, "M"), (9_950, 1e3, "k")):
         if value >= limit:
             return f"{value / divisor:.3g}{unit}"
@@ -74,7 +74,7 @@ def short(value: float) -> str:
 
 
 def plain(value: float) -> str:
-    """At least two digits that count, and none that do not."""
+    """Format with at least two significant digits, and no decimals from 100 on."""
     return f"{value:,.0f}" if abs(value) >= 99.5 else f"{value:.1f}" if abs(value) >= 9.95 else f"{value:.2f}"
 
 
@@ -88,6 +88,8 @@ def percent(value: float) -> str:
 
 @dataclass(frozen=True)
 class Column:
+    """A column of a table. With `ratio` it holds threadchat's figure divided by the server's."""
+
     title: str
     name: str
     form: Formatter
@@ -124,14 +126,14 @@ COLUMNS = {
     ),
 }
 EXPLAINED = {
-    "saturation": "4 senders; for each of its own messages that comes back a sender sends another",
-    "calm": "50 messages a second, whatever the server does",
-    "crowd": "all connect, then one message goes to all, 5 times",
+    "saturation": "4 senders; a sender sends another message for each of its own that comes back",
+    "calm": "50 messages a second, at a pace that does not depend on the server",
+    "crowd": "all clients connect; then one message goes to all of them, 5 times",
 }
 
 
 def show(results: Results, ran_on: Mapping[str, str]) -> None:
-    """Print it all on stdout: plain text if that is not a terminal."""
+    """Print the results on standard output: as plain Markdown tables if that is not a terminal."""
     console = Console(highlight=False, soft_wrap=False)
     console.width = min(WIDTH, console.width) if console.is_terminal else WIDTH
     style = box.SIMPLE_HEAD if console.is_terminal else box.MARKDOWN
@@ -145,10 +147,8 @@ def show(results: Results, ran_on: Mapping[str, str]) -> None:
             console.print(note, markup=False)
     if results:
         console.print()
-        ratio = (
-            "ratio: threadchat's figure divided by the server's. Medians over the rounds; of what was dropped, lost, "
-        )
-        console.print(f"{ratio}repeated or not delivered the worst round.", markup=False)
+        note = "ratio: threadchat's figure divided by the server's. Figures are medians over the rounds; counts of what"
+        console.print(f"{note} was dropped, lost, repeated or undelivered are the worst round's.", markup=False)
     _heading(console, "goals")
     table = Table(box=style)
     for title in ("goal", "limit", "aim", "measured", ""):
@@ -157,9 +157,9 @@ def show(results: Results, ran_on: Mapping[str, str]) -> None:
         table.add_row(*goal.row(results))
     _print(console, table)
     if any(goal.load_was_the_limit(results) for goal in GOALS):
-        console.print("* the load was the limit for one of the two", markup=False)
+        console.print("* the load generator was the bottleneck for one of the two", markup=False)
     if any(goal.others_were_dropped(results) for goal in GOALS):
-        console.print("- the other server dropped healthy clients, so it had fewer to deliver to", markup=False)
+        console.print("- the other server dropped healthy clients, and had fewer left to deliver to", markup=False)
 
 
 def _heading(console: Console, text: str, more: str = "") -> None:
@@ -170,7 +170,7 @@ def _heading(console: Console, text: str, more: str = "") -> None:
 
 
 def _print(console: Console, table: Table) -> None:
-    """Print it without the empty lines that stand for its edges."""
+    """Print the table without the empty lines that rich draws as its edges."""
     with console.capture() as captured:
         console.print(table)
     for line in captured.get().splitlines():
@@ -190,10 +190,12 @@ def _table(results: Results, setting: Setting, style: box.Box) -> tuple[Table, l
         mark = ""
         if outcome.load_was_the_limit:
             mark = " *"
-            notes.append(f"* {server}: the load was the limit there, it had no CPU time left")
+            notes.append(f"* {server}: the load generator was the bottleneck: it had no CPU time left")
         elif outcome.load_was_busy:
             mark = " *"
-            notes.append(f"* {server}: the load had no CPU time left, but the server was as busy (see server CPU)")
+            notes.append(
+                f"* {server}: the load generator had no CPU time left, but the server was as busy (see server CPU)"
+            )
         if not outcome.rounds:
             table.add_row(server, "failed", *["" for _ in columns[1:]])
             notes.append(f"{server} failed: {outcome.failures[0]}")
@@ -218,12 +220,14 @@ def _cell(results: Results, setting: Setting, server: str, column: Column) -> st
 
 @dataclass(frozen=True)
 class Goal:
+    """A figure that must not be worse than `limit`, and should reach `aim`."""
+
     text: str
     limit: float
     aim: float | None
     measured: Callable[[Results], float | None]
     at_least: bool
-    compared: tuple[Setting, str] | None = None  # with this server in this setting
+    compared: tuple[Setting, str] | None = None  # the setting, and the server that threadchat is compared with
 
     def verdict(self, value: float | None) -> str:
         if value is None:
@@ -296,7 +300,7 @@ def _crowd(text: str, name: str, limit: float, aim: float, at_least: bool) -> Go
 
 
 def _dropped(results: Results) -> float | None:
-    """In all rounds together."""
+    """Return the number of clients that threadchat dropped in all rounds together."""
     ours = [outcome for (_, server), outcome in results.items() if server == "threadchat" and outcome.rounds]
     return sum(figures.get("dropped") or 0 for outcome in ours for figures in outcome.rounds) if ours else None
 
@@ -346,6 +350,8 @@ def _result(outcome: Outcome) -> dict[str, float | None]:
 
 @dataclass(frozen=True)
 class Panel:
+    """One diagram of the chart, for one figure of one scenario."""
+
     scenario: str
     name: str
     title: str
@@ -361,13 +367,13 @@ CROWD = (
     Panel("crowd", "memory_kb_a_client", "Memory a client, KB\n(less is better)"),
     Panel("crowd", "one_to_all_ms", "One message to all, ms\n(less is better)"),
 )
-# Okabe and Ito's colours, which the colour-blind can tell apart, each with enough contrast to white.
+# From the palette of Okabe and Ito, made for colour-blind readers; each has enough contrast to white.
 COLOURS = dict(zip(NAMES, ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#555555"), strict=True))
 MORE_COLOURS = ("#D55E00", "#56B4E9", "#000000")
 
 
 def draw(file: Path, results: Results, ran_on: Mapping[str, str]) -> bool:
-    """A chart with a row for each scenario; False if there is nothing to draw."""
+    """Draw a chart with one row for each scenario. Returns False, and draws nothing, if nothing was measured."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -404,7 +410,7 @@ def _bars(results: Results, panel: Panel) -> dict[Setting, dict[str, float]]:
 
 
 def _panel(axes: Axes, results: Results, panel: Panel) -> dict[str, Any]:
-    """Draw one; returns what stands for each server in the legend."""
+    """Draw one diagram, and return the legend's handle of each server."""
     groups = _bars(results, panel)
     handles: dict[str, Any] = {}
     others = [name for name in results.servers() if name not in COLOURS]

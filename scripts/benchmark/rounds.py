@@ -1,4 +1,4 @@
-"""What is measured, and the runs: each server in turn, and then again, so that what disturbs one disturbs them all."""
+"""The settings that are measured, and the runs. The servers take turns, so that a disturbance affects all of them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,12 @@ from servers import Failed, Running, Server, running
 
 SCENARIOS = {"saturation": (10, 100, 1000, 5000), "calm": (10, 100, 1000), "crowd": (10_000,)}
 IN_FLIGHT = (16, 64)
-WORST = {"dropped", "lost", "repeated", "undelivered"}  # of these the worst round counts, of others the median
+WORST = {
+    "dropped",
+    "lost",
+    "repeated",
+    "undelivered",
+}  # figures of which the worst round counts; of all others it is the median
 LOAD = Path(__file__).parent / "load.py"
 
 Figures = dict[str, float | None]
@@ -22,6 +27,8 @@ Figures = dict[str, float | None]
 
 @dataclass(frozen=True)
 class Setting:
+    """A scenario, the number of its clients and, for saturation, of messages that each sender has in flight."""
+
     scenario: str
     clients: int
     in_flight: int | None = None
@@ -34,12 +41,13 @@ class Setting:
 
 @dataclass
 class Outcome:
-    """What the rounds of one server in one setting gave."""
+    """The figures and the failures of one server's rounds in one setting."""
 
     rounds: list[Figures] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
 
     def figure(self, name: str) -> float | None:
+        """Return a figure over all rounds, or None if no round has it."""
         values = [value for figures in self.rounds if (value := figures.get(name)) is not None]
         if not values:
             return None
@@ -51,19 +59,19 @@ class Outcome:
 
     @property
     def load_was_the_limit(self) -> bool:
-        """Busy alone does not say so: the load takes what comes frame by frame while the server is as busy."""
+        """Whether the load slowed the server down. A busy load alone does not: the server may have been as busy."""
         return self.load_was_busy and (self.figure("server_cpu") or 0) < 0.9
 
 
 class Results(dict[tuple[Setting, str], Outcome]):
-    """By setting and name of the server."""
+    """The outcomes, by setting and name of the server."""
 
     def figure(self, setting: Setting, server: str, name: str) -> float | None:
         outcome = self.get((setting, server))
         return outcome.figure(name) if outcome else None
 
     def ratio(self, setting: Setting, server: str, name: str) -> float | None:
-        """threadchat's figure divided by that of the other."""
+        """Return threadchat's figure divided by the server's, or None if one of them is missing."""
         ours, theirs = self.figure(setting, "threadchat", name), self.figure(setting, server, name)
         return ours / theirs if ours is not None and theirs else None
 
@@ -75,7 +83,7 @@ class Results(dict[tuple[Setting, str], Outcome]):
 
 
 def settings(scenarios: Iterable[str], clients: Sequence[int], in_flight: Sequence[int]) -> list[Setting]:
-    """With no clients given, each scenario has its own."""
+    """Combine the scenarios with these numbers. Without numbers of clients, each scenario has its own."""
     return [
         Setting(scenario, count, flying)
         for scenario in scenarios
@@ -85,7 +93,7 @@ def settings(scenarios: Iterable[str], clients: Sequence[int], in_flight: Sequen
 
 
 def plan(todo: Iterable[Setting], servers: Sequence[Server], rounds: int) -> list[tuple[Setting, Server]]:
-    """The runs, in their order."""
+    """Return the runs in their order, without those that a server cannot do."""
     return [
         (setting, server)
         for setting in todo
@@ -98,7 +106,7 @@ def plan(todo: Iterable[Setting], servers: Sequence[Server], rounds: int) -> lis
 def measure(
     runs: Iterable[tuple[Setting, Server]], seconds: float, results: Results, tell: Callable[[str], None]
 ) -> Iterable[tuple[Setting, Server]]:
-    """Do the runs, each after it has been yielded, and add to the results. Nothing that fails ends it."""
+    """Yield each run, then do it and add it to `results`. After a run that failed, the next one follows."""
     for setting, server in runs:
         yield setting, server
         outcome = results.get((setting, server.name), Outcome())
@@ -109,18 +117,18 @@ def measure(
             tell(f"{server.name}, {setting}: failed: {failure}")
             if failure.output:
                 tell("\n".join(f"    {line}" for line in failure.output.splitlines()[-20:]))
-        results[setting, server.name] = outcome  # not before: an interrupted run is not there
+        results[setting, server.name] = outcome  # only now, so that an interrupted run does not count
 
 
 def run(setting: Setting, server: Server, seconds: float, tell: Callable[[str], None]) -> Figures:
-    """Raises Failed."""
+    """Start the server, put the load on it, and return the figures. Raises Failed."""
     started = None
     try:
         with running(server) as started:
             return _load(setting, started, seconds)
     finally:
         if started and started.killed:
-            tell(f"{server.name}, {setting}: the server did not stop when told to, and was killed")
+            tell(f"{server.name}, {setting}: the server did not stop after SIGTERM, and was killed")
 
 
 def _load(setting: Setting, started: Running, seconds: float) -> Figures:
@@ -132,10 +140,10 @@ def _load(setting: Setting, started: Running, seconds: float) -> Figures:
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=limit, start_new_session=True)
     except subprocess.TimeoutExpired:
-        raise Failed(f"not done in {limit:g} s", started.said()) from None
+        raise Failed(f"it took longer than {limit:g} s", started.said()) from None
     status = started.process.poll()
     if status is not None:
-        raise Failed(f"the server ended in the middle, with status {status}", started.said())
+        raise Failed(f"the server ended during the run, with status {status}", started.said())
     if done.returncode:
         said = done.stderr.strip().splitlines() or [f"the load ended with status {done.returncode}"]
         raise Failed(said[-1], started.said())

@@ -1,4 +1,4 @@
-"""The servers that are measured: how each is started, waited for and stopped."""
+"""The servers that can be measured: how each is started and stopped."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from typing import IO
 PEERS = Path(__file__).parent / "peers"
 GO_SOURCE = Path(__file__).parents[2] / "www" / "chat.go"  # the guide shows it too
 NAMES = ("threadchat", "plain", "websockets", "aiohttp", "go")
-INSPECTED = "inspected"  # threadchat with its inspector, and somebody who looks
-PORTS = range(20_000, 32_000)  # below those that the system gives to clients
+INSPECTED = "inspected"  # threadchat with its inspector, whose live page is open
+PORTS = range(20_000, 32_000)  # below the ephemeral ports
 START_SECONDS = 20
 STOP_SECONDS = 10
 GO_PACKAGES = ("golang-go", "golang-github-gorilla-websocket-dev")
@@ -31,7 +31,7 @@ GO_ENVIRONMENT = {"GO111MODULE": "off", "GOPATH": "/usr/share/gocode"}  # where 
 
 
 class Failed(Exception):
-    """What could not be done, and why, in one line; `output` is what a server said about it."""
+    """A server cannot be built, started or measured; str() says why in one line, `output` has what it printed."""
 
     def __init__(self, reason: str, output: str = "") -> None:
         super().__init__(reason)
@@ -40,11 +40,13 @@ class Failed(Exception):
 
 @dataclass(frozen=True)
 class Server:
+    """A server that can be started, and what it can bear."""
+
     name: str
-    command: tuple[str, ...]  # with {port} where the port goes
+    command: tuple[str, ...]  # {port} in it stands for the port
     most_clients: int = 1_000_000
-    crowd: bool = True
-    look: str = ""  # an address on it that is read from beginning to end meanwhile
+    crowd: bool = True  # whether it can do this scenario
+    look: str = ""  # the path of a live page to keep open during the run
 
     def can(self, scenario: str, clients: int) -> bool:
         return clients <= self.most_clients and (self.crowd or scenario != "crowd")
@@ -52,20 +54,23 @@ class Server:
 
 @dataclass
 class Running:
+    """A server's process."""
+
     port: int
     process: subprocess.Popen[bytes]
     output: IO[bytes]
     killed: bool = False
-    pictures: int = 0  # that somebody who looks has seen
+    pictures: int = 0  # updates that its live page has sent
 
     def said(self) -> str:
+        """Return its output so far, standard error included."""
         self.output.flush()
         self.output.seek(0)
         return self.output.read().decode(errors="replace").strip()
 
 
 def known(name: str, go: Path | None) -> Server:
-    """One of NAMES. Raises Failed if it is not installed."""
+    """Return the server of this name: one of NAMES, or INSPECTED. Raises Failed if it is not installed."""
     if name == "threadchat":
         serve = (sys.executable, "-m", "threadchat", "serve", "--port", "{port}", "--log-level", "error")
         return Server(name, (*serve, "--message-rate", "0"))
@@ -86,18 +91,18 @@ def known(name: str, go: Path | None) -> Server:
 
 
 def other(text: str) -> Server:
-    """A server from the command line, NAME=COMMAND. Raises ValueError."""
+    """Return the server that NAME=COMMAND describes. Raises ValueError if it does not."""
     name, found, command = text.partition("=")
     words = tuple(shlex.split(command))
     if not found or not name or not any("{port}" in word for word in words):
-        raise ValueError(f"it is NAME=COMMAND with {{port}} in the command, not {text!r}")
+        raise ValueError(f"must be NAME=COMMAND with {{port}} in the command, not {text!r}")
     if name in NAMES:
         raise ValueError(f"{name!r} is a name already taken")
     return Server(name, words)
 
 
 def install_go() -> None:
-    """Raises Failed."""
+    """Install Go and gorilla/websocket from Debian's packages. Raises Failed."""
     if shutil.which("apt-get") is None or os.geteuid() != 0:
         raise Failed("--install-go needs apt-get, as root")
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
@@ -108,7 +113,7 @@ def install_go() -> None:
 
 
 def build_go(folder: Path) -> Path:
-    """Compile the Go server into the folder. Raises Failed."""
+    """Compile the Go server into the folder, and return the program's path. Raises Failed."""
     how = f"apt-get install {' '.join(GO_PACKAGES)}, or --install-go"
     if shutil.which("go") is None:
         raise Failed(f"Go is not installed; to measure it too: {how}")
@@ -126,6 +131,7 @@ def build_go(folder: Path) -> Path:
 
 
 def free_port() -> int:
+    """Return a port of 127.0.0.1 that nobody listens on. Raises Failed."""
     for port in random.sample(PORTS, 100):
         with socket.socket() as tried:
             try:
@@ -138,7 +144,7 @@ def free_port() -> int:
 
 @contextmanager
 def running(server: Server) -> Iterator[Running]:
-    """A fresh process of the server, accepting connections. It has ended when this does. Raises Failed."""
+    """Start the server in a new process, wait until it accepts connections, and stop it at the end. Raises Failed."""
     port = free_port()
     command: Sequence[str] = [word.replace("{port}", str(port)) for word in server.command]
     with tempfile.TemporaryFile() as output:
@@ -155,7 +161,7 @@ def running(server: Server) -> Iterator[Running]:
                 threading.Thread(target=_look, args=(started, server.look), name="viewer", daemon=True).start()
             yield started
             if server.look and not started.pictures:
-                raise Failed(f"there was nothing to see at {server.look}", started.said())
+                raise Failed(f"{server.look} sent nothing", started.said())
         finally:
             _stop(started)
 
@@ -174,7 +180,7 @@ def _wait(started: Running) -> None:
 
 
 def _look(started: Running, path: str) -> None:
-    """Read the events at the address until the server ends."""
+    """Read the live page at this path until the server ends, and count its updates."""
     with suppress(OSError), socket.create_connection(("127.0.0.1", started.port)) as viewer:
         viewer.sendall(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
         while seen := viewer.recv(65_536):
@@ -188,7 +194,7 @@ def _stop(started: Running) -> None:
         process.wait(STOP_SECONDS)
     except subprocess.TimeoutExpired:
         started.killed = True
-    finally:  # a second Ctrl-C comes here too
+    finally:  # also after a second Ctrl-C
         if process.poll() is None:
             process.kill()
         process.wait()

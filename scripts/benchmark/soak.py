@@ -1,7 +1,8 @@
-"""Load a server with clients of every kind for a while, and count: what was lost, who was evicted, what was left.
+"""Load a server with clients of every kind at once, and check each message, each eviction and what is left at the end.
 
-The exit status is 1 when a message was lost, repeated or out of order, a healthy client was evicted, a stuck one not,
-threads or descriptors were left, or the server did not stop as it should. Ctrl-C ends the talk, not the counting.
+The exit status is 1 if a message was lost, repeated or out of order, if a healthy client was evicted or a stuck one was
+not, if threads or descriptors were left over, or if the server did not stop properly. Ctrl-C ends the traffic; the
+report follows all the same.
 """
 
 from __future__ import annotations
@@ -28,14 +29,14 @@ from rich.console import Console
 from soak_clients import Refused, Soak
 
 SEND_BUFFER = 256  # messages
-PLAIN_LINE_EVERY = 30  # seconds, where there is no terminal
-REST = 5.0  # seconds; more than the server waits for a peer that it parts with
+PLAIN_LINE_EVERY = 30  # seconds, if standard error is not a terminal
+REST = 5.0  # seconds; longer than the server waits for a peer's close frame
 STOP_LIMIT = 30.0  # seconds
 
 
 @dataclass
 class Sample:
-    """What the system knows of the server's process. Memory in KB."""
+    """What the operating system says about the server's process at one moment. Memory in KB."""
 
     threads: int
     descriptors: int
@@ -44,13 +45,13 @@ class Sample:
 
 @dataclass
 class Watch:
-    """The server's process through the run."""
+    """The server's process, observed during the run."""
 
     process: subprocess.Popen[bytes]
     samples: list[Sample] = field(default_factory=list)
 
     def look(self) -> Sample:
-        """Raises servers.Failed if the process has ended."""
+        """Take a sample. Raises servers.Failed if the process has ended."""
         if self.process.poll() is not None:
             raise servers.Failed(f"the server ended with status {self.process.returncode}")
         known = load.Server(self.process.pid)
@@ -59,7 +60,7 @@ class Watch:
         return self.samples[-1]
 
     def at_rest(self) -> Sample:
-        """Once threads and descriptors have stayed the same for a second."""
+        """Return the first sample that has the same threads and descriptors as one second before."""
         before = self.look()
         while True:
             time.sleep(1)
@@ -69,7 +70,7 @@ class Watch:
             before = now
 
     def back_at(self, start: Sample) -> Sample:
-        """Once no more is there than at the start, or what is there has stayed the same for REST seconds."""
+        """Wait until no more is left than at the start, or nothing has changed for REST seconds; return a sample."""
         before, since = self.look(), time.monotonic()
         while before.threads > start.threads or before.descriptors > start.descriptors:
             time.sleep(0.05)
@@ -81,12 +82,13 @@ class Watch:
         return self.samples[-1]
 
     def peak(self) -> Sample:
+        """Return the highest value of each figure."""
         columns = zip(*((sample.threads, sample.descriptors, sample.memory) for sample in self.samples), strict=True)
         return Sample(*map(max, columns))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Returns the exit status."""
+    """Soak as these arguments say (default sys.argv), and return the exit status."""
     given = parse(arguments)
     notices = Console(stderr=True, highlight=False, soft_wrap=True)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
@@ -108,26 +110,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="scripts/soak", description=__doc__)
     add = parser.add_argument
-    add("--minutes", type=positive, default=20.0, metavar="M", help="how long they talk (default %(default)g)")
-    add("--clients", type=int, default=100, metavar="N", help="who stay all the time (default %(default)s)")
-    help_text = "messages that the writers say, besides the bursts (default %(default)g)"
+    add("--minutes", type=positive, default=20.0, metavar="M", help="minutes of traffic (default %(default)g)")
+    add(
+        "--clients",
+        type=int,
+        default=100,
+        metavar="N",
+        help="clients that stay for the whole run (default %(default)s)",
+    )
+    help_text = "messages a second from all writers together, without the bursts (default %(default)g)"
     add("--rate", type=positive, default=200.0, metavar="A_SECOND", help=help_text)
-    add("--seed", type=int, default=0, help="of what is left to chance: who speaks, how visitors leave")
-    add("--json", type=Path, metavar="FILE", help="write the report there")
+    add("--seed", type=int, default=0, help="seed of the random choices: which client writes, how visitors leave")
+    add("--json", type=Path, metavar="FILE", help="write the report to this file")
     help_text = "an option of `threadchat serve`, as in --serve-option=--pong-wait=30 (repeatable)"
     add("--serve-option", action="append", default=[], metavar="OPTION", help=help_text)
     help_text = (
-        "soak this one instead of threadchat; {port} stands for the port, and its send buffer holds 256 messages"
+        "the server to soak instead of threadchat; {port} stands for the port; its send buffer must hold 256 messages"
     )
     add("--server", type=shlex.split, metavar="COMMAND", help=help_text)
     given = parser.parse_args(arguments)
     if given.clients < 1:
-        parser.error("--clients: at least 1")
+        parser.error("--clients: must be at least 1")
     if given.server is None:
         options = ("--send-buffer", str(SEND_BUFFER), "--message-rate", "0", "--log-level", "warning")
         given.server = (sys.executable, "-m", "threadchat", "serve", "--port", "{port}", *options, *given.serve_option)
     elif given.serve_option or not any("{port}" in word for word in given.server):
-        parser.error("--server: a command with {port} in it, and without --serve-option")
+        parser.error("--server: must be a command with {port} in it, and excludes --serve-option")
     if given.json and not given.json.absolute().parent.is_dir():
         parser.error(f"there is no folder {given.json.parent}")
     return given
@@ -141,7 +149,7 @@ def positive(text: str) -> float:
 
 
 def soak(running: servers.Running, given: argparse.Namespace, notices: Console) -> dict[str, Any]:
-    """The whole run, and what is to be said of it."""
+    """Do the whole run, and return its report."""
     watch = Watch(running.process)
     warm_up = Soak(running.port, 1, given.rate, SEND_BUFFER, given.seed)
     warm_up.leave()
@@ -191,17 +199,17 @@ def soak(running: servers.Running, given: argparse.Namespace, notices: Console) 
 
 
 def finish(clients: Soak) -> None:
-    """Ctrl-C ends the talk, and the report is made; a second one ends the soak."""
+    """On Ctrl-C, end the traffic and let the report follow. A second Ctrl-C ends the soak at once."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     clients.finish()
 
 
 @contextmanager
 def progress(notices: Console, clients: Soak, watch: Watch) -> Iterator[Callable[[], None]]:
-    """What to call every second: it looks at the server, and tells how things are going."""
+    """Yield the function to call every second: it takes a sample and shows the counts so far."""
     began = time.monotonic()
     last_plain = -PLAIN_LINE_EVERY
-    with notices.status("the clients join") if notices.is_terminal else nullcontext() as status:
+    with notices.status("the clients are joining") if notices.is_terminal else nullcontext() as status:
 
         def each_second() -> None:
             nonlocal last_plain
@@ -229,14 +237,14 @@ def middle_and_worst(values: Sequence[float]) -> dict[str, float] | None:
 
 
 def quarters(values: Sequence[int]) -> list[int]:
-    """The median of each quarter of the run."""
+    """Return the median of each quarter of the run."""
     size = max(1, len(values) // 4)
     starts = range(0, min(4 * size, len(values)), size)
     return [int(statistics.median(values[start : start + size])) for start in starts]
 
 
 def failures(report: dict[str, Any]) -> list[str]:
-    """What was not as it should be, a sentence each."""
+    """Return a sentence for each thing that went wrong."""
     found = [
         f"{report[name]:,} {what}"
         for name, what in (
@@ -251,14 +259,14 @@ def failures(report: dict[str, Any]) -> list[str]:
     for what in ("threads", "descriptors"):
         left = report["end"][what] - report["start"][what]
         if left > 0:
-            found.append(f"{left} {what} were left")
+            found.append(f"{left} {what} were left over")
     if report["stop_status"] != 0:
         found.append(f"the server's exit status was {report['stop_status']}")
     return found
 
 
 def show(report: dict[str, Any]) -> None:
-    """The report, for people, on standard output."""
+    """Print the report on standard output."""
     start, peak, end = report["start"], report["peak"], report["end"]
     evicted, vanished = (
         f"{after['median']} s, at worst {after['worst']} s" if after else "none"
@@ -266,7 +274,7 @@ def show(report: dict[str, Any]) -> None:
     )
     rows = [
         ("sent", f"{report['sent']:,} messages in {report['minutes']:g} minutes"),
-        ("delivered", f"{report['delivered']:,} to {report['clients']} clients, and to those who came and went"),
+        ("delivered", f"{report['delivered']:,} to {report['clients']} clients, and to visitors"),
         ("lost, repeated, out of order", f"{report['lost']:,}, {report['repeated']:,}, {report['out_of_order']:,}"),
         ("visits", ", ".join(f"{count:,} ended by {way}" for way, count in sorted(report["visits"].items())) or "none"),
         (
@@ -275,16 +283,16 @@ def show(report: dict[str, Any]) -> None:
         ),
         (
             "stuck clients evicted",
-            f"{report['stuck_evicted']}, not {report['stuck_not_evicted']}, "
-            f"not yet full at the end {report['stuck_not_full_at_the_end']}",
+            f"{report['stuck_evicted']}; not evicted {report['stuck_not_evicted']}; "
+            f"buffer not full at the end {report['stuck_not_full_at_the_end']}",
         ),
-        ("evicted after a full buffer", evicted),
-        ("vanished clients given up after", vanished),
+        ("eviction after a full buffer", evicted),
+        ("vanished clients dropped after", vanished),
         ("threads", f"{start['threads']} at the start, {peak['threads']} at most, {end['threads']} at the end"),
         ("descriptors", f"{start['descriptors']}, {peak['descriptors']}, {end['descriptors']}"),
         ("memory in MB", ", ".join(f"{sample['memory'] / 1024:.1f}" for sample in (start, peak, end))),
         ("memory by quarters of the run", ", ".join(f"{value / 1024:.1f}" for value in report["memory_quarters"])),
-        ("the load itself took", f"{report['load_cpu']:.0%} of a processor"),
+        ("CPU of the load itself", f"{report['load_cpu']:.0%} of a processor"),
         ("stopped", f"in {report['stop_seconds']} s, with exit status {report['stop_status']}"),
     ]
     for name, value in rows:

@@ -1,13 +1,13 @@
-"""The soak's clients, all in one thread, and the order in which they must get every message.
+"""The soak's clients, all in one thread, and the order in which each of them must receive every message.
 
-A message bears its sender's number, its own number and the time it was sent. The order is written down as the first
-client gets it; each sender's numbers are checked once, and then each client's bytes are compared with it. A client that
-joins must get all that is sent from the moment its handshake was answered.
+A message holds its sender's name, its sequence number and the time it was sent. The first client to receive a message
+defines the order; each sender's numbers are checked once, and the bytes of every other client are compared with the
+order. A client must receive all that is sent from the moment its handshake was answered.
 
-    writers, readers   read all the time; the writers speak at an even pace, and now and then in a burst
-    slow               read a few bytes at a time, three times as fast as the talk goes on
-    visitors           join, say a little, and close, reset the connection in the middle of a frame, or vanish
-    stuck              never read, until the server has parted with them
+    writers, readers   read all the time; the writers send at an even pace, and now and then in a burst
+    slow               read a few bytes at a time, three times as fast as messages come
+    visitors           join, send a few messages, and then close, reset the connection inside a frame, or vanish
+    stuck              do not read until the server has evicted them
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ from enum import Enum, auto
 from load import LENGTH, encode
 
 LINE = LENGTH + 1  # bytes in the order's text: a message and a newline
-SENDER, NUMBER, SENT = slice(0, 8), slice(9, 17), slice(18, 34)  # where a message bears them
-BURST = 600  # messages, more than wait for one client
+SENDER, NUMBER, SENT = slice(0, 8), slice(9, 17), slice(18, 34)  # their places in a message
+BURST = 600  # messages, more than the send buffer of a client holds
 BURST_EVERY = 5.0  # seconds
 VISITORS_A_SECOND = 5.0
-SAYS = 5  # messages of a visitor
-CERTAINLY_FULL = 1 << 19  # bytes that system and server together do not hold for a client that does not read
-TICK = 0.01  # seconds between two looks at the clock
-EVICTED_WITHIN = 5.0  # seconds that a server may take, at most, to be rid of a client that does not read
-QUIET = 5.0  # seconds without a byte for anybody, after which no more is expected
-PATIENCE = 20.0  # seconds that the server has for what is under way when the soak ends
+SAYS = 5  # messages that each visitor sends
+CERTAINLY_FULL = 1 << 19  # bytes, more than the system and the server together can hold for a client that does not read
+TICK = 0.01  # seconds; the longest wait for the sockets before the clock is read again
+EVICTED_WITHIN = 5.0  # seconds that the server may take to evict a client whose buffer is full
+QUIET = 5.0  # seconds without a byte for any client, after which no more is expected
+PATIENCE = 20.0  # seconds that the server has to deliver what is in flight at the end
 CLOSING = b"\x88\x82\0\0\0\0\x03\xe8"  # a close frame with code 1000
 HALF_A_FRAME = b"\x81\xfe\x01"
 
@@ -53,20 +53,20 @@ class Kind(Enum):
     VISITOR = auto()
     STUCK = auto()
     VANISHED = auto()
-    PARTED = auto()  # was stuck until the server ended the connection, and now reads what is left
+    PARTED = auto()  # was stuck until the server ended the connection, and now reads what had been sent
 
 
-RECEIVE_BUFFER = {Kind.SLOW: 1 << 15, Kind.STUCK: 1 << 12}  # bytes, where it shall not be as large as it may become
-PARTED_WITH = (Kind.STUCK, Kind.VANISHED)  # what the server is to do with them
+RECEIVE_BUFFER = {Kind.SLOW: 1 << 15, Kind.STUCK: 1 << 12}  # bytes; other kinds have the system's default
+PARTED_WITH = (Kind.STUCK, Kind.VANISHED)  # kinds that the server must disconnect by itself
 
 
 class Refused(Exception):
-    """The server did not answer a handshake as it should."""
+    """The server did not accept a handshake."""
 
 
 @dataclass
 class Counts:
-    """What came of it. All count messages or clients, but for the seconds."""
+    """The results: numbers of messages or clients, and lists of seconds."""
 
     sent: int = 0
     delivered: int = 0
@@ -78,23 +78,26 @@ class Counts:
     visits: Counter[str] = field(default_factory=Counter)
     stuck_evicted: int = 0
     stuck_not_evicted: int = 0
-    stuck_not_full: int = 0  # at the end, that is
-    evicted_after: list[float] = field(default_factory=list)  # seconds from the full buffer on
-    vanished_after: list[float] = field(default_factory=list)  # seconds from the last sign of life until given up
+    stuck_not_full: int = 0  # still connected at the end, when the buffer may not have been full
+    evicted_after: list[float] = field(default_factory=list)  # seconds from the full buffer to the eviction
+    vanished_after: list[float] = field(default_factory=list)  # seconds from the last sign of life to the disconnection
 
 
 class Order:
-    """The one order of messages: a text with a line for each, and when the first client had it."""
+    """The order of all messages: a text with one line each, and the time when the first client received it."""
 
     def __init__(self, counts: Counts) -> None:
         self.text = bytearray()
         self.times = array("d")
         self.next: Counter[bytes] = Counter()
         self.ends: dict[bytes, int] = {}  # where each sender's last message ends
-        self.missing: set[bytes] = set()  # senders' messages that nobody has had, but later ones
+        self.missing: set[bytes] = (
+            set()
+        )  # messages that no client has received, although it received later ones of the same sender
         self._counts = counts
 
     def append(self, lines: bytes) -> None:
+        """Add messages that no client has received before, and check their numbers."""
         now = time.monotonic()
         for start in range(0, len(lines), LINE):
             line = lines[start : start + LINE]
@@ -111,7 +114,10 @@ class Order:
             self.ends[sender] = len(self.text)
 
     def late(self, missing: set[bytes], message: bytes) -> bool:
-        """A message that comes behind one that it should come before: was it missing until now, or is it repeated?"""
+        """Count a message that comes after a later one: out of order if it was missing until now, otherwise repeated.
+
+        Returns whether it was missing.
+        """
         if message not in missing:
             self._counts.repeated += 1
             return False
@@ -122,18 +128,20 @@ class Order:
 
 
 class Client:
+    """One connection and how far it has come. It starts to connect when it is made."""
+
     def __init__(self, kind: Kind, number: int, port: int, since: int, way_out: str = "") -> None:
         self.kind = kind
         self.name = b"%08d" % number
-        self.way_out = way_out  # a visitor's; "" when it has begun to leave
-        self.since = since  # where the order ended when it began to join
-        self.answered = 0  # when its handshake was, in ns
-        self.began = 0.0  # to be stuck, or to be gone
+        self.way_out = way_out  # how a visitor will leave; "" once it has begun to
+        self.since = since  # the length of the order's text when it began to join
+        self.answered = 0  # the time when its handshake was answered, in ns
+        self.began = 0.0  # the time when it joined, vanished or was disconnected, whichever was last
         self.position: int | None = None  # in the order's text; None until its first message
         self.missing: set[bytes] = set()
         self.sent = 0
-        self.rest = b""  # of what has come: less than a frame
-        self.early = b""  # messages that came before its place was known
+        self.rest = b""  # received bytes that are not a whole frame yet
+        self.early = b""  # messages received before its position was known
         self.out = bytearray(
             f"GET /ws HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
@@ -151,14 +159,14 @@ class Client:
         self.socket.close()
 
     def vanish(self) -> None:
-        """Nothing that arrives is noticed any more, nor answered: a filter drops every segment."""
+        """Be as if the machine were gone: a socket filter drops each segment that arrives, and none is acknowledged."""
         program = ctypes.create_string_buffer(struct.pack("HBBI", 0x06, 0, 0, 0))  # BPF: return 0
         filter_ = struct.pack("HP", 1, ctypes.addressof(program))
         self.socket.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, filter_)
 
 
 class Soak:
-    """All clients of one server. `run` talks for a while; `leave` ends all connections."""
+    """All clients of one server. `run` makes them talk for a while; `leave` ends all connections."""
 
     def __init__(self, port: int, clients: int, rate: float, send_buffer: int, seed: int) -> None:
         self.counts = Counts()
@@ -172,9 +180,9 @@ class Soak:
         self._poll = select.epoll()
         self._diagnosis = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 4)  # NETLINK_SOCK_DIAG
         self._leaving = False
-        self._heard = 0.0  # on the clock: when anything came for anybody
-        self._until = 0.0  # on the clock: how long they talk
-        self.talked = 0.0  # seconds that they did
+        self._heard = 0.0  # time.monotonic() when a client last received something
+        self._until = 0.0  # time.monotonic() when the traffic ends
+        self.talked = 0.0  # seconds of traffic
         self._stuck = max(1, clients // 20)
         slow, writers = clients // 10, max(1, min(8, clients // 3))
         kinds = [Kind.SLOW] * slow + [Kind.WRITER] * writers + [Kind.READER] * (clients - slow - writers)
@@ -187,10 +195,10 @@ class Soak:
                 raise Refused(f"the server did not answer all of {clients} handshakes within {PATIENCE:g} s")
             self._receive(TICK)
         for client in self.clients.values():
-            client.position = 0  # nobody has said anything yet
+            client.position = 0  # there has been no message yet
 
     def run(self, seconds: float, each_second: Callable[[], None]) -> None:
-        """Talk so long, or while there are writers; then until the stuck are evicted and everybody has everything."""
+        """Make traffic for `seconds`, or while there are writers; then wait for the evictions and the last messages."""
         started = visits = burst = second = last = time.monotonic()
         self._until = started + seconds
         due = 0.0
@@ -200,7 +208,7 @@ class Soak:
             if not talking and not (now < self._until + PATIENCE and self._waits()):
                 break
             writers = [client for client in self._of(Kind.WRITER) if len(client.out) < BURST * LENGTH]
-            due += min(now - last, 10 * TICK) * self._rate  # what could not be said in time is not made up for
+            due += min(now - last, 10 * TICK) * self._rate  # after a delay the missed messages are not sent later
             for _ in range(int(due)):
                 if writers:
                     self._say(self._chance.choice(writers), 1)
@@ -225,11 +233,11 @@ class Soak:
         self._settle()
 
     def finish(self) -> None:
-        """Have `run` end sooner, as if its time were over. A signal handler may call it."""
+        """Make `run` end its traffic now. May be called by a signal handler."""
         self._until = min(self._until, time.monotonic())
 
     def leave(self) -> None:
-        """All close their connections, and wait until the server has."""
+        """Close all connections, and wait until the server has closed its ends."""
         self._leaving = True
         for client in self._of(*PARTED_WITH):
             self._give_up(client)
@@ -246,7 +254,7 @@ class Soak:
         self._diagnosis.close()
 
     def _settle(self) -> None:
-        """Wait until everybody has everything and the visitors have left, or nothing comes. What is missing is lost."""
+        """Wait until all clients have all messages and the visitors have left, or nothing comes. The rest is lost."""
         limit = time.monotonic() + PATIENCE
         last = time.monotonic()
 
@@ -289,7 +297,7 @@ class Soak:
         self._flush(client)
 
     def _flush(self, client: Client) -> None:
-        """Send what the system takes, and the rest when it takes more. The end of a connection is found by a read."""
+        """Send what the system takes now, and the rest later. If the connection has ended, `_read` will find it."""
         with suppress(OSError):
             del client.out[: client.socket.send(client.out)]
         self._watch(client)
@@ -310,7 +318,7 @@ class Soak:
         self._place_newcomers()
 
     def _read(self, client: Client, size: int) -> int:
-        """Take what has come, and notice an end. Returns the number of bytes."""
+        """Read up to `size` bytes and handle them, or the end of the connection. Returns the number of bytes."""
         try:
             data = client.socket.recv(size)
         except BlockingIOError:
@@ -361,7 +369,7 @@ class Soak:
         self._watch(client)
 
     def _frames(self, client: Client) -> Iterator[tuple[int, bytes]]:
-        """The frames that have come whole: first byte and payload. The server's are not in fragments."""
+        """Yield the first byte and the payload of each whole frame. The server must not send fragments."""
         data, at = client.rest, 0
         while len(data) >= at + 2:
             size, body = data[at + 1], at + 2
@@ -375,11 +383,11 @@ class Soak:
         client.rest = data[at:]
 
     def _hear(self, client: Client, lines: bytes) -> None:
-        """Compare messages with the order, and lengthen it where the client is the first to have them."""
+        """Compare messages with the order, and append those that no other client has received yet."""
         if client.position is None:
             client.early += lines
             found = self.order.text.find(client.early[:LINE], client.since)
-            if found < 0:  # it cannot tell what comes before: another has to be the first to have this
+            if found < 0:  # unknown until a client that knows its position receives this message
                 return
             self._place(client, found)
             lines, client.early = client.early, b""
@@ -394,7 +402,7 @@ class Soak:
                 self._find(client, lines[start : start + LINE])
 
     def _place(self, client: Client, position: int) -> None:
-        """The client's first message stands there. What it did not get must have been sent before it joined."""
+        """Set the position of a client's first message. Those before it are lost if they were sent after it joined."""
         client.position = client.since
         while client.position < position:
             if int(self.order.text[client.position : client.position + LINE][SENT]) > client.answered:
@@ -402,7 +410,7 @@ class Soak:
             client.position += LINE
 
     def _find(self, client: Client, line: bytes) -> None:
-        """One message that may not be the next in the order."""
+        """Handle one message that may not be the next in the order."""
         position = client.position or 0
         found = self.order.text.find(line, position)
         message = line[: NUMBER.stop]
@@ -410,7 +418,7 @@ class Soak:
             self.order.late(client.missing, message)
             return
         if found < 0 and message in self.order.missing:
-            return  # lost to those who are ahead of this client, and counted for them
+            return  # already counted as lost, for the clients that are ahead of this one
         if found < 0:
             found = len(self.order.text)
             self.order.append(line)
@@ -418,13 +426,13 @@ class Soak:
         client.position = found + LINE
 
     def _miss(self, client: Client, to: int) -> None:
-        """The client has skipped what stands in the order before `to`."""
+        """Count the messages before `to` in the order that the client skipped as lost."""
         for start in range(client.position or 0, to, LINE):
             client.missing.add(bytes(self.order.text[start : start + NUMBER.stop]))
             self.counts.lost += 1
 
     def _take_leave(self, client: Client) -> None:
-        """A visitor leaves when it has heard its own messages; who resets the connection does not wait for that."""
+        """Let a visitor leave once it has received its own messages; one that will reset the connection need not."""
         heard = self.order.next[client.name] == client.sent and self.order.ends[client.name] <= (client.position or 0)
         if not heard and client.way_out != "reset":
             return
@@ -443,7 +451,7 @@ class Soak:
         client.way_out = ""
 
     def _ended(self, client: Client, code: int = 0) -> None:
-        """The server has ended the connection."""
+        """Handle the end of a connection by the server, with the code of its close frame if there was one."""
         client.socket.close()
         self._forget(client)
         if client.kind is Kind.PARTED:
@@ -452,7 +460,7 @@ class Soak:
             self.counts.healthy_evicted[client.kind.name.lower()] += 1
 
     def _read_slowly(self, seconds: float) -> None:
-        """Slow clients read three times what is said on average, but no faster."""
+        """Let the slow clients read three times what is sent on average in so many seconds, and no more."""
         average = self._rate + BURST / BURST_EVERY + VISITORS_A_SECOND * SAYS
         for client in self._of(Kind.SLOW):
             left = int(3 * average * LINE * seconds) or 1
@@ -460,7 +468,7 @@ class Soak:
                 left -= got
 
     def _look_after_stuck(self, now: float) -> None:
-        """Who of the stuck and the vanished has been parted with? They cannot hear it: the system is asked."""
+        """Find the stuck and vanished clients that the server has disconnected. As they do not read, ask the system."""
         for client in self._of(*PARTED_WITH):
             if client.answered and not self._established(client):
                 if client.kind is Kind.VANISHED:
@@ -474,7 +482,7 @@ class Soak:
                 self._give_up(client)
 
     def _give_up(self, client: Client) -> None:
-        """The server has not parted with it: it should have by now, unless its buffer may not be full yet."""
+        """Disconnect a client that the server kept. This is a failure, unless its buffer may not be full yet."""
         if not self._awaited(client):
             self.counts.stuck_not_evicted += 1
         elif client.kind is Kind.STUCK:
@@ -483,6 +491,7 @@ class Soak:
         self._forget(client)
 
     def _stuck_ended(self, client: Client, code: int) -> None:
+        """Count how the server ended the connection of a stuck client: it must say 1008."""
         if code != 1008:
             self.counts.stuck_not_evicted += 1
             return
@@ -490,21 +499,23 @@ class Soak:
         full = (client.position or client.since) // LINE + self._send_buffer - 1
         if full < len(self.order.times):
             after = client.began - self.order.times[full]
-            self.counts.evicted_after.append(max(0.0, after))  # it may have been over before another client had it
+            self.counts.evicted_after.append(
+                max(0.0, after)
+            )  # the buffer may have been full before another client received the message
 
     def _waits(self) -> bool:
-        """For a server to part with somebody."""
+        """Whether the server still has a client to disconnect."""
         return any(map(self._awaited, self._of(*PARTED_WITH)))
 
     def _awaited(self, client: Client) -> bool:
-        """Whether it may still be that nothing but room keeps a stuck client in the chat."""
+        """Whether the server may still keep this client: its buffer may not be full, or not for long."""
         return len(self.order.text) - client.since < CERTAINLY_FULL or time.monotonic() - client.began < EVICTED_WITHIN
 
     def _established(self, client: Client) -> bool:
-        """Whether the server's end of the connection is still open (sock_diag(7): the one socket with these ends)."""
+        """Whether the server's end of the connection is still open: sock_diag(7) finds a socket with its addresses."""
         try:
             near, far = client.socket.getsockname(), client.socket.getpeername()
-        except OSError:  # it was reset
+        except OSError:  # the connection was reset
             return False
         addresses = socket.inet_aton(far[0]) + bytes(12) + socket.inet_aton(near[0]) + bytes(12)
         ends = struct.pack("!HH", far[1], near[1]) + addresses + struct.pack("=III", 0, 0xFFFFFFFF, 0xFFFFFFFF)

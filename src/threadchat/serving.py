@@ -21,11 +21,14 @@ from threadchat.web.server import Server
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
-# The program that opens the browser. It lets the signals through that this process blocks: the browser inherits that.
+# The program that opens the browser, for `python -c`. This process must keep the stop signals blocked, so that a signal
+# that arrives meanwhile stops the server in order, and the browser must not inherit that. The program forks, so that
+# the server does not wait for webbrowser.open, which may take seconds.
 OPEN_BROWSER = """\
-import signal, sys, webbrowser
-signal.pthread_sigmask(signal.SIG_SETMASK, [])
-webbrowser.get().open(sys.argv[1])
+import os, signal, sys, webbrowser
+if os.fork() == 0:
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+    webbrowser.get().open(sys.argv[1])
 """
 
 
@@ -76,9 +79,9 @@ def open_browser(address: str) -> None:
         browser = webbrowser.get()
     except webbrowser.Error:
         return
-    if type(browser) is not webbrowser.GenericBrowser:
-        # In a process of its own: nothing is unblocked here, so that no signal can end this one without a stop.
-        subprocess.run([sys.executable, "-c", OPEN_BROWSER, address], stderr=subprocess.DEVNULL, check=False)
+    if not isinstance(browser, webbrowser.Elinks) and type(browser) is not webbrowser.GenericBrowser:
+        command = [sys.executable, "-c", OPEN_BROWSER, address]
+        subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
 
 
 def say(line: str) -> None:

@@ -65,11 +65,13 @@ class Answer:
     body: bytes
 
 
-def ask(server: Listening, method: str, path: str, headers: dict[str, str] | None = None) -> Answer:
+def ask(
+    server: Listening, method: str, path: str, headers: dict[str, str] | None = None, body: bytes | None = None
+) -> Answer:
     """Send one request, with the path as it is, and read the answer; of a 101 the head alone."""
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=LIMIT)
     try:
-        connection.request(method, path, headers=headers or {})
+        connection.request(method, path, body, headers or {})
         response = connection.getresponse()
         return Answer(response.status, response.headers, response.read())
     finally:

@@ -1,56 +1,60 @@
-// The lessons: a question, then a small broken variant beside the real part, run on the server.
+// @ts-check
+// The lessons: a question, then a small broken variant beside the real part, both run on the server.
 
-import { act, ask } from "./live.js";
-import { byId, draw, make, rate } from "./words.js";
+import { byId, draw, make } from "../dom.js";
+import { linesOf } from "./code.js";
+import { act, ask, messageOf } from "./server.js";
+import { rate } from "./words.js";
+
+/** @import { Chart, Lesson, LessonSeen, Side } from "./types.js" */
 
 const NONE = "This server has no lessons.";
 
 export class Lessons {
+  #dialog = byId("lessons", HTMLDialogElement);
+  #names = byId("lesson-list");
+  #article = byId("lesson");
+
+  /** @type {Lesson[] | null} null until the server has told */
   #list = null;
 
-  constructor() {
-    this.dialog = byId("lessons");
-    this.names = byId("lesson-list");
-    this.article = byId("lesson");
-  }
-
   async open() {
-    this.dialog.showModal();
+    this.#dialog.showModal();
     if (this.#list) return;
-    this.article.replaceChildren(make("p", { class: "note" }, "Asking the server…"));
+    this.#note("Asking the server…");
     try {
-      const list = await ask("inspect/lessons", NONE);
+      const list = /** @type {Lesson[]} */ (await ask("inspect/lessons", NONE));
       this.#list = list;
-      this.names.replaceChildren(
-        ...list.map((lesson) =>
-          make(
-            "li",
-            {},
-            make(
-              "button",
-              { type: "button", "data-name": lesson.name, onclick: () => this.#show(lesson) },
-              lesson.title,
-            ),
-          ),
-        ),
-      );
+      this.#names.replaceChildren(...list.map((lesson) => this.#makeName(lesson)));
       if (list.length) this.#show(list[0]);
-      else this.article.replaceChildren(make("p", { class: "note" }, NONE));
+      else this.#note(NONE);
     } catch (error) {
-      this.article.replaceChildren(make("p", { class: "note" }, error.message));
+      this.#note(messageOf(error));
     }
   }
 
+  /** @param {string} text */
+  #note(text) {
+    this.#article.replaceChildren(make("p", { class: "note" }, text));
+  }
+
+  /** @param {Lesson} lesson */
+  #makeName(lesson) {
+    const onclick = () => this.#show(lesson);
+    return make("li", {}, make("button", { type: "button", "data-name": lesson.name, onclick }, lesson.title));
+  }
+
+  /** @param {Lesson} lesson */
   #show(lesson) {
-    for (const button of this.names.querySelectorAll("button")) {
+    for (const button of this.#names.querySelectorAll("button")) {
       button.toggleAttribute("aria-current", button.dataset.name === lesson.name);
     }
-    const result = make("div", { class: "result", "aria-live": "polite" });
     const choices = lesson.choices.map((choice, i) =>
       make("label", {}, make("input", { type: "radio", name: "choice", value: i }), make("span", {}, choice)),
     );
     const button = make("button", { type: "submit", disabled: true }, "Run it and see");
     const form = make("form", {}, make("fieldset", {}, make("legend", {}, lesson.question), ...choices), button);
+    const result = make("div", { class: "result", "aria-live": "polite" });
     form.addEventListener("change", () => {
       button.disabled = false;
     });
@@ -58,88 +62,86 @@ export class Lessons {
       event.preventDefault();
       const picked = Number(new FormData(form).get("choice"));
       button.disabled = true;
-      result.replaceChildren(
-        make("p", { class: "note running" }, "It runs on the server, in a process of its own. A few seconds…"),
-      );
+      const running = "It is running on the server, in a separate process. This takes a few seconds…";
+      result.replaceChildren(make("p", { class: "note running" }, running));
       try {
-        const { lesson: seen } = await act("lesson", { name: lesson.name });
-        if (!form.isConnected) return;
+        const seen = /** @type {LessonSeen} */ ((await act("lesson", { name: lesson.name })).lesson);
         choices[seen.answer]?.setAttribute("data-right", "");
-        result.replaceChildren(...tell(seen, picked));
+        result.replaceChildren(...makeResult(seen, picked));
       } catch (error) {
-        result.replaceChildren(make("p", { class: "note failed" }, error.message));
+        result.replaceChildren(make("p", { class: "note failed" }, messageOf(error)));
       }
       button.disabled = false;
       button.textContent = "Run it again";
     });
-    this.article.replaceChildren(make("h3", {}, lesson.title), form, result);
+    this.#article.replaceChildren(make("h3", {}, lesson.title), form, result);
   }
 }
 
-function tell(lesson, picked) {
-  const right = picked === lesson.answer;
-  const highest = Math.max(0, ...points(lesson.broken), ...points(lesson.real));
-  const latest = Math.max(0, ...points(lesson.broken, 0), ...points(lesson.real, 0));
+/**
+ * @param {LessonSeen} lesson
+ * @param {number} picked the index of the choice
+ */
+function makeResult({ answer, broken, choices, real, why }, picked) {
+  const right = picked === answer;
+  const verdict = right ? "Yes, that is what happens." : `What happens: ${choices[answer]}`;
+  // Both sides have the same scale, so that they can be compared.
+  const points = [broken, real].flatMap(({ chart }) => chart?.points ?? []);
+  const latest = Math.max(0, ...points.map(([t]) => t));
+  const highest = Math.max(0, ...points.map(([, value]) => value));
   return [
-    make(
-      "p",
-      { class: "verdict", "data-right": right },
-      right ? "Yes, that is what happens." : `What happens: ${lesson.choices[lesson.answer]}`,
-    ),
+    make("p", { class: "verdict", "data-right": right }, verdict),
     make(
       "div",
       { class: "beside" },
-      side(lesson.broken, "broken", highest, latest),
-      side(lesson.real, "real", highest, latest),
+      makeSide(broken, "broken", latest, highest),
+      makeSide(real, "real", latest, highest),
     ),
     make("h4", {}, "Why"),
-    ...lesson.why.split(/\n\s*\n/).map((paragraph) => make("p", {}, paragraph)),
+    ...why.split(/\n\s*\n/).map((paragraph) => make("p", {}, paragraph)),
   ];
 }
 
-const points = ({ chart }, axis = 1) => (chart?.points ?? []).map((point) => point[axis]);
-
-function side({ title, source, seen, chart }, kind, highest, latest) {
+/**
+ * @param {Side} side
+ * @param {"broken" | "real"} kind
+ * @param {number} latest seconds: the charts' right end
+ * @param {number} highest the charts' top
+ */
+function makeSide({ title, source, seen, chart }, kind, latest, highest) {
   const rows = seen.flatMap(([what, value]) => [make("dt", {}, what), make("dd", {}, value)]);
-  const indent = Math.min(...source.lines.filter((line) => line.trim()).map((line) => line.search(/\S/)), 40);
   return make(
     "section",
     { "data-kind": kind, "aria-label": title },
     make("h4", {}, title),
     make("dl", { class: "seen" }, ...rows),
-    chart ? figure(chart, highest, latest) : null,
+    chart && makeChart(chart, latest, highest),
     make("p", { class: "file" }, `${source.file}, line ${source.first_line}`),
-    make(
-      "ol",
-      { class: "code", tabindex: "0", "aria-label": `Source: ${title}` },
-      ...source.lines.map((line, i) =>
-        make(
-          "li",
-          { value: source.first_line + i, "data-line": source.first_line + i },
-          make("code", {}, line.slice(indent) || " "),
-        ),
-      ),
-    ),
+    make("ol", { class: "code", tabindex: "0", "aria-label": `Source: ${title}` }, ...linesOf(source)),
   );
 }
 
-// Both sides have the same scale: that is what makes them comparable.
-function figure({ label, unit, points }, highest, latest) {
-  const x = (t) => (latest ? t / latest : 0) * 300;
-  const y = (value) => 78 - (highest ? value / highest : 0) * 74;
-  const line = points.map(([t, value]) => `${x(t).toFixed(1)} ${y(value).toFixed(1)}`).join("L");
+/**
+ * @param {Chart} chart
+ * @param {number} latest
+ * @param {number} highest
+ */
+function makeChart({ label, unit, points }, latest, highest) {
+  /** @param {number} t */
+  const x = (t) => ((latest ? t / latest : 0) * 300).toFixed(1);
+  const line = points
+    .map(([t, value]) => `${x(t)} ${(78 - (highest ? value / highest : 0) * 74).toFixed(1)}`)
+    .join("L");
   const most = Math.max(0, ...points.map(([, value]) => value));
-  const svg = draw("svg", {
-    viewBox: "0 0 300 80",
-    preserveAspectRatio: "none",
-    role: "img",
-    "aria-label": `${label}: at most ${rate(most)} ${unit}`,
-  });
-  if (line)
+  const name = `${label}: at most ${rate(most)} ${unit}`;
+  const svg = draw("svg", { viewBox: "0 0 300 80", preserveAspectRatio: "none", role: "img", "aria-label": name });
+  if (line) {
+    const [first, last] = [points[0], points[points.length - 1]];
     svg.append(
-      draw("path", { class: "area", d: `M${x(points[0][0])} 80L${line}L${x(points.at(-1)[0])} 80z` }),
+      draw("path", { class: "area", d: `M${x(first[0])} 80L${line}L${x(last[0])} 80z` }),
       draw("path", { class: "line", d: `M${line}` }),
     );
+  }
   return make(
     "figure",
     {},

@@ -1,26 +1,68 @@
+// @ts-check
 // The wires between threads and channels, and the dots that travel along them.
 
-import { draw, still } from "./words.js";
+import { draw, make } from "../dom.js";
 
-const IN = 650; // ms a dot takes from a read pump to the channel
-const ACROSS = 250; // ms from the channel into the hub
-const OUT = 650; // ms from the hub to a send channel
-const THROUGH = 300; // ms through the send channel to the write pump
-const LEAVE = 200; // ms from the write pump to the peer
-const MOST_DOTS = 240; // on their way at once; what is beyond is not drawn
-const GLOW = 700; // ms a wire is lit where nothing shall move
+const IN_MS = 650; // a dot's time from a read pump to the channel into the hub
+const ACROSS_MS = 250; // from that channel into the hub
+const OUT_MS = 650; // from the hub to a send channel
+const THROUGH_MS = 300; // through the send channel to the write pump
+const LEAVE_MS = 200; // from the write pump to the peer
+const GLOW_MS = 700; // a wire is lit this long, where nothing may move
+const MOST_DOTS = 240; // on their way at once; further messages are not drawn
 const SAMPLES = 12; // points of a curve that a dot passes
+const FAN_PX = 9; // between the ends of two wires at the hub
+
+const motion = matchMedia("(prefers-reduced-motion: reduce)");
+
+/** @typedef {[x: number, y: number]} Point */
+/** @typedef {[from: Point, to: Point]} Line */
+/** @typedef {{ left: number, right: number, y: number, height: number }} Box `y` is its middle */
+
+/**
+ * The elements that the wires of a client, or of the crowd, begin and end at.
+ * @typedef {{ read: Element, send: Element, out: Element, crowd: boolean, trouble: string }} Ends
+ */
+
+/** @typedef {{ ends: Ends[], inbox: Record<string, Element>, hub: Element }} Geometry */
+
+/**
+ * The wires of a client, or of the crowd.
+ * @typedef {object} RowWires
+ * @property {boolean} crowd
+ * @property {string} trouble
+ * @property {Line} into from the read pump to the channel into the hub
+ * @property {Line} out from the hub to the send channel
+ * @property {Line} through from end to end of the send channel
+ * @property {Line} leave from the write pump to the peer
+ * @property {SVGElement} wireIn
+ * @property {SVGElement} wireOut
+ */
 
 export class Wires {
   #canvas;
   #svg;
   #dots;
   #geometry;
-  #rows = []; // for each row: { in, out, through, leave }
-  #across = {}; // for each channel into the hub
+
+  /** @type {RowWires[]} the clients' in the order of their rows, then the crowd's */
+  #rows = [];
+
+  /** @type {Record<string, { line: Line, wire: SVGElement, box: Box }>} from each channel into the hub, by its name */
+  #across = {};
+
+  /** @type {Set<Animation>} of dots on their way */
   #moving = new Set();
 
-  // `geometry()` gives the elements to connect, or null where nothing shall be connected.
+  /** @type {WeakMap<SVGElement, number>} the timers that end the light of wires that are lit */
+  #timers = new WeakMap();
+
+  /**
+   * @param {Element} canvas what the elements' places are measured from
+   * @param {SVGElement} svg holds the wires
+   * @param {Element} dots holds the dots
+   * @param {() => Geometry | null} geometry tells what to connect; null: nothing
+   */
   constructor(canvas, svg, dots, geometry) {
     this.#canvas = canvas;
     this.#svg = svg;
@@ -28,132 +70,142 @@ export class Wires {
     this.#geometry = geometry;
   }
 
-  // Draw all wires anew; called when something has moved.
+  /** Draw all wires anew. Call this when what they connect has moved. */
   layout() {
-    const geometry = this.#geometry();
     this.settle();
     this.#svg.replaceChildren();
     this.#rows = [];
     this.#across = {};
+    const geometry = this.#geometry();
     if (!geometry) return;
-    // Measure everything before changing anything.
-    const origin = this.#canvas.getBoundingClientRect();
-    const boxOf = (element) => {
-      const box = element.getBoundingClientRect();
-      return {
-        left: box.left - origin.left,
-        right: box.right - origin.left,
-        y: (box.top + box.bottom) / 2 - origin.top,
-        height: box.height,
-      };
-    };
-    const inbox = Object.fromEntries(Object.entries(geometry.inbox).map(([name, element]) => [name, boxOf(element)]));
-    const hub = boxOf(geometry.hub);
-    const ends = geometry.ends.map((end) => ({
-      ...end,
-      readBox: boxOf(end.read),
-      sendBox: boxOf(end.send),
-      outBox: boxOf(end.out),
-    }));
-
-    const fan = (index, box) =>
-      box.y + (ends.length > 1 ? index / (ends.length - 1) - 0.5 : 0) * Math.min(box.height * 0.6, ends.length * 9);
-    ends.forEach((end, index) => {
-      const { readBox, sendBox, outBox } = end;
-      const into = [
-        [readBox.right + 3, readBox.y],
-        [inbox.broadcast.left - 3, fan(index, inbox.broadcast)],
-      ];
-      const out = [
-        [hub.right + 3, fan(index, hub)],
-        [sendBox.left - 3, sendBox.y],
-      ];
-      const wire = (ends) => draw("path", { class: "wire", d: curve(...ends) });
-      const row = {
-        crowd: end.crowd,
-        trouble: "",
-        gone: false,
-        into,
-        out,
-        wireIn: wire(into),
-        wireOut: wire(out),
+    // Measure everything before changing anything: the browser then computes the layout once.
+    const hub = this.#boxOf(geometry.hub);
+    const inbox = Object.entries(geometry.inbox).map(([name, element]) => ({ name, box: this.#boxOf(element) }));
+    const broadcast = this.#boxOf(geometry.inbox.broadcast);
+    const rows = geometry.ends.map((ends, at) => {
+      const [read, send, out] = [this.#boxOf(ends.read), this.#boxOf(ends.send), this.#boxOf(ends.out)];
+      /** @param {Box} box */
+      const fan = (box) => fanned(box, at, geometry.ends.length);
+      return makeRow(ends, {
+        into: [
+          [read.right + 3, read.y],
+          [broadcast.left - 3, fan(broadcast)],
+        ],
+        out: [
+          [hub.right + 3, fan(hub)],
+          [send.left - 3, send.y],
+        ],
         through: [
-          [sendBox.left, sendBox.y],
-          [sendBox.right - 4, sendBox.y],
+          [send.left, send.y],
+          [send.right - 4, send.y],
         ],
         leave: [
-          [outBox.left - 6, sendBox.y],
-          [outBox.right, sendBox.y],
+          [out.left - 6, send.y],
+          [out.right, send.y],
         ],
-      };
-      this.#svg.append(row.wireIn, row.wireOut);
-      this.#rows.push(row);
+      });
     });
-    for (const [name, box] of Object.entries(inbox)) {
-      const ends = [
-        [box.right + 2, box.y],
-        [hub.left - 3, hub.y + (box.y - inbox.broadcast.y) * 0.5],
-      ];
-      const wire = draw("path", { class: "wire strong", d: curve(...ends) });
-      this.#svg.append(wire, draw("path", { class: "head", d: `M${ends[1][0] - 6} ${ends[1][1] - 4}l6 4-6 4z` }));
-      this.#across[name] = { ends, wire, box };
+    this.#rows = rows;
+    for (const { wireIn, wireOut } of rows) this.#svg.append(wireIn, wireOut);
+    for (const { name, box } of inbox) {
+      /** @type {Point} */
+      const end = [hub.left - 3, hub.y + (box.y - broadcast.y) * 0.5];
+      /** @type {Line} */
+      const line = [[box.right + 2, box.y], end];
+      const wire = draw("path", { class: "wire strong", d: curve(line) });
+      this.#svg.append(wire, draw("path", { class: "head", d: `M${end[0] - 6} ${end[1] - 4}l6 4-6 4z` }));
+      this.#across[name] = { line, wire, box };
     }
   }
 
-  // How the client of a row fares: a wire to one that does not read, or has gone, looks so.
-  mark(at, trouble, gone) {
+  /**
+   * Show how a client fares by the look of its wires.
+   *
+   * @param {number} at the index of its row
+   * @param {string} trouble "stuck": it does not read; "evicted"; or ""
+   */
+  mark(at, trouble) {
     const row = this.#rows[at];
-    if (!row || (row.trouble === trouble && row.gone === gone)) return;
-    Object.assign(row, { trouble, gone });
-    for (const wire of [row.wireIn, row.wireOut]) wire.dataset.trouble = trouble;
+    if (!row || row.trouble === trouble) return;
+    row.trouble = trouble;
+    row.wireIn.dataset.trouble = row.wireOut.dataset.trouble = trouble;
   }
 
-  // A message from the client of row `from` (-1: somebody of the crowd) to everybody.
+  /**
+   * Show a message on its way from a client to everybody.
+   * @param {number} from the index of the client's row; -1: a client of the crowd
+   */
   message(from) {
+    const { broadcast } = this.#across;
+    if (!broadcast) return;
     const start = this.#rows[from] ?? this.#rows.find((row) => row.crowd);
-    const { ends, wire, box } = this.#across.broadcast ?? {};
-    if (!ends) return;
-    const receivers = this.#rows.filter((row) => !row.gone);
-    if (still.matches) {
-      this.#light([start?.wireIn, wire, ...receivers.map((row) => row.wireOut)]);
+    const receivers = this.#rows.filter((row) => row.trouble !== "evicted");
+    if (motion.matches) {
+      this.#light([...(start ? [start.wireIn] : []), broadcast.wire, ...receivers.map((row) => row.wireOut)]);
       return;
     }
     if (this.#moving.size > MOST_DOTS) return;
     let at = 0; // ms
-    if (start) this.#dot(points(...start.into), at, IN, "message");
-    if (start) at += IN;
-    this.#dot([[box.left, box.y], ...points(...ends)], at, ACROSS, "message");
-    at += ACROSS;
+    if (start) {
+      this.#dot(points(start.into), at, IN_MS, "message");
+      at += IN_MS;
+    }
+    this.#dot([[broadcast.box.left, broadcast.box.y], ...points(broadcast.line)], at, ACROSS_MS, "message");
+    at += ACROSS_MS;
     for (const row of receivers) {
-      this.#dot(points(...row.out), at, OUT, "message");
-      // Where nobody receives, it stays in the channel.
+      this.#dot(points(row.out), at, OUT_MS, "message");
+      // A message that nobody receives stays in the channel.
       if (row.trouble || row.crowd) continue;
-      this.#dot(row.through, at + OUT, THROUGH, "message");
-      this.#dot(row.leave, at + OUT + THROUGH, LEAVE, "message");
+      this.#dot(row.through, at + OUT_MS, THROUGH_MS, "message");
+      this.#dot(row.leave, at + OUT_MS + THROUGH_MS, LEAVE_MS, "message");
     }
   }
 
-  // A client's thread at the door: it joins or leaves.
+  /**
+   * Show a client that joins or leaves.
+   *
+   * @param {number} from the index of its row, or -1
+   * @param {"register" | "unregister"} name the channel that it knocks at
+   */
   knock(from, name) {
     const door = this.#across[name];
     if (!door) return;
-    if (still.matches) {
+    if (motion.matches) {
       this.#light([door.wire]);
       return;
     }
     const row = this.#rows[from];
-    if (row) this.#dot(points(row.into[0], [door.box.left, door.box.y]), 0, IN, name);
-    this.#dot(points(...door.ends), row ? IN : 0, ACROSS, name);
+    if (row) this.#dot(points([row.into[0], [door.box.left, door.box.y]]), 0, IN_MS, name);
+    this.#dot(points(door.line), row ? IN_MS : 0, ACROSS_MS, name);
   }
 
-  // No dot stays on its way.
+  /** Remove all dots. */
   settle() {
     for (const animation of this.#moving) animation.cancel();
   }
 
+  /**
+   * @param {Element} element
+   * @returns {Box}
+   */
+  #boxOf(element) {
+    const [box, origin] = [element.getBoundingClientRect(), this.#canvas.getBoundingClientRect()];
+    return {
+      left: box.left - origin.left,
+      right: box.right - origin.left,
+      y: (box.top + box.bottom) / 2 - origin.top,
+      height: box.height,
+    };
+  }
+
+  /**
+   * @param {Point[]} path
+   * @param {number} delay ms
+   * @param {number} duration ms
+   * @param {string} kind a class in wires.css
+   */
   #dot(path, delay, duration, kind) {
-    const dot = document.createElement("span");
-    dot.className = `dot ${kind}`;
+    const dot = make("span", { class: `dot ${kind}` });
     this.#dots.append(dot);
     const frames = path.map(([x, y]) => ({ transform: `translate(${x.toFixed(1)}px, ${y.toFixed(1)}px)` }));
     const animation = dot.animate(frames, { duration, delay, easing: "linear" });
@@ -166,16 +218,47 @@ export class Wires {
     animation.oncancel = end;
   }
 
+  /** @param {SVGElement[]} wires */
   #light(wires) {
-    for (const wire of wires.filter(Boolean)) {
+    for (const wire of wires) {
       wire.classList.add("lit");
-      clearTimeout(wire.unlight);
-      wire.unlight = setTimeout(() => wire.classList.remove("lit"), GLOW);
+      clearTimeout(this.#timers.get(wire));
+      this.#timers.set(
+        wire,
+        setTimeout(() => wire.classList.remove("lit"), GLOW_MS),
+      );
     }
   }
 }
 
-function control([x0, y0], [x1, y1]) {
+/**
+ * @param {Ends} ends
+ * @param {{ into: Line, out: Line, through: Line, leave: Line }} lines
+ * @returns {RowWires}
+ */
+function makeRow({ crowd, trouble }, lines) {
+  const wireIn = draw("path", { class: "wire", "data-trouble": trouble, d: curve(lines.into) });
+  const wireOut = draw("path", { class: "wire", "data-trouble": trouble, d: curve(lines.out) });
+  return { crowd, trouble, ...lines, wireIn, wireOut };
+}
+
+/**
+ * Where at the side of a box the wire at this index ends, so that the wires spread.
+ *
+ * @param {Box} box
+ * @param {number} at
+ * @param {number} wires
+ */
+const fanned = (box, at, wires) =>
+  box.y + (wires > 1 ? at / (wires - 1) - 0.5 : 0) * Math.min(box.height * 0.6, wires * FAN_PX);
+
+/**
+ * The control points of the Bezier curve between two ends.
+ *
+ * @param {Line} line
+ * @returns {[Point, Point, Point, Point]}
+ */
+function control([[x0, y0], [x1, y1]]) {
   const bend = (x1 - x0) * 0.55;
   return [
     [x0, y0],
@@ -185,18 +268,25 @@ function control([x0, y0], [x1, y1]) {
   ];
 }
 
-function curve(from, to) {
-  const [a, b, c, d] = control(from, to).map(([x, y]) => `${x.toFixed(1)} ${y.toFixed(1)}`);
+/** @param {Line} line */
+function curve(line) {
+  const [a, b, c, d] = control(line).map(([x, y]) => `${x.toFixed(1)} ${y.toFixed(1)}`);
   return `M${a}C${b} ${c} ${d}`;
 }
 
-function points(from, to) {
-  const [a, b, c, d] = control(from, to);
+/**
+ * Points along the curve.
+ *
+ * @param {Line} line
+ * @returns {Point[]}
+ */
+function points(line) {
+  const [a, b, c, d] = control(line);
   return Array.from({ length: SAMPLES + 1 }, (_, i) => {
     const t = i / SAMPLES;
     const u = 1 - t;
-    return [0, 1].map(
-      (axis) => u ** 3 * a[axis] + 3 * u * u * t * b[axis] + 3 * u * t * t * c[axis] + t ** 3 * d[axis],
-    );
+    /** @param {0 | 1} axis */
+    const at = (axis) => u ** 3 * a[axis] + 3 * u * u * t * b[axis] + 3 * u * t * t * c[axis] + t ** 3 * d[axis];
+    return [at(0), at(1)];
   });
 }

@@ -1,4 +1,4 @@
-"""The chat with aiohttp, which sends to one client after the other."""
+"""The chat with aiohttp. It sends a message to one client after the other."""
 
 import logging
 import sys
@@ -28,7 +28,7 @@ async def chat(request: web.Request) -> web.WebSocketResponse:
 if __name__ == "__main__":
     application = web.Application()
     application.router.add_get("/ws", chat)
-    logging.getLogger("aiohttp").setLevel(logging.CRITICAL)  # no tracebacks of clients that went away
+    logging.getLogger("aiohttp").setLevel(logging.CRITICAL)  # no tracebacks for clients that disconnect
     web.run_app(
         application,
         host="127.0.0.1",

@@ -1,8 +1,8 @@
-"""What two threads a client cost at the least: threadchat, with next to nothing between its hub and the sockets.
+"""The least that two threads for each client can cost: threadchat with next to nothing between its hub and the sockets.
 
-No channel, no limit, no eviction, no ping, no close frame; a peer that does not read breaks its own connection. The hub
-encodes each batch once and wakes the first write pump; each pump wakes the next one, and writes. What threadchat takes
-beyond this is what its channels and promises cost: scripts/bench --other, see the README.
+It has no channels, limits, evictions, pings or close frames; a peer that does not read breaks its own connection. The
+hub encodes each batch once and wakes the first write pump; each pump wakes the next one and writes. The difference to
+threadchat is the cost of threadchat's channels and promises. `scripts/bench --other` measures it; see the README.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from threadchat.web.app import App
 from threadchat.web.server import Server
 from threadchat.websocket.connection import Connection
 
-line: deque[threading.Lock] = deque()  # what wakes the pumps that have something to write
-turn = threading.Lock()  # held while a pump has been woken, and has not woken the next
+line: deque[threading.Lock] = deque()  # the locks that wake the pumps with something to write
+turn = threading.Lock()  # held while a woken pump has not yet woken the next one
 
 
 class BarestHub(Hub):
@@ -51,8 +51,8 @@ class BarestClient(Client):
     def write_pump(self) -> None:
         give_way_to_wakers()
         while True:
-            self.wake.acquire(timeout=threading.TIMEOUT_MAX)  # a pump that pings has a limit too, which costs a little
-            self.parked = True  # what comes from here on wakes it once more, perhaps in vain
+            self.wake.acquire(timeout=threading.TIMEOUT_MAX)  # a pump that pings needs a timeout, which costs a little
+            self.parked = True  # a batch that comes from here on wakes it again, perhaps needlessly
             frames = []
             while self.frames:
                 frames.append(self.frames.popleft())
@@ -61,7 +61,7 @@ class BarestClient(Client):
 
 
 def wake_next() -> None:
-    """Pass the turn on. Who finds nobody in line gives it up, and looks once more: the hub may have come in between."""
+    """Wake the next pump in line. If there is none, release the turn and look again: the hub may have added one."""
     while True:
         if line:
             line.popleft().release()

@@ -1,4 +1,4 @@
-"""The plain translation: simple-websocket and queue.Queue as their documentation shows them, and no tricks."""
+"""The plain translation of Go's chat: simple-websocket and queue.Queue, used as their documentation shows."""
 
 import queue
 import sys

@@ -27,5 +27,5 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    logging.getLogger("websockets").setLevel(logging.CRITICAL)  # no tracebacks of clients that went away
+    logging.getLogger("websockets").setLevel(logging.CRITICAL)  # no tracebacks for clients that disconnect
     asyncio.run(main())

@@ -9,6 +9,7 @@ for a page of another site only if the server allows it first (CORS preflight), 
 from __future__ import annotations
 
 import json
+import re
 import sys
 import time
 from collections.abc import Iterator
@@ -55,6 +56,7 @@ URLS = Map(
 CORE = (
     "web/app.py",
     "channel.py",
+    "outbox.py",
     "client.py",
     "websocket/connection.py",
     "hub.py",
@@ -69,6 +71,8 @@ MINE = Hosts((*LOOPBACK, ".localhost"))
 # A request with one of these headers came through a proxy: it may be from anywhere, even if the proxy runs here.
 OF_A_PROXY = ("Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP")
 MOST_BYTES = 65_536  # in an action
+MOST_BRACKETS = 100  # opening brackets in an action, outside its strings
+NO_BRACKETS = re.compile(r'"(?:[^"\\]|\\.?)*+"?|[^"\[{]+', re.DOTALL)  # a string, or text that opens no array or object
 LARGEST_BUFFER = 1_000_000  # messages
 FASTEST_PACE = 10_000.0  # messages a second
 LATEST_TYPING = 60.0  # seconds; if a message was typed longer ago, the browser's clock is not this machine's
@@ -291,7 +295,11 @@ def _action(request: Request) -> Action:
         raise UnsupportedMediaType("An action must be sent as application/json.")
     request.max_content_length = MOST_BYTES
     try:
-        action = json.loads(request.get_data())
+        body = request.get_data().decode()
+        # Python 3.13 recurses in C for each nested array or object. Deep nesting would overflow our threads' small stacks.
+        if len(NO_BRACKETS.sub("", body)) > MOST_BRACKETS:
+            raise BadRequest("An action must not be nested.")
+        action = json.loads(body)
     except ValueError as error:
         raise BadRequest("An action must be valid JSON.") from error
     if not isinstance(action, dict):

@@ -1,0 +1,26 @@
+// @ts-check
+// The legend below the drawing: what the colours and shapes of the threads mean.
+
+import { byId, make } from "../dom.js";
+import { hinted } from "./hints.js";
+import { icon } from "./icon.js";
+
+/** @type {[family: string, means: string][]} */
+const LEGEND = [
+  ["waits", "Receiving, selecting or reading: asleep until something comes."],
+  ["ready", "Ready: can go on, and waits for its turn to run."],
+  ["running", "Running Python code."],
+  ["writing", "Writing: inside a write to its socket."],
+  ["sending", "Sending: waits to send to a channel that has no room, or whose receiver is busy."],
+  ["stuck", "Stuck: the peer takes no more bytes, and has not for a while."],
+  ["paused", "Paused: the hub, held still by you."],
+  ["leaving", "Leaving: the closing handshake, or ended."],
+];
+
+export function makeLegend() {
+  for (const [family, means] of LEGEND) {
+    const item = make("li", { "data-family": family }, icon(family), family);
+    hinted(item, () => means);
+    byId("legend").append(item);
+  }
+}

@@ -1,0 +1,191 @@
+// @ts-check
+// The JSON that the server sends to the inspector, as types; there is no code here. The server's side of a picture is
+// sampler.py, of an event watch.py, of a journey journey.py.
+
+/**
+ * A line of a thread's stack. The innermost frame comes last.
+ * @typedef {[file: string, line: number, name: string]} Frame
+ */
+
+/**
+ * @typedef {object} Thread
+ * @property {string} name "hub", "readPump-7" or "writePump-7"
+ * @property {string} state a key of STATES in words.js
+ * @property {string} on the channel that it waits for, or ""
+ * @property {number} for seconds in this state
+ * @property {string} file where it is, or ""
+ * @property {number} line
+ * @property {string} function
+ * @property {Frame[]} stack
+ */
+
+/**
+ * @typedef {object} Channel
+ * @property {string} name "register", "unregister", "broadcast" or "send-7"
+ * @property {number} pending messages in its buffer
+ * @property {number} capacity messages; 0: unbuffered
+ * @property {number} senders threads that wait to send
+ * @property {number} receivers threads that wait to receive
+ * @property {boolean} closed
+ */
+
+/**
+ * @typedef {object} Client
+ * @property {number} number
+ * @property {string} name
+ * @property {Thread} read_pump
+ * @property {Thread} write_pump
+ * @property {Channel} send
+ * @property {boolean} away whether nobody takes messages from `send`, because the peer does not read
+ * @property {boolean} evicted
+ * @property {number} messages_in
+ * @property {number} messages_out
+ * @property {number} frames_out
+ * @property {boolean} pinned whether a viewer wants it drawn in any case
+ */
+
+/**
+ * @typedef {object} Hub
+ * @property {Thread} thread
+ * @property {boolean} paused
+ * @property {number} clients
+ * @property {number} messages
+ * @property {number} batches
+ * @property {number} evicted
+ */
+
+/**
+ * @typedef {object} RunQueue
+ * @property {number} turns how many threads may run at once
+ * @property {number} free
+ * @property {number} waiting threads that are ready and wait for a turn
+ */
+
+/**
+ * The clients that are not drawn one by one. `fill`, `reading` and `writing` count all clients.
+ * @typedef {object} Crowd
+ * @property {number} count clients that are not in the picture's `clients`
+ * @property {number[]} fill how many send channels are how full: 16 bins, the emptiest first
+ * @property {Record<string, number>} reading state -> how many read pumps are in it
+ * @property {Record<string, number>} writing state -> how many write pumps are in it
+ */
+
+/**
+ * Figures of the last second.
+ * @typedef {object} Rates
+ * @property {number} messages
+ * @property {number} deliveries
+ * @property {number} frames
+ * @property {number} messages_a_frame
+ */
+
+/**
+ * Something that happened.
+ * @typedef {object} Happening
+ * @property {number} t seconds since the server started
+ * @property {"message" | "joined" | "left" | "evicted"} kind
+ * @property {number} client the client's number
+ * @property {number} [id] of a message
+ * @property {string} [text] of a message
+ * @property {string} [name] the client's name
+ * @property {string} [reason] why it left or was evicted
+ */
+
+/**
+ * The server at one moment.
+ * @typedef {object} Picture
+ * @property {number} t seconds since the server started
+ * @property {number} cost_ms processor time that taking the picture before took
+ * @property {boolean} demo whether the viewer may add clients and disturb the server
+ * @property {number} [pace] messages a second that the demo's clients say in all
+ * @property {Hub} hub
+ * @property {Record<string, Channel>} channels the channels into the hub, by name
+ * @property {RunQueue} run_queue
+ * @property {Client[]} clients those that are drawn one by one
+ * @property {Crowd} crowd
+ * @property {Rates} rates
+ * @property {Happening[]} events what has happened since the picture before
+ */
+
+/**
+ * A client that was evicted, as history.js remembers it.
+ * @typedef {object} Eviction
+ * @property {number} t
+ * @property {number} number the client's
+ * @property {string} name
+ * @property {string} [reason]
+ * @property {Client} [before] the client as it was drawn last
+ */
+
+/**
+ * @typedef {object} Step
+ * @property {string} step a key of STEPS in journey.js
+ * @property {number} t seconds since the server started
+ * @property {string} thread
+ * @property {string} file
+ * @property {number} line
+ */
+
+/**
+ * What became of a message at one client. Times are seconds since the server started; null: not yet.
+ * @typedef {object} Delivery
+ * @property {number} client
+ * @property {string} name
+ * @property {number | null} buffered when the hub put it into the send channel
+ * @property {number | null} coalesced when the write pump put it into a frame
+ * @property {number | null} with how many messages the frame holds
+ * @property {number | null} written when the kernel had the frame
+ * @property {boolean} evicted
+ */
+
+/**
+ * A message's way through the server.
+ * @typedef {object} Journey
+ * @property {number} id
+ * @property {string} text
+ * @property {number} client the sender's number
+ * @property {Step[]} steps
+ * @property {Delivery[]} deliveries
+ */
+
+/**
+ * A function's source.
+ * @typedef {object} Source
+ * @property {string} file
+ * @property {number} first_line
+ * @property {string[]} lines
+ * @property {string} go the same in Go, or ""
+ * @property {string} go_from the file that the Go comes from
+ * @property {string} [problem] why there is no source
+ */
+
+/**
+ * @typedef {object} Chart
+ * @property {string} label
+ * @property {string} unit
+ * @property {[t: number, value: number][]} points
+ */
+
+/**
+ * One side of a lesson: the broken variant, or the real part.
+ * @typedef {object} Side
+ * @property {string} title
+ * @property {Source} source
+ * @property {[what: string, value: string][]} seen
+ * @property {Chart | null} chart
+ */
+
+/**
+ * @typedef {object} Lesson
+ * @property {string} name
+ * @property {string} title
+ * @property {string} question
+ * @property {string[]} choices
+ */
+
+/**
+ * A lesson that has run.
+ * @typedef {Lesson & { answer: number, broken: Side, real: Side, why: string }} LessonSeen
+ */
+
+export {};
