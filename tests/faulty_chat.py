@@ -1,4 +1,4 @@
-"""A chat with a fault, for the tests of what must tell on one: `python faulty_chat.py PORT FAULT`."""
+"""A chat with a fault, for the tests of the programs that must find it: `python faulty_chat.py PORT FAULT`."""
 
 from __future__ import annotations
 
@@ -15,16 +15,18 @@ from threadchat.web.app import App
 from threadchat.web.server import Server
 from threadchat.websocket.connection import Connection
 
-EVERY = 20  # so often the fault shows: messages of a client, or frames to it
+EVERY = 20  # the fault shows in each message or frame of a client whose number is a multiple of this
 
 
 class LosesForAll(Connection):
+    """Loses messages as it reads them, so that no client gets them."""
+
     def __iter__(self) -> Iterator[str]:
         return (message for number, message in enumerate(super().__iter__(), 1) if number % EVERY)
 
 
 class Faulty(Connection):
-    """Does something wrong with each EVERYth frame: `spoil` gets its messages and returns what is sent."""
+    """Spoils each EVERYth frame: `spoil` gets the frame's messages, and returns those to send instead."""
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
@@ -50,7 +52,7 @@ class Repeats(Faulty):
 
 
 class Reorders(Faulty):
-    """Keeps a message back until the next has gone."""
+    """Keeps a message back until the next message has been sent."""
 
     held: str | None = None
 
@@ -71,7 +73,7 @@ class Evicts(Faulty):
 
 
 class Leaks(Connection):
-    """Each has a thread and a descriptor that outlive it."""
+    """Leaves a thread and a descriptor behind when the connection ends."""
 
     kept: list[Any] = []  # noqa: RUF012
 
@@ -88,8 +90,8 @@ FAULTS: dict[str, type[Connection]] = {
     "reorders": Reorders,
     "evicts": Evicts,
     "leaks": Leaks,
-    "keeps": Connection,  # who is stuck
-    "fails": Connection,  # when it stops
+    "keeps": Connection,  # `main` gives it options with which it does not evict a stuck client
+    "fails": Connection,  # `main` returns an error when it stops
 }
 
 

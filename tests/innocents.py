@@ -1,4 +1,4 @@
-"""A server in a process of its own, with a hundred clients that talk all the while and count what they hear."""
+"""A server in a process of its own, with a hundred innocent clients that talk and check what they receive."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from pathlib import Path
 from helpers import LIMIT, PING, PONG, TEXT, Peer, Process, frame, go, until
 
 INNOCENTS = 100
-LINES = 20  # that one of them says in one go
-PADDING = "." * 400  # so that the buffers of one who does not read are soon full
-LEAST_ROUNDS = 20  # that they talk in each scenario
-MORE_MEMORY = 16_384  # KB that the allocator may keep of what a scenario took
+LINES = 20  # messages that the speaker of a round sends in one go
+PADDING = "." * 400  # added to each message, so that the buffers of a client that does not read are soon full
+LEAST_ROUNDS = 20  # rounds in each scenario, at least
+MORE_MEMORY = 16_384  # KB that the allocator may keep after a scenario
 
 
 def all_descriptors() -> None:
-    """Let this process open as many as it may."""
+    """Raise the limit of open descriptors of this process, and of those that it starts, as far as it may."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 @dataclass(frozen=True)
 class Figures:
-    """What a process takes: threads, open descriptors, and memory in KB."""
+    """What a process uses: threads, open descriptors, and memory in KB."""
 
     threads: int
     descriptors: int
@@ -46,22 +46,22 @@ class Figures:
 
 
 class Innocents:
-    """Clients that talk in rounds: one says a few lines, and all hear them, in order, before the next one speaks.
+    """Clients that talk in rounds: one sends LINES messages, and all receive them, in order, before the next one sends.
 
-    What they hear besides must be the same for all of them, and is kept in `others`.
+    Messages from other clients must be the same for all innocents, and are kept in `others`.
     """
 
     def __init__(self, port: int) -> None:
         self.rounds = 0
         self.others: list[str] = []
         self.peers: list[Peer] = []
-        self._heard: list[deque[str]] = [deque() for _ in range(INNOCENTS)]  # frames end where they want
+        self._heard: list[deque[str]] = [deque() for _ in range(INNOCENTS)]  # received, not checked yet
         self._said = 0
         for _ in range(INNOCENTS):
             self.peers.append(Peer(port))
 
     def talk(self) -> None:
-        """One round. Raises AssertionError or EOFError where one has missed something, or was sent away."""
+        """Talk one round. Raises AssertionError if a client misses a message, and EOFError if it is disconnected."""
         lines = [f"innocent {self._said + number} {PADDING}" for number in range(LINES)]
         self._said += LINES
         speaker = self.peers[self.rounds % INNOCENTS]
@@ -73,7 +73,7 @@ class Innocents:
 
     @contextmanager
     def talking(self) -> Iterator[None]:
-        """They talk meanwhile."""
+        """Let them talk during a `with` block, and for LEAST_ROUNDS at least."""
         enough = threading.Event()
         until_round = self.rounds + LEAST_ROUNDS
 
@@ -93,7 +93,7 @@ class Innocents:
             peer.close()
 
     def _hear(self, number: int, lines: list[str]) -> list[str]:
-        """Hear all of the lines, in order; returns what came in between."""
+        """Receive all of the lines, in order. Returns the messages of others that came in between."""
         others: list[str] = []
         heard = self._heard[number]
         for line in lines:
@@ -109,7 +109,7 @@ class Innocents:
 
 
 def _lines(peer: Peer) -> list[str]:
-    """The lines of the next message; pings are answered."""
+    """The lines of the next message. Answers pings that come before it."""
     while True:
         got = peer.receive()
         if got.opcode == TEXT:
@@ -119,7 +119,7 @@ def _lines(peer: Peer) -> list[str]:
 
 
 class Chat:
-    """`threadchat serve` with these arguments and its innocents."""
+    """`threadchat serve` with these arguments, and its innocent clients."""
 
     def __init__(self, folder: Path, *arguments: str) -> None:
         with ExitStack() as stack:
@@ -128,7 +128,7 @@ class Chat:
             self.port = self.process.port
             self.innocents = Innocents(self.port)
             stack.callback(self.innocents.close)
-            self.innocents.talk()  # so that each of them has both its threads
+            self.innocents.talk()  # after this, each of them has both its threads
             self._stack = stack.pop_all()
 
     def figures(self) -> Figures:
@@ -136,7 +136,7 @@ class Chat:
 
     @contextmanager
     def undisturbed(self) -> Iterator[None]:
-        """Whatever happens meanwhile, the innocents talk, and afterwards the server takes what it took before."""
+        """During a `with` block the innocents talk. After it, the server must use no more than it did before."""
         before = self.figures()
         with self.innocents.talking():
             yield
@@ -148,16 +148,19 @@ class Chat:
         assert after.memory <= before.memory + MORE_MEMORY
 
     def next_round(self) -> None:
-        """Wait until the innocents have talked once more."""
+        """Wait until the innocents have ended another round."""
         now = self.innocents.rounds
         until(lambda: self.innocents.rounds > now, "the innocents' talk")
 
     def hears(self, line: str) -> None:
-        """Wait until the innocents have heard a line of somebody else's."""
-        until(lambda: line in self.innocents.others, f"{line!r} being heard")
+        """Wait until the innocents have received a line that another client sent."""
+        until(lambda: line in self.innocents.others, f"the innocents receiving {line!r}")
 
     def parted(self, peer: Peer) -> bool:
-        """Whether the server has ended its side of the connection, read or not: Linux has a table of that."""
+        """Whether the server has ended its side of the connection, even if the peer has not read so far.
+
+        Linux has a table of the connections' states.
+        """
         ends = f"0100007F:{self.port:04X} 0100007F:{peer.socket.getsockname()[1]:04X} "
         established = "01"
         return ends + established not in Path("/proc/net/tcp").read_text()

@@ -1,4 +1,4 @@
-"""The races of client.py, each forced. The pumps' daily work is tested with the promises and the connection."""
+"""The races that client.py lists, each forced. What the pumps do otherwise is tested in test_promises.py."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ from threadchat.websocket.connection import Connection, ConnectionClosed, Handsh
 
 
 class IdleConnection(Connection):
-    """A connection that never gets as far as a handshake."""
+    """A connection without a peer, for a client that only the hub knows."""
 
     def __init__(self) -> None:
         super().__init__({}, Options())
 
 
-def test_race_1_a_message_between_the_handshakes_answer_and_the_pumps_start_is_not_missed(
+def test_race_1_a_message_between_the_answer_to_the_handshake_and_the_start_of_the_pumps_arrives(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server = serve()
@@ -90,13 +90,14 @@ def test_race_3_a_read_pump_that_sends_to_a_hub_that_stops_is_freed(
         stack.callback(say_stuck, busy.stuck)
         hub.broadcast.send("1")
         hub.broadcast.send("2")
-        until(lambda: busy.send.statistics().waiting_senders == 1, "the hub giving way to the busy client")
+        until(lambda: busy.send.statistics().waiting_senders == 1, "the hub waiting for the busy client")
         for _ in range(hub.broadcast.capacity):
             hub.broadcast.send("fill")
         peer.send(TEXT, "too late")
         until(lambda: hub.broadcast.statistics().waiting_senders == 1, "the read pump sending to the hub")
         hub.stop()
-        monkeypatch.setattr(random, "choice", lambda ready: hub.done)  # both are ready now, and chance decides
+        # Now `broadcast` and `done` are both ready, and `select` chooses at random.
+        monkeypatch.setattr(random, "choice", lambda ready: hub.done)
         say_stuck(busy.stuck)
         frames = peer.receive_all()
         assert b"too late" not in b"".join(frame.payload for frame in frames)
@@ -107,7 +108,7 @@ def test_race_3_a_read_pump_that_sends_to_a_hub_that_stops_is_freed(
 
 @contextmanager
 def no_write_pumps(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The system has no thread for a write pump."""
+    """During a `with` block, the system has no thread for a write pump."""
     start = threading.Thread.start
 
     def no_more_pumps(thread: threading.Thread) -> None:
@@ -120,7 +121,9 @@ def no_write_pumps(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         yield
 
 
-def test_a_client_whose_write_pump_cannot_be_started_is_told_so(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_client_whose_write_pump_cannot_start_is_refused_with_1013(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
     server = serve()
     with no_write_pumps(monkeypatch), Peer(server.port) as peer:
         assert [frame.close_code for frame in peer.receive_all()] == [1013]
@@ -129,7 +132,7 @@ def test_a_client_whose_write_pump_cannot_be_started_is_told_so(serve: Serve, mo
         assert peer.lines(1) == ["the server goes on"]
 
 
-def test_race_11_a_write_pump_that_cannot_be_started_holds_nobody_up(
+def test_race_11_a_write_pump_that_cannot_start_does_not_block_the_hub(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connection, "CLOSE_WAIT", FAR)
@@ -138,7 +141,7 @@ def test_race_11_a_write_pump_that_cannot_be_started_holds_nobody_up(
         until(lambda: "writePump-1" in pump_names())
         with no_write_pumps(monkeypatch), Peer(server.port) as refused:
             assert refused.receive().close_code == 1013
-            for number in range(5):  # with the refused one's side still open
+            for number in range(5):  # while the refused peer keeps its side of the connection open
                 other.send(TEXT, str(number))
                 assert other.lines(1) == [str(number)]
 
@@ -159,7 +162,7 @@ def test_race_4_a_peer_that_leaves_before_its_write_pump_has_started_frees_the_h
         hub.broadcast.send("1")
         hub.broadcast.send("2")
         (client,) = registered
-        until(lambda: client.send.statistics().waiting_senders == 1, "the hub giving way to the client")
+        until(lambda: client.send.statistics().waiting_senders == 1, "the hub waiting for the client")
         raise ConnectionClosed
 
     with monkeypatch.context() as patch:
@@ -174,7 +177,7 @@ def test_race_4_a_peer_that_leaves_before_its_write_pump_has_started_frees_the_h
 
 @contextmanager
 def busy(server: Running) -> Iterator[None]:
-    """The hub has "a" and "b" for its clients, and waits with "b" for a pump that has not had its turn."""
+    """During a `with` block the hub is busy: it has passed on "a", and waits with "b" for one client's write pump."""
     hub = server.app.hub
     other = Client(hub, IdleConnection(), Options(send_buffer=1), 0)
     hub.register.send(other)
@@ -188,7 +191,7 @@ def busy(server: Running) -> Iterator[None]:
 
 
 def the_server_goes_on(server: Running) -> None:
-    """It has no client, and serves the next."""
+    """Check that all clients have gone, and that the server serves the next one."""
     until(lambda: server.deserted, "the end of all clients")
     with Peer(server.port) as peer:
         peer.send(TEXT, "the server goes on")
@@ -196,7 +199,7 @@ def the_server_goes_on(server: Running) -> None:
 
 
 @pytest.mark.parametrize("failure", [HandshakeFailed("no handshake"), ConnectionClosed()])
-def test_race_5_a_client_without_a_connection_is_registered_no_longer(
+def test_race_5_a_client_whose_handshake_fails_is_unregistered(
     serve: Serve, failure: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server = serve()
@@ -228,7 +231,7 @@ def test_race_6_a_client_whose_buffer_fills_before_its_handshake_is_answered_is_
         (client,) = server.clients
         for message in ("1", "2", "3"):
             server.app.hub.broadcast.send(message)
-        until(lambda: client.send.statistics().waiting_senders == 1, "the hub giving way to the client")
+        until(lambda: client.send.statistics().waiting_senders == 1, "the hub waiting for the client")
         accept(connection)
 
     monkeypatch.setattr(Connection, "accept", late_accept)
@@ -237,7 +240,7 @@ def test_race_6_a_client_whose_buffer_fills_before_its_handshake_is_answered_is_
 
 
 @pytest.mark.parametrize("first", ["stop", "register"])
-def test_race_7_of_a_stop_and_a_registration_the_first_decides_how_the_handshake_is_answered(
+def test_race_7_the_handshake_is_refused_if_the_stop_comes_before_the_registration_and_else_answered(
     serve: Serve, first: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server = serve()
@@ -256,7 +259,7 @@ def test_race_7_of_a_stop_and_a_registration_the_first_decides_how_the_handshake
     until(lambda: server.deserted)
 
 
-def test_race_7_a_client_that_is_told_to_go_before_its_handshake_is_answered_hears_it_afterwards(
+def test_race_7_a_client_of_a_hub_that_stops_before_its_handshake_is_answered_is_told_1001_after_it(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server = serve()
@@ -264,7 +267,7 @@ def test_race_7_a_client_that_is_told_to_go_before_its_handshake_is_answered_hea
 
     def late_accept(connection: Connection) -> None:
         server.app.hub.stop()
-        until(lambda: not server.clients, "the hub having parted with all")
+        until(lambda: not server.clients, "the hub parting with all clients")
         accept(connection)
 
     monkeypatch.setattr(Connection, "accept", late_accept)
@@ -296,7 +299,7 @@ def test_race_8_the_last_message_of_a_peer_that_has_left_still_reaches_the_other
 
 
 class Gate:
-    """The first client's thread that comes to `unregister` is held there until the gate is opened."""
+    """Holds the first thread that calls `Client.unregister`, until the gate is opened."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self._reached, self._open = threading.Event(), threading.Event()
@@ -311,7 +314,8 @@ class Gate:
         monkeypatch.setattr(Client, "unregister", held)
 
     def reached(self) -> None:
-        assert self._reached.wait(LIMIT), "nobody unregisters"
+        """Wait until a thread is held."""
+        assert self._reached.wait(LIMIT), "no client unregisters"
 
     def open(self) -> None:
         self._open.set()
@@ -321,7 +325,7 @@ NORMAL = (1000).to_bytes(2, "big")
 
 
 @pytest.mark.parametrize("why", list(Ending))
-def test_race_9_a_peer_that_has_closed_is_answered_though_the_hub_parts_with_it_then(
+def test_race_9_a_peers_close_frame_is_answered_even_if_the_hub_then_parts_with_the_client(
     serve: Serve, why: Ending, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server = serve(send_buffer=1)
@@ -332,7 +336,7 @@ def test_race_9_a_peer_that_has_closed_is_answered_though_the_hub_parts_with_it_
         peer.send(CLOSE, NORMAL)
         gate.reached()
         if why is Ending.EVICTED:
-            while len(server.clients) == 2:  # its buffer fills, as nobody takes anything from it any more
+            while len(server.clients) == 2:  # the client's buffer fills up, since its write pump has ended
                 hub.broadcast.send("on it goes")
                 assert listener.lines(1) == ["on it goes"]
         else:
@@ -344,7 +348,7 @@ def test_race_9_a_peer_that_has_closed_is_answered_though_the_hub_parts_with_it_
 
 
 @pytest.mark.parametrize(("why", "code"), [(Ending.EVICTED, 1008), (Ending.STOPPED, 1001)])
-def test_race_9_a_peer_that_closes_when_the_hub_has_parted_with_it_is_told_why(
+def test_race_9_a_peer_that_closes_after_the_hub_has_parted_with_the_client_is_told_why(
     serve: Serve, why: Ending, code: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server = serve(send_buffer=1)
@@ -365,12 +369,12 @@ def test_race_9_a_peer_that_closes_when_the_hub_has_parted_with_it_is_told_why(
         if why is Ending.STOPPED:
             hub.stop()
         else:
-            hub.run_queue.ready(lambda: None)  # the turn is taken, so the write pump does not run
-            monkeypatch.setattr(hub.run_queue, "gosched", lambda: None)  # nor does the hub wait until it has
+            hub.run_queue.ready(lambda: None)  # takes the only turn, so the write pump does not run
+            monkeypatch.setattr(hub.run_queue, "gosched", lambda: None)  # the hub would wait for the write pump's turn
             say_stuck(client.stuck)
-            for message in ("in its hands", "in the buffer", "too much"):
+            for message in ("for the turn", "in the buffer", "too many"):
                 hub.broadcast.send(message)
-        until(lambda: client.send.statistics().closed, "the hub having parted with the client")
+        until(lambda: client.send.statistics().closed, "the hub parting with the client")
         if why is Ending.EVICTED:
             hub.run_queue.next()
         gate.open()
@@ -378,7 +382,7 @@ def test_race_9_a_peer_that_closes_when_the_hub_has_parted_with_it_is_told_why(
     until(lambda: server.deserted)
 
 
-def test_race_10_a_connection_that_breaks_when_the_peers_close_frame_was_read_ends_as_the_peer_wished(
+def test_race_10_a_connection_that_breaks_after_the_peers_close_frame_was_read_ends_with_the_peers_code(
     serve: Serve, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", "threadchat")
@@ -408,16 +412,16 @@ def breaks_off(server: Running, peer: Peer) -> None:
 
 
 def does_not_read(server: Running, peer: Peer) -> None:
-    """And the hub waits for its write pump when it turns out to be stuck."""
+    """The peer's write pump gets stuck while the hub waits for it, and the hub evicts the client."""
     while server.clients:
         server.app.hub.broadcast.send("x" * 500_000)
 
 
 @pytest.mark.parametrize("does", [closes, breaks_off, does_not_read])
-def test_a_client_that_has_left_waits_for_no_collector(
+def test_a_client_that_has_left_is_freed_without_the_garbage_collector(
     serve: Serve, does: Callable[[Running, Peer], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In a server that runs for weeks such remains are memory that grows until the collector comes."""
+    """Reference cycles would let the memory of a busy server grow until the garbage collector runs."""
     monkeypatch.setattr(connection, "CLOSE_WAIT", 0.1)
     server = serve(send_buffer=2)
 
@@ -437,7 +441,7 @@ def test_a_client_that_has_left_waits_for_no_collector(
         visit()
         with suppress(AssertionError):
             until(lambda: objects_of_clients() <= before)
-        assert objects_of_clients() - before == Counter(), "this is left of them"
+        assert objects_of_clients() - before == Counter(), "these objects are left"
 
 
 @contextmanager
@@ -451,7 +455,7 @@ def no_collector() -> Iterator[None]:
 
 
 def objects_of_clients() -> Counter[str]:
-    """How many there are of each kind that may be made for a client."""
+    """The number of objects of each type, for the modules of which a client may have objects."""
     kinds = Counter((type(each).__module__.partition(".")[0], type(each).__qualname__) for each in gc.get_objects())
     modules = "threadchat", "werkzeug", "simple_websocket", "wsproto", "h11", "http", "socket", "_io", "threading"
     return Counter({kind: count for (module, kind), count in kinds.items() if module in modules})

@@ -57,7 +57,7 @@ def test_a_lesson_runs_in_the_page(page: Page) -> None:
     page.get_by_role("button", name="Lessons").click()
     expect(page.get_by_role("heading", name="A buffer without a limit")).to_be_visible(timeout=MINUTE)
     page.get_by_role("button", name="A hub that unregisters through its own channel").click()
-    page.get_by_text("nothing moves ever again").click()
+    page.get_by_text("so it waits for ever").click()
     page.get_by_role("button", name="Run it and see").click()
     expect(page.get_by_text("It waits for itself: a deadlock", exact=False)).to_be_visible(timeout=MINUTE)
 

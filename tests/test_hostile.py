@@ -1,7 +1,8 @@
-"""Hostile and unlucky peers: none of them costs anybody else anything.
+"""Hostile and unlucky peers: none of them does harm to the other clients or to the server.
 
-In each scenario a hundred innocent clients talk all the while, and each of them hears all that was said, in order; then
-the server has as many threads and descriptors as before, and no more memory. `--scale` says how much the hostile do.
+In each scenario a hundred innocent clients talk all the time, and each of them must receive all messages, in order.
+Afterwards the server must have as many threads and descriptors as before, and hardly more memory. `--scale` multiplies
+what the hostile peers do.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ REQUEST_WAIT = 2.0
 
 @pytest.fixture(scope="module")
 def chat(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chat]:
-    """One for all scenarios that need no options."""
+    """One chat for all scenarios that need no options of their own."""
     all_descriptors()
     with Chat(tmp_path_factory.mktemp("chat"), "--request-wait", f"{REQUEST_WAIT}") as chat:
         with chat.undisturbed():
@@ -40,7 +41,7 @@ def chat(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chat]:
 
 @pytest.fixture
 def open_chat(tmp_path: Path) -> Iterator[OpenChat]:
-    """Opens one with these arguments for `threadchat serve`."""
+    """Opens a chat with the given arguments for `threadchat serve`."""
     with ExitStack() as stack:
         yield lambda *arguments: stack.enter_context(Chat(tmp_path, *arguments))
 
@@ -50,14 +51,14 @@ def connection(chat: Chat) -> closing[socket.socket]:
 
 
 def last_frame(peer: Peer, opcode: int = CLOSE) -> bytes:
-    """Skip what others say, up to a frame of this kind."""
+    """Skip frames until one has this opcode. Returns that frame's payload."""
     while (got := peer.receive()).opcode != opcode:
         pass
     return got.payload
 
 
 def hear(peer: Peer, lines: list[str]) -> None:
-    """Hear these lines, in order, among others."""
+    """Receive until all these lines have come, in order; other lines may come in between."""
     wanted = iter([*lines, ""])
     line = next(wanted)
     while line:
@@ -93,7 +94,7 @@ def resets_in_the_middle_of_a_frame(chat: Chat, scale: int) -> None:
 
 
 def floods(chat: Chat, scale: int) -> None:
-    """It is slowed down to 100 messages a second, the first 100 aside, and loses none of them."""
+    """The server takes the first 100 messages at once and then 100 a second, and loses none."""
     count = 250 + 50 * scale
     with Peer(chat.port) as peer:
         lines = [f"flood {number} from {peer.socket.getsockname()[1]}" for number in range(count)]
@@ -112,7 +113,7 @@ def sends_a_frame_of_10_mb(chat: Chat, scale: int) -> None:
             size, piece = 10_000_000, bytes(100_000)
             peer.socket.sendall(b"\x81\xff" + struct.pack("!Q", size) + bytes(4) + piece)
             assert close_code(last_frame(peer)) == 1009
-            with suppress(ConnectionError):  # after a while the server closes
+            with suppress(ConnectionError):  # raised when the server closes the connection
                 for _ in range(size // len(piece) - 1):
                     peer.socket.sendall(piece)
 
@@ -165,7 +166,7 @@ def comes_and_goes(chat: Chat, scale: int) -> None:
 
 
 def is_evicted_and_disconnects_in_the_same_instant(chat: Chat, scale: int) -> None:
-    """Ten that are evicted by the same message; the first sign of it makes them all disconnect."""
+    """Ten peers are evicted by the same message. As soon as one of them is, they all disconnect."""
     with ExitStack() as stack:
         peers = [stack.enter_context(Peer(chat.port, receive_buffer=4096)) for _ in range(10)]
         until(lambda: any(chat.parted(peer) for peer in peers), "the eviction")
@@ -173,7 +174,7 @@ def is_evicted_and_disconnects_in_the_same_instant(chat: Chat, scale: int) -> No
             peer.reset()
 
 
-def sends_what_is_no_text(chat: Chat, scale: int) -> None:
+def sends_invalid_frames(chat: Chat, scale: int) -> None:
     for data, code in ((frame(BINARY, "x"), 1003), (frame(TEXT, b"\xff"), 1007), (frame(5), 1002)):
         with Peer(chat.port) as peer:
             peer.socket.sendall(data)
@@ -193,25 +194,25 @@ HOSTILE: list[Hostile] = [
     sends_a_header_of_100_kb,
     comes_and_goes,
     is_evicted_and_disconnects_in_the_same_instant,
-    sends_what_is_no_text,
+    sends_invalid_frames,
 ]
 
 
 @pytest.mark.parametrize("hostile", HOSTILE, ids=lambda hostile: hostile.__name__)
-def test_nobody_notices_a_peer_that(chat: Chat, scale: int, hostile: Hostile) -> None:
+def test_no_client_notices_a_peer_that(chat: Chat, scale: int, hostile: Hostile) -> None:
     with chat.undisturbed():
         hostile(chat, scale)
 
 
-def test_nobody_notices_all_of_them_at_once(chat: Chat, scale: int) -> None:
+def test_no_client_notices_all_of_them_at_once(chat: Chat, scale: int) -> None:
     with chat.undisturbed():
         acting: list[Future[None]] = [go(hostile, chat, scale) for hostile in HOSTILE]
         for each in acting:
             each.result(LIMIT * scale * 2)
 
 
-def test_nobody_notices_a_peer_that_vanishes(open_chat: OpenChat) -> None:
-    """No FIN, no reset: it does not even answer pings."""
+def test_no_client_notices_a_peer_that_vanishes(open_chat: OpenChat) -> None:
+    """The peer does not end the connection and does not answer pings, as if its cable had been cut."""
     chat = open_chat("--pong-wait", "2")
     with chat.undisturbed(), Peer(chat.port) as peer:
         payload = last_frame(peer)
@@ -219,10 +220,10 @@ def test_nobody_notices_a_peer_that_vanishes(open_chat: OpenChat) -> None:
         assert b"no pong" in payload
 
 
-def test_nobody_notices_a_million_tiny_frames_nor_pings_that_nobody_reads_the_answers_to(
+def test_no_client_notices_floods_of_tiny_frames_or_of_pings_whose_answers_are_not_read(
     open_chat: OpenChat, scale: int
 ) -> None:
-    """Without a limit to the rate, and 20,000 of each at scale 1."""
+    """The rate of messages is not limited here. At scale 1 a flood has 20,000 frames, at scale 50 a million."""
     chat = open_chat("--message-rate", "0", "--write-wait", "1")
     count = 20_000 * scale
     with chat.undisturbed():
@@ -235,11 +236,11 @@ def test_nobody_notices_a_million_tiny_frames_nor_pings_that_nobody_reads_the_an
                 hear(peer, ["a million tiny frames" if last[0] & 0x0F == TEXT else "in fragments"])
                 sending.result(LIMIT)
         with Peer(chat.port, receive_buffer=4096) as peer, suppress(ConnectionError):
-            while True:  # until the server has given up
+            while True:  # until the server gives up and resets the connection
                 peer.socket.sendall(frame(PING, bytes(125)) * 100)
 
 
-def test_peers_that_leave_while_the_server_stops_hold_up_nobody(open_chat: OpenChat) -> None:
+def test_peers_that_leave_while_the_server_stops_delay_neither_the_stop_nor_the_others(open_chat: OpenChat) -> None:
     chat = open_chat()
     with ExitStack() as stack:
         leaving = [stack.enter_context(Peer(chat.port)) for _ in range(INNOCENTS)]

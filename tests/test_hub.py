@@ -1,4 +1,4 @@
-"""The hub alone, with members that are made of channels and nothing else."""
+"""The hub alone. Its members have channels, but no connections and no pumps."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class FakeMember:
         self.stuck: Channel[None] = Channel(1)
 
     def receive_pending(self) -> list[str]:
-        """What a write pump does: wait for one message, and take what else is there."""
+        """Wait for a message, then take all that is pending, as a write pump does."""
         return [self.send.receive(LIMIT), *self.send.take_pending()]
 
     def end(self, why: Ending) -> None:
@@ -53,7 +53,7 @@ def join(hub: Hub, capacity: int = 4) -> FakeMember:
 
 
 def is_idle(hub: Hub) -> bool:
-    """Whether the hub has done all that was sent to it and waits for more."""
+    """Whether the hub has handled all that was sent to it, and waits for more."""
     return hub.broadcast.statistics().waiting_receivers == 1
 
 
@@ -65,7 +65,7 @@ def test_every_client_gets_every_message_in_the_hubs_order(hub: Hub) -> None:
     assert [member.receive_pending() for member in members] == [["a", "b", "c"]] * 3
 
 
-def test_a_registration_is_done_when_the_send_returns(hub: Hub) -> None:
+def test_a_client_is_registered_when_the_send_returns(hub: Hub) -> None:
     assert hub.register.capacity == 0
     assert hub.unregister.capacity == 0
 
@@ -80,10 +80,10 @@ def test_the_hub_passes_on_all_that_is_pending_at_once(hub: Hub) -> None:
     while member.send.statistics().pending < 12:
         full.receive_pending()
     assert len(member.receive_pending()) == 12
-    say_stuck(full.stuck)  # the hub need not wait for it any more
+    say_stuck(full.stuck)  # so that the hub stops waiting for it
 
 
-def test_an_unregistered_client_can_receive_what_was_sent_before_and_then_its_channel_is_closed(hub: Hub) -> None:
+def test_an_unregistered_client_still_receives_what_was_sent_before_and_then_its_channel_is_closed(hub: Hub) -> None:
     member = join(hub)
     hub.broadcast.send("before")
     until(lambda: is_idle(hub))
@@ -102,7 +102,7 @@ def test_a_client_that_the_hub_does_not_know_can_be_unregistered(hub: Hub) -> No
     until(lambda: is_idle(hub))
 
 
-def test_a_stuck_client_is_evicted_when_its_buffer_is_full_and_nobody_waits_for_it(hub: Hub) -> None:
+def test_a_stuck_client_is_evicted_when_its_buffer_is_full_and_the_others_do_not_wait(hub: Hub) -> None:
     stuck, healthy = join(hub, capacity=2), join(hub)
     say_stuck(stuck.stuck)
     for message in ("1", "2", "3"):
@@ -111,7 +111,7 @@ def test_a_stuck_client_is_evicted_when_its_buffer_is_full_and_nobody_waits_for_
     until(lambda: is_idle(hub))
     assert stuck.endings == [Ending.EVICTED]
     assert stuck.send.statistics().closed
-    assert list(stuck.send) == []  # nothing more is sent but the reason
+    assert list(stuck.send) == []  # only the close frame is still sent
     assert hub.clients == {healthy}
 
 
@@ -125,7 +125,7 @@ def test_a_stuck_client_stays_as_long_as_its_buffer_has_room(hub: Hub) -> None:
     assert stuck.receive_pending() == ["1", "2"]
 
 
-def test_the_hub_gives_way_to_a_pump_that_has_not_had_its_turn(hub: Hub) -> None:
+def test_the_hub_waits_for_a_pump_that_has_not_had_its_turn(hub: Hub) -> None:
     member = join(hub, capacity=2)
     for message in ("1", "2", "3"):
         hub.broadcast.send(message)
@@ -137,7 +137,7 @@ def test_the_hub_gives_way_to_a_pump_that_has_not_had_its_turn(hub: Hub) -> None
 def test_the_hub_waits_once_for_all_pumps_that_have_not_had_their_turn(
     hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It parks in the run queue, and in none of their channels."""
+    """The hub waits in the run queue, and not in the channel of each client."""
     members = [FakeMember() for _ in range(10)]
     got: list[list[str]] = [[] for _ in members]
     selected: list[Case] = []
@@ -157,14 +157,14 @@ def test_the_hub_waits_once_for_all_pumps_that_have_not_had_their_turn(
         hub.register.send(member)
     pumps = [go(pump, outbox, messages) for outbox, messages in zip(outboxes, got, strict=True)]
     until(lambda: all(outbox.statistics().waiting_receivers for outbox in outboxes))
-    hub.run_queue.ready(lambda: None)  # the one turn is taken
+    hub.run_queue.ready(lambda: None)  # takes the only turn
     for message in ("1", "2"):
         hub.broadcast.send(message)
         until(lambda: is_idle(hub))
     monkeypatch.setattr(hub_module, "select", noted)
     hub.broadcast.send("3")
-    until(lambda: hub.run_queue.statistics().waiting == len(members) + 1, "the hub standing in the line")
-    hub.broadcast.send("4")  # these wait with the hub
+    until(lambda: hub.run_queue.statistics().waiting == len(members) + 1, "the hub waiting in the run queue")
+    hub.broadcast.send("4")  # this and the next wait in the channel to the hub
     hub.broadcast.send("5")
     assert got == [[] for _ in members]
     hub.run_queue.next()
@@ -176,7 +176,7 @@ def test_the_hub_waits_once_for_all_pumps_that_have_not_had_their_turn(
     assert not any(member.endings for member in members)
 
 
-def test_a_pump_that_gets_stuck_while_the_hub_gives_way_is_evicted(hub: Hub) -> None:
+def test_a_client_that_gets_stuck_while_the_hub_waits_for_it_is_evicted(hub: Hub) -> None:
     member = join(hub, capacity=1)
     hub.broadcast.send("1")
     hub.broadcast.send("2")
@@ -197,7 +197,7 @@ def test_an_evicted_client_may_still_unregister(hub: Hub) -> None:
     assert member.endings == [Ending.EVICTED]
 
 
-def test_a_stop_parts_with_all_clients_and_they_still_get_what_was_accepted(hub: Hub) -> None:
+def test_at_a_stop_all_clients_get_what_the_hub_has_received_and_are_told_the_reason(hub: Hub) -> None:
     members = [join(hub) for _ in range(3)]
     hub.broadcast.send("last")
     hub.stop()
@@ -206,7 +206,7 @@ def test_a_stop_parts_with_all_clients_and_they_still_get_what_was_accepted(hub:
         assert member.endings == [Ending.STOPPED]
 
 
-def test_after_a_stop_nobody_waits_for_the_hub(hub: Hub) -> None:
+def test_after_a_stop_a_send_to_the_hub_raises_closed(hub: Hub) -> None:
     member = join(hub)
     hub.stop()
     hub.stop()
@@ -220,20 +220,20 @@ def test_after_a_stop_nobody_waits_for_the_hub(hub: Hub) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_a_hub_that_fails_leaves_nobody_waiting(hub: Hub) -> None:
-    join(hub).send.close()  # only the hub may do this: its next send fails
+def test_after_a_failure_of_the_hub_a_send_to_it_raises_closed(hub: Hub) -> None:
+    join(hub).send.close()  # only the hub may close this channel, so its next send to it fails
     hub.broadcast.send("x")
     until(lambda: hub.broadcast.statistics().closed)
     with pytest.raises(Closed):
         hub.broadcast.send("y")
 
 
-# The races that hub.py lists. While the hub is busy what is sent to it waits, and the test says what it takes first.
+# The races that hub.py lists. While the hub is busy, what is sent to it waits; the test decides what it takes first.
 
 
 @contextmanager
 def busy(hub: Hub) -> Iterator[None]:
-    """The hub has "a" and "b" for its clients, and waits with "b" for a pump that has not had its turn."""
+    """During a `with` block the hub is busy: it has passed on "a", and waits with "b" for one client's write pump."""
     other = join(hub, capacity=1)
     hub.broadcast.send("a")
     hub.broadcast.send("b")
@@ -249,7 +249,7 @@ def waiting(channel: Channel[Member], count: int) -> None:
 
 
 @pytest.mark.parametrize("first", ["register", "broadcast"])
-def test_race_1_a_registration_and_a_message_that_wait_together_are_taken_in_either_order(
+def test_race_1_a_registration_and_a_message_that_wait_together_may_be_taken_in_either_order(
     hub: Hub, first: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     newcomer = FakeMember()
@@ -265,7 +265,7 @@ def test_race_1_a_registration_and_a_message_that_wait_together_are_taken_in_eit
 
 
 @pytest.mark.parametrize("first", ["unregister", "broadcast"])
-def test_race_2_a_client_that_unregisters_gets_what_was_said_before_whichever_the_hub_takes_first(
+def test_race_2_a_client_that_unregisters_gets_earlier_messages_whichever_the_hub_takes_first(
     hub: Hub, first: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     member, stays = join(hub), join(hub)
@@ -281,14 +281,14 @@ def test_race_2_a_client_that_unregisters_gets_what_was_said_before_whichever_th
 
 
 @pytest.mark.parametrize("stuck", [True, False])
-def test_race_3_a_client_that_gets_stuck_amid_a_batch_is_evicted_once_and_one_that_takes_it_is_not(
+def test_race_3_a_client_that_gets_stuck_during_a_batch_is_evicted_once_and_one_that_reads_on_is_not(
     hub: Hub, stuck: bool
 ) -> None:
     member, stays = join(hub, capacity=2), join(hub, capacity=10)
     with busy(hub):
         for message in ("c", "d", "e", "f"):
             hub.broadcast.send(message)
-    until(lambda: member.send.statistics().waiting_senders == 1, "the hub giving way amid the batch")
+    until(lambda: member.send.statistics().waiting_senders == 1, "the hub waiting in the middle of the batch")
     received = [] if stuck else member.receive_pending()
     if stuck:
         say_stuck(member.stuck)
@@ -303,13 +303,11 @@ def test_race_3_a_client_that_gets_stuck_amid_a_batch_is_evicted_once_and_one_th
 
 
 @pytest.mark.parametrize("stuck", [True, False])
-def test_race_4_a_client_to_which_the_hub_gives_way_when_it_is_told_to_stop_is_parted_with_once(
-    hub: Hub, stuck: bool
-) -> None:
+def test_race_4_a_client_for_which_the_hub_waits_when_it_is_told_to_stop_is_ended_once(hub: Hub, stuck: bool) -> None:
     member = join(hub, capacity=1)
     hub.broadcast.send("1")
     hub.broadcast.send("2")
-    until(lambda: member.send.statistics().waiting_senders == 1, "the hub giving way")
+    until(lambda: member.send.statistics().waiting_senders == 1, "the hub waiting for the client")
     hub.stop()
     if stuck:
         say_stuck(member.stuck)
@@ -319,12 +317,12 @@ def test_race_4_a_client_to_which_the_hub_gives_way_when_it_is_told_to_stop_is_p
     assert member.endings == [Ending.EVICTED if stuck else Ending.STOPPED]
 
 
-def test_race_4_a_hub_that_is_told_to_stop_while_it_stands_in_the_line_passes_on_what_it_has(hub: Hub) -> None:
+def test_race_4_a_hub_that_is_told_to_stop_while_it_waits_in_the_run_queue_passes_on_what_it_has(hub: Hub) -> None:
     member = join(hub, capacity=1)
-    hub.run_queue.ready(lambda: None)  # the one turn is taken
+    hub.run_queue.ready(lambda: None)  # takes the only turn
     hub.broadcast.send("1")
     hub.broadcast.send("2")
-    until(lambda: hub.run_queue.statistics().waiting == 1, "the hub standing in the line")
+    until(lambda: hub.run_queue.statistics().waiting == 1, "the hub waiting in the run queue")
     hub.stop()
     assert member.send.take_pending() == ["1"]
     assert member.endings == []
@@ -333,7 +331,7 @@ def test_race_4_a_hub_that_is_told_to_stop_while_it_stands_in_the_line_passes_on
     assert member.endings == [Ending.STOPPED]
 
 
-def test_race_4_a_client_whose_buffer_is_full_when_the_hub_stops_is_not_waited_for(
+def test_race_4_a_hub_that_stops_does_not_wait_for_a_client_with_a_full_buffer(
     hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     member = join(hub, capacity=2)
@@ -347,7 +345,9 @@ def test_race_4_a_client_whose_buffer_is_full_when_the_hub_stops_is_not_waited_f
 
 
 @pytest.mark.parametrize("first", ["stop", "others"])
-def test_race_5_a_stop_meets_all_that_wait_for_the_hub(hub: Hub, first: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_race_5_a_registration_an_unregistration_and_a_message_wait_when_the_hub_stops(
+    hub: Hub, first: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     leaver, stays, newcomer = join(hub), join(hub), FakeMember()
     with busy(hub):
         joining, leaving = go(hub.register.send, newcomer), go(hub.unregister.send, leaver)
@@ -358,7 +358,7 @@ def test_race_5_a_stop_meets_all_that_wait_for_the_hub(hub: Hub, first: str, mon
         hub_selects_first(
             monkeypatch, *([hub.done] if first == "stop" else [hub.register, hub.unregister, hub.broadcast])
         )
-    assert list(stays.send) == ["a", "b", "c"], "what the hub has accepted arrives"
+    assert list(stays.send) == ["a", "b", "c"], "what the hub has received arrives"
     assert stays.endings == [Ending.STOPPED]
     if first == "stop":
         assert isinstance(joining.exception(LIMIT), Closed)
@@ -372,7 +372,7 @@ def test_race_5_a_stop_meets_all_that_wait_for_the_hub(hub: Hub, first: str, mon
         assert (list(leaver.send), leaver.endings) == (["a", "b", "c"], [])
 
 
-def test_race_6_one_client_unregisters_twice_and_the_hub_is_stopped_by_two_at_once(hub: Hub) -> None:
+def test_race_6_a_client_unregisters_twice_and_two_threads_stop_the_hub_at_once(hub: Hub) -> None:
     member = join(hub)
     with busy(hub):
         leaving = [go(hub.unregister.send, member) for _ in range(2)]

@@ -1,4 +1,4 @@
-"""The inspector over its addresses: pictures, journeys, source, the trace, actions, who may look, and what it costs."""
+"""The inspector at its addresses: pictures, journeys, source, the trace, access, actions and lessons."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ STEPS = ["read", "broadcast", "buffered", "coalesced", "written"]
 
 
 def follow(server: Inspected, peer: Peer, text: str) -> Any:
-    """Say it, and the journey that it made, once it is complete."""
+    """Send a message, wait until it has arrived everywhere, and return its journey."""
     known = {journey.number for journey in server.watch.journeys.all()}
     peer.send(TEXT, text)
     number = 0
@@ -75,11 +75,11 @@ def test_a_picture_shows_the_hub_its_channels_and_the_clients(inspect: Inspect) 
 
 
 def name_of(peer: Peer) -> str:
-    """The name of a client that has told none: its address."""
+    """The name of a client that has none: its address."""
     return f"127.0.0.1:{peer.socket.getsockname()[1]}"
 
 
-def test_a_client_joins_and_leaves_in_the_events(inspect: Inspect) -> None:
+def test_there_is_an_event_when_a_client_joins_and_when_it_leaves(inspect: Inspect) -> None:
     server = inspect()
     with server.look() as look:
         with Peer(server.port) as peer:
@@ -89,10 +89,10 @@ def test_a_client_joins_and_leaves_in_the_events(inspect: Inspect) -> None:
         left = look.until_event("left")
         assert (left["client"], left["name"], left["reason"]) == (1, joined["name"], "1000 bye")
         assert 0 < joined["t"] < left["t"]
-        look.until(lambda picture: not picture["clients"], "its going")
+        look.until(lambda picture: not picture["clients"], "the client's departure")
 
 
-def test_the_eviction_of_a_stuck_client_is_told_with_its_reason(inspect: Inspect) -> None:
+def test_there_is_an_event_with_the_reason_when_a_stuck_client_is_evicted(inspect: Inspect) -> None:
     server = inspect(send_buffer=3)
     with Peer(server.port), server.look() as look:
         client = look.until(lambda picture: picture["clients"], "the client")["clients"][0]
@@ -107,10 +107,10 @@ def test_the_eviction_of_a_stuck_client_is_told_with_its_reason(inspect: Inspect
         assert "of 3 messages were waiting" in event["reason"]
         assert look.picture()["hub"]["evicted"] == 1
     until(lambda: not server.clients)
-    assert not [event for event in look.events if event["kind"] == "left"]  # one ending for each
+    assert not [event for event in look.events if event["kind"] == "left"]  # one event for the end of each client
 
 
-def test_of_many_clients_the_interesting_are_drawn_and_all_are_counted(inspect: Inspect) -> None:
+def test_of_many_clients_the_interesting_ones_are_drawn_and_all_are_counted(inspect: Inspect) -> None:
     server = inspect()
     peers = [Peer(server.port) for _ in range(DRAWN + 6)]
     try:
@@ -122,13 +122,13 @@ def test_of_many_clients_the_interesting_are_drawn_and_all_are_counted(inspect: 
             look.until(lambda picture: picture["crowd"]["reading"] == {"reading": len(peers)}, "all of them waiting")
             talkative = server.client(DRAWN + 3)
             next(peer for peer in peers if name_of(peer) == talkative.connection.peer).send(TEXT, "here I am")
-            look.until(lambda picture: talkative.number in numbers(picture), "the one who talks")
+            look.until(lambda picture: talkative.number in numbers(picture), "the client that talks")
             drawn = {client.number for client in server.clients if client.connection.drawn}
             assert talkative.number in drawn
             assert len(drawn) == DRAWN + 1
             noted = {client.number for client in server.clients if client.send.noted}
             assert noted >= drawn
-            assert len(noted) <= DRAWN + 1 + 2  # and those whom the hub serves first and last
+            assert len(noted) <= DRAWN + 1 + 2  # and those that the hub serves first and last
     finally:
         for peer in peers:
             peer.close()
@@ -138,7 +138,7 @@ def numbers(picture: dict[str, Any]) -> list[int]:
     return [client["number"] for client in picture["clients"]]
 
 
-def test_a_viewer_may_look_for_longer_than_a_request_may_take(inspect: Inspect) -> None:
+def test_a_viewer_may_stay_longer_than_a_request_may_take(inspect: Inspect) -> None:
     with inspect(request_wait=0.1).look() as look:
         began = look.picture()["t"]
         look.until(lambda picture: picture["t"] > began + 0.5, "a picture long after that")
@@ -155,10 +155,12 @@ def test_a_slow_viewer_misses_pictures_and_no_events(inspect: Inspect) -> None:
         assert [event["kind"] for picture in seen for event in picture["events"]] == ["joined"]
 
 
-def test_a_viewer_that_never_looks_holds_up_neither_the_sampler_nor_the_hub(inspect: Inspect) -> None:
+def test_a_viewer_that_takes_no_pictures_delays_neither_the_sampler_nor_the_hub(inspect: Inspect) -> None:
     server = inspect()
     with server.inspected.sampler.viewing(frozenset()), server.look() as look, Peer(server.port) as peer:
-        look.until(lambda _: server.inspected.sampler._viewers[0].pictures.statistics().pending == PICTURES, "it full")
+        look.until(
+            lambda _: server.inspected.sampler._viewers[0].pictures.statistics().pending == PICTURES, "a full channel"
+        )
         for number in range(1_000):
             peer.send(TEXT, str(number))
         assert peer.lines(1_000) == [str(number) for number in range(1_000)]
@@ -166,14 +168,14 @@ def test_a_viewer_that_never_looks_holds_up_neither_the_sampler_nor_the_hub(insp
         assert look.picture()["t"] > before
 
 
-def test_only_so_many_may_look(inspect: Inspect, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_viewers_is_limited(inspect: Inspect, monkeypatch: pytest.MonkeyPatch) -> None:
     server = inspect()
     monkeypatch.setattr(sampler_module, "VIEWERS", 1)
     assert VIEWERS > 1
     with server.look() as look:
         look.picture()
         assert server.request("GET", "/live")[0] == 503
-    until(lambda: not server.inspected.sampler._viewers, "the viewer's going")
+    until(lambda: not server.inspected.sampler._viewers, "the viewer's departure")
     with server.look() as look:
         look.picture()
 
@@ -242,7 +244,7 @@ def test_a_message_that_is_changed_on_its_way_is_still_followed(inspect: Inspect
         assert peer.lines(1) == [line]
 
 
-def test_messages_that_share_a_frame_are_told_so_and_who_is_evicted_gets_none(
+def test_a_journey_tells_how_many_messages_share_a_frame_and_which_clients_were_evicted(
     inspect: Inspect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server = inspect(send_buffer=2)
@@ -251,15 +253,15 @@ def test_messages_that_share_a_frame_are_told_so_and_who_is_evicted_gets_none(
         server.hub.gate.close()
         for text in ("first", "second"):
             peer.send(TEXT, text)
-        until(lambda: server.hub.broadcast.fill == 1, "both having come")
+        until(lambda: server.hub.broadcast.fill == 1, "both messages")
         server.hub.gate.open()
         peer.lines(2)
         assert follow(server, peer, "third")["deliveries"][0]["with"] == 1
         first = server.watch.journeys.all()[0].as_json()
         assert first["deliveries"][0]["with"] == 2
         client = server.client()
-        server.hub.run_queue.ready(lambda: None)  # the pump gets no turn
-        monkeypatch.setattr(server.hub.run_queue, "gosched", lambda: None)  # and the hub does not wait until it has
+        server.hub.run_queue.ready(lambda: None)  # takes the only turn, so the write pump does not run
+        monkeypatch.setattr(server.hub.run_queue, "gosched", lambda: None)  # the hub would wait for the pump's turn
         say_stuck(client.stuck)
         for text in ("1", "2", "too many"):
             server.watch.journeys.announce("peer", text, None, follow=True)
@@ -279,10 +281,10 @@ def test_an_old_or_unknown_message_is_not_found(inspect: Inspect, monkeypatch: p
     with Peer(server.port) as peer:
         number = follow(server, peer, "hello")["id"]
         monkeypatch.setattr(journey_module, "KEPT", 0.0)
-        until(lambda: server.request("GET", f"/message/{number}")[0] == 404, "its being forgotten")
+        until(lambda: server.request("GET", f"/message/{number}")[0] == 404, "the journey being dropped")
 
 
-def test_only_a_handful_of_messages_a_second_are_followed() -> None:
+def test_only_a_few_messages_a_second_are_followed() -> None:
     journeys = Journeys(lambda: 0.0)
     followed = [journeys.begin("peer", 1, str(number)) for number in range(100)]
     assert len([journey for journey in followed if journey]) == journey_module.A_SECOND
@@ -319,21 +321,23 @@ def test_what_is_kept_is_bounded(inspect: Inspect, monkeypatch: pytest.MonkeyPat
     assert 1 < len(server.inspected.sampler.moments()) <= 4
 
 
-def test_clients_that_have_gone_are_forgotten_and_what_they_got_is_not(inspect: Inspect) -> None:
+def test_clients_that_have_gone_are_forgotten_but_what_they_received_still_counts(inspect: Inspect) -> None:
     server = inspect()
     with server.look() as look:
         for number in range(3):
             with Peer(server.port) as peer:
                 peer.send(TEXT, str(number))
                 peer.lines(1)
-            until(lambda: not server.clients)  # or the next message would be for this one too
-        look.until(lambda picture: not server.watch.clients, "their going")
+            until(lambda: not server.clients)  # otherwise the next message would go to this client too
+        look.until(lambda picture: not server.watch.clients, "the clients' departure")
         assert server.inspected.sampler._figures == {}
         assert server.hub.deliveries == 3
         assert server.inspected.sampler._frames_of_departed == 3
 
 
-def test_a_client_that_is_never_answered_is_forgotten_too(inspect: Inspect, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_client_whose_handshake_is_not_answered_is_forgotten_too(
+    inspect: Inspect, monkeypatch: pytest.MonkeyPatch
+) -> None:
     server = inspect()
 
     def refuse(connection: Any) -> None:
@@ -343,14 +347,14 @@ def test_a_client_that_is_never_answered_is_forgotten_too(inspect: Inspect, monk
     with server.look() as look:
         with pytest.raises(AssertionError), Peer(server.port) as peer:
             assert peer.answer.startswith(b"HTTP/1.1 101")
-        look.until(lambda picture: not server.watch.clients, "its going")
+        look.until(lambda picture: not server.watch.clients, "the client's departure")
         assert not look.events
 
 
 # Source
 
 
-def test_the_source_of_a_function_is_told_with_its_lines(inspect: Inspect) -> None:
+def test_the_source_of_a_function_comes_with_its_line_number_and_the_go_lines(inspect: Inspect) -> None:
     told = inspect().get("/source?file=channel.py&function=Channel.receive")
     assert told["lines"][0].strip().startswith("def receive(self")
     core = Path(str(App.__init__.__code__.co_filename)).parents[1]
@@ -372,14 +376,14 @@ def test_the_source_of_a_function_is_told_with_its_lines(inspect: Inspect) -> No
         ("site.py", "InspectedApp"),
     ],
 )
-def test_nothing_but_the_cores_functions_is_told(inspect: Inspect, file: str, function: str) -> None:
+def test_only_the_source_of_the_cores_functions_is_served(inspect: Inspect, file: str, function: str) -> None:
     assert inspect().request("GET", f"/source?file={file}&function={function}")[0] == 404
 
 
 # The trace
 
 
-def test_the_trace_keeps_the_formats_rules_and_has_states_counters_and_flows(inspect: Inspect) -> None:
+def test_the_trace_is_valid_and_has_states_counters_and_flows(inspect: Inspect) -> None:
     server = inspect()
     with Peer(server.port) as peer, server.look() as look:
         look.until(lambda picture: picture["clients"], "the client")
@@ -398,7 +402,7 @@ def test_the_trace_keeps_the_formats_rules_and_has_states_counters_and_flows(ins
 
 
 def check_trace(told: dict[str, Any]) -> None:
-    """The rules of Chrome's trace event format, as far as they concern the kinds that we use."""
+    """Check the rules of Chrome's trace event format, for the kinds of events that we use."""
     slices: dict[tuple[int, int], list[tuple[int, int]]] = {}
     flows: dict[str, list[tuple[int, str]]] = {}
     named = set()
@@ -428,7 +432,9 @@ def check_trace(told: dict[str, Any]) -> None:
         for start, end in sorted(spans, key=lambda span: (span[0], -span[1])):
             while open_until and open_until[-1] <= start:
                 open_until.pop()
-            assert not open_until or end <= open_until[-1], "slices of a track lie in each other, or apart"
+            assert not open_until or end <= open_until[-1], (
+                "slices of a track either do not overlap, or one encloses the other"
+            )
             open_until.append(end)
     for steps in flows.values():
         assert steps == sorted(steps, key=lambda step: step[0])
@@ -436,11 +442,11 @@ def check_trace(told: dict[str, Any]) -> None:
         assert phases == f"s{'t' * (len(phases) - 2)}f"
 
 
-def test_the_trace_of_a_server_that_nobody_used_is_empty_and_valid() -> None:
+def test_the_trace_of_an_unused_server_is_empty_and_valid() -> None:
     check_trace(trace([], []))
 
 
-# Who may look
+# Access
 
 
 @pytest.mark.parametrize(
@@ -451,7 +457,7 @@ def test_the_trace_of_a_server_that_nobody_used_is_empty_and_valid() -> None:
         ("127.0.0.1", "chat.localhost", 200),
         ("::1", "[::1]:8080", 200),
         ("::ffff:127.0.0.1", "localhost", 200),
-        ("127.0.0.1", "evil.example", 403),  # a name that was turned to this address
+        ("127.0.0.1", "evil.example", 403),  # a name that its owner has pointed at this address
         ("127.0.0.1", "localhost.evil.example", 403),
         ("127.0.0.1", "", 403),
         ("192.0.2.7", "localhost", 403),
@@ -460,7 +466,7 @@ def test_the_trace_of_a_server_that_nobody_used_is_empty_and_valid() -> None:
     ],
 )
 @pytest.mark.parametrize("path", ["/inspect/trace", "/inspect/source?file=hub.py&function=Hub.run"])
-def test_only_this_machine_may_look(address: str, host: str, status: int, path: str) -> None:
+def test_only_this_machine_may_use_the_inspector(address: str, host: str, status: int, path: str) -> None:
     for anywhere in (False, True):
         app = InspectedApp(Options(), anywhere=anywhere)
         try:
@@ -472,7 +478,7 @@ def test_only_this_machine_may_look(address: str, host: str, status: int, path: 
             app.close()
 
 
-def test_the_page_is_served_and_the_chat_as_ever(inspect: Inspect) -> None:
+def test_the_page_and_the_chat_are_both_served(inspect: Inspect) -> None:
     server = inspect()
     caller = Caller(server.app)
     for method, path, status, text in (
@@ -501,7 +507,7 @@ def test_a_plain_server_has_no_inspector() -> None:
 # Actions
 
 
-def test_what_is_said_in_the_inspector_comes_from_a_client_of_its_own_and_is_followed(inspect: Inspect) -> None:
+def test_a_message_from_the_inspector_comes_from_a_client_of_its_own_and_is_followed(inspect: Inspect) -> None:
     server = inspect()
     with Peer(server.port) as peer, server.look() as look:
         assert server.do("say", text=" hello\n", typed=time.time() * 1000) == (200, {"ok": True})
@@ -516,7 +522,7 @@ def test_what_is_said_in_the_inspector_comes_from_a_client_of_its_own_and_is_fol
         assert server.do("say", text="again", typed=12) == (200, {"ok": True})
         assert peer.lines(1) == ["again"]
     (again,) = [journey for journey in server.watch.journeys.all() if journey.text == "again"]
-    assert again.typed is None  # by a clock that is not this machine's
+    assert again.typed is None  # the time of typing was by another machine's clock
 
 
 @pytest.mark.parametrize(
@@ -530,7 +536,7 @@ def test_what_is_said_in_the_inspector_comes_from_a_client_of_its_own_and_is_fol
         ({"X_Threadchat": "inspect", "Content_Type": "application/json"}, b" " * 100_000, 413),
     ],
 )
-def test_an_action_is_refused_that_a_page_of_another_site_could_send_or_that_is_no_json(
+def test_an_action_without_the_header_or_with_invalid_json_is_refused(
     inspect: Inspect, headers: dict[str, str], body: bytes, status: int
 ) -> None:
     got, answer = inspect().request("POST", "/do", body, **headers)
@@ -558,7 +564,7 @@ def test_an_action_is_refused_that_a_page_of_another_site_could_send_or_that_is_
         {},
     ],
 )
-def test_what_is_no_action_is_refused_with_a_sentence(
+def test_an_invalid_action_is_refused_with_a_reason(
     inspect: Inspect, monkeypatch: pytest.MonkeyPatch, action: dict[str, Any]
 ) -> None:
     monkeypatch.setattr("threadchat.inspector.bots.STARTERS", {})
@@ -567,7 +573,7 @@ def test_what_is_no_action_is_refused_with_a_sentence(
     assert answer["error"]
 
 
-def test_without_the_demo_nothing_can_be_done_to_the_server(inspect: Inspect) -> None:
+def test_without_the_demo_viewers_cannot_act_on_the_server(inspect: Inspect) -> None:
     server = inspect()
     for action in ("add", "burst", "pause", "resume", "buffer", "vanish", "remove", "pace"):
         assert server.do(action, kind="quiet", messages=1, client=1, messages_a_second=1)[0] == 400
@@ -579,7 +585,7 @@ def test_without_the_demo_nothing_can_be_done_to_the_server(inspect: Inspect) ->
 
 @pytest.fixture
 def lesson(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Lets this code stand where the command `threadchat lesson --json` is."""
+    """Replaces the command `threadchat lesson --json` by the given code."""
 
     def stand_in(code: str) -> None:
         monkeypatch.setattr(lessons_module, "COMMAND", (sys.executable, "-c", f"import json, sys\n{code}"))
@@ -587,7 +593,7 @@ def lesson(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     return stand_in
 
 
-def test_lessons_are_listed_and_run_by_the_command(inspect: Inspect, lesson: Callable[[str], None]) -> None:
+def test_the_command_lists_and_runs_the_lessons(inspect: Inspect, lesson: Callable[[str], None]) -> None:
     server = inspect()
     lesson("print(json.dumps({'name': sys.argv[1]} if sys.argv[1:] else [{'name': 'no-limit'}]))")
     assert server.get("/lessons") == [{"name": "no-limit"}]
@@ -596,7 +602,7 @@ def test_lessons_are_listed_and_run_by_the_command(inspect: Inspect, lesson: Cal
         assert server.do("lesson", name=name)[0] == 409
 
 
-def test_a_lesson_that_fails_or_takes_too_long_is_told_so(
+def test_a_lesson_that_fails_or_takes_too_long_is_an_error_with_the_reason(
     inspect: Inspect, lesson: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server = inspect()
@@ -610,7 +616,7 @@ def test_a_lesson_that_fails_or_takes_too_long_is_told_so(
     assert server.do("lesson", name="x") == (409, {"error": "the lesson took longer than 0.1 seconds"})
 
 
-def test_one_lesson_runs_at_a_time_and_the_stop_ends_it(
+def test_only_one_lesson_runs_at_a_time_and_the_stop_ends_it(
     inspect: Inspect, lesson: Callable[[str], None], tmp_path: Path
 ) -> None:
     server = inspect()
@@ -646,7 +652,7 @@ def test_a_paused_server_stops(inspect: Inspect) -> None:
     ids=str,
 )
 @pytest.mark.parametrize("trusted_proxies", [0, 1])
-def test_who_comes_through_a_proxy_on_this_machine_is_a_stranger(
+def test_a_request_through_a_proxy_on_this_machine_is_refused(
     serve: Serve, headers: dict[str, str], trusted_proxies: int
 ) -> None:
     server = serve(make_app=InspectedApp, trusted_proxies=trusted_proxies)
@@ -654,7 +660,7 @@ def test_who_comes_through_a_proxy_on_this_machine_is_a_stranger(
     assert ask(server, "GET", "/inspect/trace", {"Host": "localhost", **headers}).status == 403
 
 
-def test_a_pause_that_comes_while_the_server_stops_holds_nobody_up(inspect: Inspect) -> None:
+def test_a_pause_during_the_stop_has_no_effect(inspect: Inspect) -> None:
     server = inspect()
     with Peer(server.port) as peer:
         until(lambda: len(server.clients) == 1)

@@ -1,6 +1,6 @@
-"""Trouble of the server's own: no descriptors, no threads, no space for the log, code that fails.
+"""The server runs out of descriptors, threads or space for its log, or its code fails.
 
-The server logs it once, refuses new connections, keeps the others, and recovers as soon as it can.
+It must log the trouble once, refuse new connections, keep the others, and recover as soon as it can.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def chat(tmp_path: Path) -> Iterator[Chat]:
 
 @contextmanager
 def limited(pid: int, what: int, soft: int) -> Iterator[None]:
-    """Set the soft limit of a resource of the process meanwhile."""
+    """Set the soft limit of a resource of the process during a `with` block."""
     before = resource.prlimit(pid, what)
     resource.prlimit(pid, what, (soft, before[1]))
     try:
@@ -69,14 +69,14 @@ def answer_to_a_newcomer(port: int) -> bytes:
 
 
 def complaints(chat: Chat) -> list[str]:
-    """The lines of the server's log but for those of clients that come and go."""
+    """The lines of the server's log, except those at level INFO, which tell of clients that join and leave."""
     return [line for line in chat.process.err.splitlines() if "INFO" not in line]
 
 
 # Descriptors
 
 
-def test_out_of_descriptors_it_refuses_the_newcomer_with_503_and_keeps_the_others(chat: Chat) -> None:
+def test_without_descriptors_a_new_client_is_refused_with_503_and_the_others_stay(chat: Chat) -> None:
     before = chat.figures()
     most = before.descriptors + NEWCOMERS + server_module.KEPT_FREE
     with chat.undisturbed(), limited(chat.process.pid, resource.RLIMIT_NOFILE, most), ExitStack() as stack:
@@ -93,7 +93,7 @@ def test_out_of_descriptors_it_refuses_the_newcomer_with_503_and_keeps_the_other
     assert "out of file descriptors (see ulimit -n): refused a connection" in complaints(chat)[0]
 
 
-def test_when_even_the_spare_descriptors_are_taken_newcomers_wait_until_it_can_accept_again(chat: Chat) -> None:
+def test_without_even_spare_descriptors_new_connections_wait_until_the_server_can_accept(chat: Chat) -> None:
     with chat.undisturbed():
         with limited(chat.process.pid, resource.RLIMIT_NOFILE, INNOCENTS // 2):
             waiting = socket.create_connection(("127.0.0.1", chat.port), LIMIT)
@@ -107,10 +107,10 @@ def test_when_even_the_spare_descriptors_are_taken_newcomers_wait_until_it_can_a
 
 
 @pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM])
-def test_it_pauses_after_each_accept_that_fails_for_want_of_a_resource(
+def test_the_server_pauses_after_each_accept_that_fails_for_lack_of_a_resource(
     serve: Serve, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, number: int
 ) -> None:
-    """socketserver's loop would spin: it tries again at once."""
+    """Without the pause socketserver's loop would use a whole processor, since it tries again at once."""
     calls: list[str] = []
     server = serve()
     accept = server.server._server.socket.accept
@@ -135,7 +135,7 @@ def test_it_pauses_after_each_accept_that_fails_for_want_of_a_resource(
 # Threads
 
 
-def test_out_of_threads_it_refuses_the_newcomer_with_503_and_says_so_once(
+def test_without_threads_a_new_client_is_refused_with_503_and_the_log_says_so_once(
     serve: Serve, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     server = serve()
@@ -160,7 +160,7 @@ def test_out_of_threads_it_refuses_the_newcomer_with_503_and_says_so_once(
 
 
 def test_a_refused_peer_gets_its_answer_instead_of_a_reset() -> None:
-    """Closing a socket with unread bytes resets the connection."""
+    """A socket that is closed with unread bytes resets its connection, so the request is read first."""
     connection, peer = tcp_pair()
     with closing(peer):
         peer.sendall(b"GET /ws HTTP/1.1\r\nHost: localhost\r\n\r\n")
@@ -182,7 +182,7 @@ def threads_of_this_user() -> int:
 
 @contextmanager
 def control_group(pid: int, most: int) -> Iterator[None]:
-    """Put the process into a control group of at most `most` threads meanwhile. Raises OSError."""
+    """Put the process into a control group of at most `most` threads during a `with` block. Raises OSError."""
     root = next((root for root in map(Path, ("/sys/fs/cgroup/pids", "/sys/fs/cgroup")) if root.is_dir()), Path("/"))
     group = root / f"threadchat-test-{pid}"
     group.mkdir()
@@ -198,12 +198,12 @@ def control_group(pid: int, most: int) -> Iterator[None]:
 
 @contextmanager
 def few_threads(pid: int, most: int) -> Iterator[None]:
-    """Limit the process to `most` threads meanwhile. Skips the test where the system cannot."""
+    """Limit the process to `most` threads during a `with` block. Skips the test if the system cannot do that."""
     with ExitStack() as stack:
         if os.getuid():
             others = threads_of_this_user() - Figures.of(pid).threads
             stack.enter_context(limited(pid, resource.RLIMIT_NPROC, others + most))
-        else:  # RLIMIT_NPROC does not hold for root
+        else:  # RLIMIT_NPROC does not limit root
             try:
                 stack.enter_context(control_group(pid, most))
             except OSError as error:
@@ -212,7 +212,7 @@ def few_threads(pid: int, most: int) -> Iterator[None]:
 
 
 def test_when_the_system_has_no_more_threads_the_other_clients_stay(chat: Chat) -> None:
-    """A newcomer without its first thread is refused with 503, one without its second with 1013."""
+    """A new client that gets no thread at all is refused with 503, one that gets no second thread with 1013."""
     before = chat.figures()
     with chat.undisturbed(), few_threads(chat.process.pid, before.threads + 5), ExitStack() as stack:
         for _ in range(2):
@@ -241,7 +241,7 @@ def test_when_the_system_has_no_more_threads_the_other_clients_stay(chat: Chat) 
 # The log
 
 
-def test_when_the_disk_is_full_the_log_has_a_gap_and_the_chat_has_none(chat: Chat) -> None:
+def test_when_the_disk_is_full_the_log_misses_lines_and_the_chat_misses_nothing(chat: Chat) -> None:
     until(lambda: chat.process.err.count("joined") == INNOCENTS, "the log of all who joined")
     threads, size = chat.figures().threads, len(chat.process.err)
     with chat.undisturbed(), limited(chat.process.pid, resource.RLIMIT_FSIZE, size):
@@ -255,7 +255,7 @@ def test_when_the_disk_is_full_the_log_has_a_gap_and_the_chat_has_none(chat: Cha
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
-def test_it_serves_and_stops_as_usual_when_nothing_can_be_logged(tmp_path: Path) -> None:
+def test_the_server_serves_and_stops_as_usual_when_it_cannot_log(tmp_path: Path) -> None:
     command = [sys.executable, "-W", "error", "-m", "threadchat", "serve", "--port", "0"]
     with Process(tmp_path, ["sh", "-c", 'exec "$@" 2>/dev/full', "sh", *command]) as process:
         for _ in range(50):
@@ -271,7 +271,7 @@ def fails(*_: object) -> Any:
     raise ZeroDivisionError("on purpose")
 
 
-def test_an_application_that_raises_is_a_500_and_a_traceback(
+def test_an_exception_in_the_application_is_answered_with_500_and_logged(
     serve: Serve, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     server = serve()
@@ -287,7 +287,7 @@ def test_an_application_that_raises_is_a_500_and_a_traceback(
     assert "ZeroDivisionError: on purpose" in error
 
 
-def test_a_read_pump_that_raises_ends_its_client_alone_with_1011(
+def test_an_exception_in_a_read_pump_ends_only_its_client_with_1011(
     serve: Serve, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     server = serve()
@@ -310,7 +310,7 @@ def test_a_read_pump_that_raises_ends_its_client_alone_with_1011(
     assert "ZeroDivisionError: on purpose" in error
 
 
-def test_a_write_pump_that_raises_ends_its_client_alone(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_exception_in_a_write_pump_ends_only_its_client(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     server = serve()
     raised: list[Any] = []
     monkeypatch.setattr(threading, "excepthook", lambda hook: raised.append((hook.thread.name, hook.exc_type)))

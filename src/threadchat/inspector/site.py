@@ -296,7 +296,7 @@ def _action(request: Request) -> Action:
     request.max_content_length = MOST_BYTES
     try:
         body = request.get_data().decode()
-        # Python 3.13 recurses in C for each nested array or object. Deep nesting would overflow our threads' small stacks.
+        # Python 3.13 recurses in C for each nested array or object, and may overflow our threads' small stacks.
         if len(NO_BRACKETS.sub("", body)) > MOST_BRACKETS:
             raise BadRequest("An action must not be nested.")
         action = json.loads(body)
