@@ -141,7 +141,7 @@ def test_a_bot_that_vanishes_answers_nothing_any_more_and_sends_no_fin(demo: Cal
         client = server.client(quiet["number"])
         assert server.do("vanish", client=quiet["number"]) == (200, {"ok": True})
         server.hub.broadcast.send("into the void")
-        until(lambda: retransmits(client) >= 2, "the kernel sending it again, for want of an answer")
+        until(lambda: retransmits(client) >= 2, "the kernel sending it again, since there is no answer")
         assert not client.connection.ended
 
         def left(picture: dict[str, Any]) -> bool:

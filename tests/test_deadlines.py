@@ -126,7 +126,7 @@ def test_silent_connections_keep_no_client_out(serve: Serve, monkeypatch: pytest
             with Peer(server.port) as peer:
                 peer.talk("let in")
             assert silent[0].recv(1) == b""
-        until(lambda: len(server.server._server._connections) == 4, "the end of those who were dropped")
+        until(lambda: len(server.server._server._connections) == 4, "the end of the connections that were dropped")
 
 
 def test_a_request_sent_a_byte_at_a_time_has_the_same_deadline(serve: Serve) -> None:

@@ -433,7 +433,7 @@ def check_trace(told: dict[str, Any]) -> None:
             while open_until and open_until[-1] <= start:
                 open_until.pop()
             assert not open_until or end <= open_until[-1], (
-                "slices of a track either do not overlap, or one encloses the other"
+                "slices of a track do not overlap, unless one encloses the other"
             )
             open_until.append(end)
     for steps in flows.values():

@@ -1,4 +1,4 @@
-"""The promises of threadchat, each with a test that bears its name. Real sockets, real threads, many clients."""
+"""The promises of threadchat, each tested under its number with real sockets, real threads and many clients."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_promises_1_2_and_3_one_order_no_gap_two_threads_a_client(serve: Serve) 
     until(lambda: threading.active_count() == before, "the end of the clients' threads")
 
 
-def test_promise_2_a_client_that_joins_amid_the_talk_has_no_gap(server: Running) -> None:
+def test_promise_2_a_client_that_joins_during_the_talk_misses_nothing(server: Running) -> None:
     with Peer(server.port) as speaker:
         for number in range(50):
             with Peer(server.port) as newcomer:
@@ -148,7 +148,7 @@ def test_promise_5_a_sender_that_floods_is_slowed_down_and_nothing_piles_up(serv
 
 
 def speak_until(condition: Callable[[], object], speaker: Peer, *listeners: Peer) -> list[str]:
-    """Speak until the condition holds; returns what was said. Speaker and listeners read along, message by message."""
+    """Send messages until the condition holds, each after all peers have received the one before. Returns them all."""
     said: list[str] = []
     while not condition():
         said.append(f"{len(said)}:" + "x" * 490)
@@ -164,19 +164,19 @@ def test_promise_6_a_client_that_stops_reading_is_evicted_and_the_others_do_not_
         stuck, speaker, *others = (stack.enter_context(Peer(server.port)) for _ in range(10))
         until(lambda: len(server.clients) == 10)
         said = speak_until(lambda: len(server.clients) == 9, speaker, *others)
-        until(lambda: "writePump-1" not in pump_names(), "its write pump being freed")
+        until(lambda: "writePump-1" not in pump_names(), "the end of the stuck client's write pump")
         frames = stuck.receive_all()
         assert frames[-1].opcode == CLOSE
         assert frames[-1].close_code == 1008
         assert b"evicted" in frames[-1].payload
         lines = b"\n".join(frame.payload for frame in frames if frame.opcode == TEXT).decode().split("\n")
-        assert lines == said[: len(lines)], "no gap in what it got"
+        assert lines == said[: len(lines)], "the stuck client missed no message before its eviction"
         assert len(said) - len(lines) >= server.app.options.send_buffer
     until(lambda: pump_names() == [])
 
 
 def count_aloud(server: Running, numbers: int) -> list[str]:
-    """Broadcast the numbers from here, as fast as the hub takes them; returns what was said."""
+    """Broadcast that many consecutive numbers, as fast as the hub takes them. Returns the messages."""
     said = [str(number) for number in range(numbers)]
     for line in said:
         server.app.hub.broadcast.send(line)
@@ -184,7 +184,7 @@ def count_aloud(server: Running, numbers: int) -> list[str]:
 
 
 def test_promise_7_a_burst_evicts_no_healthy_client(serve: Serve) -> None:
-    """Twenty times more messages than a buffer holds, as fast as the hub can send them."""
+    """The burst has twenty times as many messages as a buffer holds, as fast as the hub can send them."""
     server = serve()
     clients, burst = 50, 5000
 
@@ -202,7 +202,7 @@ def test_promise_7_a_burst_evicts_no_healthy_client(serve: Serve) -> None:
     assert received == [said] * clients
 
 
-def test_promise_7_a_peer_that_reads_is_not_evicted_though_its_socket_is_full_at_times(serve: Serve) -> None:
+def test_promise_7_a_peer_that_reads_is_not_evicted_even_if_its_socket_is_full_at_times(serve: Serve) -> None:
     server = serve()
     burst = [f"{number}:".ljust(500, "x") for number in range(3000)]
     with Peer(server.port, receive_buffer=4096) as slow, Peer(server.port) as quick:
@@ -221,7 +221,7 @@ def test_promise_7_a_peer_that_reads_is_not_evicted_though_its_socket_is_full_at
         assert received == {slow: burst, quick: burst}
 
 
-def test_promise_7_a_pump_that_gets_no_turn_is_waited_for(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_promise_7_the_hub_waits_for_a_pump_that_gets_no_turn(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     its_turn = threading.Event()
     write_pump = Client.write_pump
 
@@ -236,13 +236,13 @@ def test_promise_7_a_pump_that_gets_no_turn_is_waited_for(serve: Serve, monkeypa
         speaker.start()
         until(lambda: server.clients)
         (client,) = server.clients
-        until(lambda: client.send.statistics().waiting_senders == 1, "the hub giving way")
+        until(lambda: client.send.statistics().waiting_senders == 1, "the hub waiting for the pump")
         its_turn.set()
         assert peer.lines(10) == [str(number) for number in range(10)]
         speaker.join(LIMIT)
 
 
-def test_promise_8_a_stop_says_goodbye_to_all_and_leaves_no_thread(serve: Serve) -> None:
+def test_promise_8_a_stop_tells_every_client_and_leaves_no_thread(serve: Serve) -> None:
     before = threading.active_count()
     server = serve(message_rate=0)
     with ExitStack() as stack:
@@ -278,7 +278,7 @@ def bad_inputs() -> dict[str, tuple[bytes, int]]:
 
 
 @pytest.mark.parametrize("name", bad_inputs())
-def test_promise_9_bad_input_costs_the_sender_alone(server: Running, name: str) -> None:
+def test_promise_9_bad_input_harms_only_the_sender(server: Running, name: str) -> None:
     data, code = bad_inputs()[name]
     with Peer(server.port) as bad, Peer(server.port) as good:
         bad.socket.sendall(frame(TEXT, "before") + data + frame(TEXT, "after"))
@@ -290,7 +290,7 @@ def test_promise_9_bad_input_costs_the_sender_alone(server: Running, name: str) 
     until(lambda: pump_names() == [])
 
 
-def test_promise_9_bad_http_costs_the_sender_alone(server: Running) -> None:
+def test_promise_9_bad_http_harms_only_the_sender(server: Running) -> None:
     with Peer(server.port) as good, socket.create_connection(("127.0.0.1", server.port)) as bad:
         bad.sendall(b"GET / nonsense HTTP/1.1\r\n\r\n")
         assert bad.recv(65536).startswith(b"HTTP/1.1 400 ")

@@ -1,4 +1,4 @@
-"""What the inspector says that a thread does: each row of its table, forced in a real server and seen in a picture."""
+"""The states of threads in the inspector: each row of the table is forced in a real server, and seen in a picture."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ forced: set[Any] = set()
 
 
 def forces(*functions: Callable[..., Any]) -> Callable[[Test], Test]:
-    """The rows of the table that a test is about."""
+    """Name the functions whose rows in the table a test forces."""
     forced.update(functions)
     return lambda test: test
 
 
 @contextmanager
 def blocked(value: Any = None) -> Iterator[Callable[..., Any]]:
-    """A function that blocks whoever calls it until the end, and then returns the value."""
+    """Yields a function that blocks until the end of the `with` block, and then returns the value."""
     done = threading.Event()
     try:
         yield lambda *_: (done.wait(FAR), value)[1]
@@ -47,7 +47,7 @@ def blocked(value: Any = None) -> Iterator[Callable[..., Any]]:
 
 @contextmanager
 def no_turns(server: Inspected) -> Iterator[None]:
-    """Somebody has the run queue's only turn."""
+    """Take the run queue's only turn during a `with` block."""
     server.hub.run_queue.ready(lambda: None)
     try:
         yield
@@ -56,7 +56,7 @@ def no_turns(server: Inspected) -> Iterator[None]:
 
 
 def pump(picture: dict[str, Any], which: str) -> tuple[str, str]:
-    """The state of a pump of the only client, and what it is about."""
+    """The state of a pump of the only client, and the channel or socket that the pump uses."""
     if not picture["clients"]:
         return "", ""
     thread = picture["clients"][0][which]
@@ -78,7 +78,7 @@ def until_hub(look: Look, state: str, on: str = "") -> None:
 
 
 @forces(Turn.__enter__, Connection._receive, select)
-def test_without_anything_to_do_everybody_waits(inspect: Inspect) -> None:
+def test_without_anything_to_do_all_threads_wait(inspect: Inspect) -> None:
     server = inspect()
     with Peer(server.port), server.look() as look:
         writer = until_pump(look, "write_pump", "receiving", "send-1")
@@ -91,7 +91,7 @@ def test_without_anything_to_do_everybody_waits(inspect: Inspect) -> None:
         look.until(lambda picture: picture["clients"][0]["write_pump"]["for"] > writer["for"], "time passing")
 
 
-def test_a_pump_that_has_a_message_and_no_turn_is_ready(inspect: Inspect) -> None:
+def test_a_write_pump_with_a_message_and_without_a_turn_is_ready(inspect: Inspect) -> None:
     server = inspect()
     with Peer(server.port) as peer, server.look() as look, no_turns(server):
         peer.send(TEXT, "hello")
@@ -99,15 +99,15 @@ def test_a_pump_that_has_a_message_and_no_turn_is_ready(inspect: Inspect) -> Non
         assert look.picture()["run_queue"] == {"turns": 1, "free": 0, "waiting": 1}
 
 
-def test_the_hub_that_has_been_handed_something_and_has_not_gone_on_is_ready(inspect: Inspect) -> None:
+def test_a_hub_that_has_been_served_and_has_not_run_yet_is_ready(inspect: Inspect) -> None:
     server = inspect()
     with Peer(server.port) as peer, server.look() as look, server.hub.done._mutex:
-        peer.send(TEXT, "hello")  # the hub wakes, and cannot leave the line of the fourth channel
+        peer.send(TEXT, "hello")  # the hub wakes, but cannot leave the line of the fourth channel
         until_hub(look, "ready")
 
 
 @forces(Gate.wait)
-def test_a_paused_hub_is_paused_and_the_others_wait_for_it(inspect: Inspect) -> None:
+def test_a_hub_that_waits_at_the_gate_is_paused_and_the_pumps_wait(inspect: Inspect) -> None:
     server = inspect()
     with Peer(server.port) as peer, server.look() as look:
         server.hub.gate.close()
@@ -119,7 +119,7 @@ def test_a_paused_hub_is_paused_and_the_others_wait_for_it(inspect: Inspect) -> 
 
 
 @forces(Channel.send)
-def test_a_read_pump_sends_while_the_hubs_channel_is_full(inspect: Inspect) -> None:
+def test_a_read_pump_is_sending_while_the_hubs_channel_is_full(inspect: Inspect) -> None:
     server = inspect()
     with Peer(server.port) as peer, server.look() as look:
         server.hub.gate.close()
@@ -132,7 +132,7 @@ def test_a_read_pump_sends_while_the_hubs_channel_is_full(inspect: Inspect) -> N
 
 
 @forces(RunQueue.gosched)
-def test_a_hub_that_stands_in_the_line_is_ready(inspect: Inspect) -> None:
+def test_a_hub_that_waits_in_the_run_queue_is_ready(inspect: Inspect) -> None:
     server = inspect(send_buffer=1)
     with Peer(server.port) as peer, server.look() as look, no_turns(server):
         for _ in range(3):
@@ -140,7 +140,7 @@ def test_a_hub_that_stands_in_the_line_is_ready(inspect: Inspect) -> None:
         until_hub(look, "ready", "")
 
 
-def test_a_hub_that_waits_for_a_pump_sends_to_that_clients_channel(
+def test_a_hub_that_waits_for_a_pump_is_sending_to_its_channel(
     inspect: Inspect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server = inspect(send_buffer=1)
@@ -152,7 +152,7 @@ def test_a_hub_that_waits_for_a_pump_sends_to_that_clients_channel(
 
 
 @forces(Connection._write)
-def test_a_peer_that_does_not_read_makes_its_pump_write_and_then_be_stuck(
+def test_a_write_pump_whose_peer_does_not_read_is_writing_and_then_stuck(
     inspect: Inspect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server = inspect()
@@ -162,7 +162,7 @@ def test_a_peer_that_does_not_read_makes_its_pump_write_and_then_be_stuck(
             server.hub.broadcast.send(BIG)
             until_pump(look, "write_pump", "writing", "socket")
             assert not look.picture()["clients"][0]["away"]
-        look.until(lambda picture: not picture["clients"], "its end")
+        look.until(lambda picture: not picture["clients"], "the client's end")
     with Peer(server.port), server.look() as look:
         server.hub.broadcast.send(BIG)
         until_pump(look, "write_pump", "stuck", "socket")
@@ -170,7 +170,7 @@ def test_a_peer_that_does_not_read_makes_its_pump_write_and_then_be_stuck(
 
 
 @forces(Connection._send, Connection.send)
-def test_who_waits_for_the_other_pump_to_finish_its_frame_writes(inspect: Inspect) -> None:
+def test_a_pump_that_waits_until_another_thread_has_finished_its_frame_is_writing(inspect: Inspect) -> None:
     server = inspect()
     with Peer(server.port) as peer, server.look() as look:
         until_pump(look, "write_pump", "receiving", "send-1")
@@ -182,7 +182,7 @@ def test_who_waits_for_the_other_pump_to_finish_its_frame_writes(inspect: Inspec
 
 
 @forces(Connection.send_close, serve_ws)
-def test_while_the_write_pump_takes_its_leave_the_read_pump_waits_for_it(inspect: Inspect) -> None:
+def test_both_pumps_are_leaving_while_the_write_pump_sends_the_close_frame(inspect: Inspect) -> None:
     server = inspect()
     with Peer(server.port) as peer, server.look() as look:
         until_pump(look, "write_pump", "receiving", "send-1")
@@ -218,7 +218,7 @@ def test_a_write_pump_that_waits_for_the_peers_close_frame_is_leaving(
 
 
 @forces(Client.write_pump)
-def test_a_write_pump_runs_while_it_encodes(inspect: Inspect, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_write_pump_is_running_while_it_encodes(inspect: Inspect, monkeypatch: pytest.MonkeyPatch) -> None:
     server = inspect()
     with Peer(server.port) as peer, server.look() as look, blocked(b"\x81\x00") as block:
         monkeypatch.setattr(connection_module, "text_frame", block)
@@ -227,7 +227,7 @@ def test_a_write_pump_runs_while_it_encodes(inspect: Inspect, monkeypatch: pytes
 
 
 @forces(Client.read_pump)
-def test_a_read_pump_runs_between_reading_and_sending(inspect: Inspect, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_read_pump_is_running_between_reading_and_sending(inspect: Inspect, monkeypatch: pytest.MonkeyPatch) -> None:
     server = inspect()
     with Peer(server.port) as peer, server.look() as look, blocked() as block:
         monkeypatch.setattr(Journeys, "begin", block)
@@ -237,7 +237,7 @@ def test_a_read_pump_runs_between_reading_and_sending(inspect: Inspect, monkeypa
 
 
 @forces(serve_ws)
-def test_a_thread_that_answers_a_handshake_runs_and_there_is_no_write_pump_yet(
+def test_during_the_handshake_the_read_pump_is_running_and_the_write_pump_ready(
     inspect: Inspect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server = inspect()
@@ -253,7 +253,7 @@ def test_a_thread_that_answers_a_handshake_runs_and_there_is_no_write_pump_yet(
 
 
 @forces(Hub.run)
-def test_the_hub_runs_while_it_parts_with_a_client(inspect: Inspect, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_hub_is_running_while_it_parts_with_a_client(inspect: Inspect, monkeypatch: pytest.MonkeyPatch) -> None:
     server = inspect(send_buffer=1)
     with Peer(server.port), server.look() as look:
         until_pump(look, "write_pump", "receiving", "send-1")

@@ -242,7 +242,7 @@ def test_when_the_system_has_no_more_threads_the_other_clients_stay(chat: Chat) 
 
 
 def test_when_the_disk_is_full_the_log_misses_lines_and_the_chat_misses_nothing(chat: Chat) -> None:
-    until(lambda: chat.process.err.count("joined") == INNOCENTS, "the log of all who joined")
+    until(lambda: chat.process.err.count("joined") == INNOCENTS, "the log having a line for each client")
     threads, size = chat.figures().threads, len(chat.process.err)
     with chat.undisturbed(), limited(chat.process.pid, resource.RLIMIT_FSIZE, size):
         for _ in range(50):

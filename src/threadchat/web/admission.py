@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-RETRY_AFTER = 10  # seconds; the Retry-After header of every 503 for want of room (RFC 9110, section 10.2.3)
+RETRY_AFTER = 10  # seconds; the Retry-After header of every 503 for lack of room (RFC 9110, section 10.2.3)
 
 
 class Full(Exception):
