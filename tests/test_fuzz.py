@@ -68,7 +68,10 @@ class Witness(logging.Handler):
         self.errors.append(self.format(record))
 
     def heard(self) -> list[str]:
-        """The messages of the other client. Checks that it has left, and that the server has logged no error."""
+        """The other client's messages that the innocent one received.
+
+        Checks that the other client has left, and that the server has logged no error.
+        """
         marker = f"number {next(self._numbers)} of the innocent client"
         self.innocent.send(TEXT, marker)
         lines: list[str] = []
@@ -106,8 +109,9 @@ UTF_8 = re.compile(  # RFC 3629, section 4: any number of characters, and the be
 class Verdict:
     """What a peer's bytes must lead to: its messages, the pongs for its pings, and how the connection may end.
 
-    `endings` has close codes, where more than one is right, and None for an end without a close frame, for a peer that
-    ends its side of the connection within a frame or between two. `reply` is the answer to a close frame.
+    `endings` has the close codes that are right, which may be several. None in it stands for an end without a close
+    frame, which is right if the peer ends its side of the connection without one. `reply` is the answer to the peer's
+    close frame.
     """
 
     messages: list[str] = field(default_factory=list)
@@ -187,7 +191,7 @@ def judge_close(payload: bytes) -> tuple[int, bool]:
 
 
 def frames_of(data: bytes) -> list[Frame]:
-    """The server's frames, by another library; it raises where they are not what RFC 6455 allows a server."""
+    """The server's frames, parsed by another library. Raises if they are not what RFC 6455 allows a server to send."""
     protocol = ClientProtocol(parse_uri("ws://127.0.0.1/"), state=State.OPEN, max_size=None)
     protocol.receive_data(data)
     protocol.receive_eof()
@@ -375,7 +379,7 @@ def mutated_requests(draw: st.DrawFn) -> bytes:
 
 
 def responses_to(data: bytes) -> tuple[list[Response], bytes]:
-    """The server's answer in HTTP, by another library, and what follows it. Raises where it is not HTTP."""
+    """The server's answer, parsed by another library, and the bytes after it. Raises if the answer is not HTTP."""
     responses: list[Response] = []
     while data and not (responses and responses[-1].status_code == 101):
         head, _, rest = data.partition(b"\r\n\r\n")

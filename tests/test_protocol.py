@@ -224,7 +224,7 @@ def fails_after(server: Running, data: bytes, way: str, code: int, before: bytes
 
 
 def all_fragmentations(text: str) -> list[list[bytes]]:
-    """The text's bytes cut at every set of places."""
+    """The text's bytes, cut in every possible way."""
     data = text.encode()
     cuts = [[place for place in range(1, len(data)) if number >> place - 1 & 1] for number in range(1 << len(data) - 1)]
     return [[data[start:end] for start, end in zip([0, *cut], [*cut, None], strict=True)] for cut in cuts]
@@ -372,7 +372,7 @@ def test_a_close_frame_is_answered_and_ends_the_connection(
 def test_frames_before_a_fault_are_answered_before_the_close_frame(
     server: Running, data: bytes, before: bytes, way: str
 ) -> None:
-    """Section 7.1.7 leaves this open. Here a peer's fault does not undo what was right before it."""
+    """Section 7.1.7 leaves this open. Here the frames before a fault still count."""
     fails_after(server, data + b"\x83\x80", way, 1002, before)
 
 

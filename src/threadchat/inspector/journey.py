@@ -2,7 +2,7 @@
 
 A followed message is a `Followed`: a str that carries its Journey. It replaces the plain str when the read pump sends
 the message to the hub. Each watched part on the way recognizes it by its type. For a message that is not followed, the
-whole cost is that test of the type; while no followed message is on its way, the hub does not even test.
+whole cost is that test of the type. While no followed message is on its way to the hub, the hub does not even test.
 
 Any thread may record a step. Each field has one writer, so nothing here needs a lock.
 """

@@ -49,7 +49,7 @@ STATES = (
     Row(select, "selecting"),  # or "sending", if one of its cases is a send; or "ready", if a case has been chosen
     Row(RunQueue.gosched, "ready"),
     Row(Connection._receive, "reading", SOCKET),
-    Row(Connection._write, "writing", SOCKET),  # or "stuck", if the peer has taken no bytes for a while
+    Row(Connection._write, "writing", SOCKET),  # or "stuck", if the peer has kept a frame waiting for long
     Row(Connection._send, "writing", SOCKET),
     Row(Connection.send, "writing", SOCKET),
     Row(Connection.send_close, "leaving", SOCKET),

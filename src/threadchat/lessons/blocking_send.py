@@ -57,10 +57,10 @@ else: it passes on no messages, and nobody can join or leave. Soon the channel t
 pumps stop reading. One closed laptop has stopped the chat for everyone.
 
 So the hub may wait for the server's own threads, which are sure to go on, but never for a peer. It cannot tell by
-itself which of the two makes a channel full; the write pump can. When the kernel has taken nothing of a frame for a
+itself which of the two makes a channel full; the write pump can. When the kernel has not taken a frame within a
 quarter of a second, the pump puts an item into a second channel, `stuck`. The hub selects between sending to the
 client and receiving from `stuck`. If it receives from `stuck`, it evicts the client. (Go's example does not wait at
 all: its `select` has a `default`, which evicts every client with a full buffer, even if the client's goroutine has
-only not run yet.)
+just not run yet.)
 """,
 )
