@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import pickle
 from concurrent.futures import Future
 from typing import Any
@@ -35,6 +36,22 @@ def test_a_negative_capacity_is_refused(capacity: int) -> None:
 def test_a_channel_is_unbuffered_unless_it_is_given_a_capacity() -> None:
     assert Channel[int]().capacity == 0
     assert Channel[int](3).capacity == 3
+
+
+@pytest.mark.parametrize("capacity", ["3", 1.5, 2.0, None, math.nan, math.inf, [1]])
+def test_a_capacity_that_is_not_an_integer_is_a_type_error(capacity: Any) -> None:
+    with pytest.raises(TypeError, match="integer"):
+        Channel(capacity)
+
+
+def test_a_capacity_may_be_whatever_is_an_index() -> None:
+    class Four:
+        def __index__(self) -> int:
+            return 4
+
+    four: Any = Four()
+    assert repr(Channel(four)) == "<Channel: 0 of 4 items>"
+    assert repr(Channel(True)) == "<Channel: 0 of 1 items>"  # as everywhere in Python, True is 1
 
 
 # A channel as a value

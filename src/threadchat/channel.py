@@ -25,6 +25,7 @@ The races, each forced by a test of the same number in tests/test_channel_races.
 
 from __future__ import annotations
 
+import operator
 import queue
 import random
 import threading
@@ -70,7 +71,8 @@ class Channel(Generic[T]):
     """A channel: `make(chan T, capacity)`.
 
     With `capacity` 0 the channel is unbuffered: a send returns when a receiver has taken the item. Otherwise `capacity`
-    items wait in the buffer before a send blocks. Raises ValueError for a negative capacity.
+    items wait in the buffer before a send blocks. Raises TypeError for a capacity that is not an integer, and
+    ValueError for a negative one.
 
     A channel is a reference, as in Go: a copy is the same channel, and two channels are equal if they are the same one.
     It is always true, also when it is empty (`if channel:` asks whether there is one: Go's `channel != nil`).
@@ -79,6 +81,7 @@ class Channel(Generic[T]):
     __slots__ = ("_buffer", "_closed", "_mutex", "_receivers", "_senders", "capacity")
 
     def __init__(self, capacity: int = 0) -> None:
+        capacity = int(operator.index(capacity))
         if capacity < 0:
             raise ValueError("a channel's capacity must be 0 or more")
         self.capacity = capacity  # items: Go's cap(ch)
