@@ -390,6 +390,13 @@ def test_a_case_of_a_nil_channel_is_never_ready(nil: Case) -> None:
     assert select(nil, case, nil) == (case, None)
 
 
+def test_a_subclass_of_send_may_have_a_nil_channel_too() -> None:
+    class Named(Send[str]):
+        __slots__ = ()
+
+    assert select(Named(None, "item"), default=True) == (None, None)
+
+
 def test_a_select_over_nil_channels_or_nothing_raises_when_its_timeout_has_passed() -> None:
     for cases in ((), (None,), (None, Send(None, 1))):
         assert isinstance(error(go(select, *cases, timeout=0.01)), TimeoutError)
@@ -427,6 +434,28 @@ def test_a_select_holds_no_channel_after_it_raised() -> None:
     assert isinstance(error(go(select, one, timeout=0)), TimeoutError)
     result(go(one.send, "item"))
     assert isinstance(error(go(two.receive)), Closed)
+
+
+@pytest.mark.parametrize("wrong", [3, "channel", [], ("a", 1), Send(3, 1), Send("a", 1)])  # type: ignore[arg-type]
+def test_a_case_of_another_type_is_a_type_error_and_no_channel_is_held_or_changed(wrong: Any) -> None:
+    """Whether it comes before or after the channels, and whether one of them is ready."""
+    for _ in range(10):
+        one, two = Channel[str](1), filled(1, "item")
+        for cases in ((wrong, one, two), (one, two, wrong), (one, wrong)):
+            for timeout in (None, 0):
+                raised = error(go(select, *cases, timeout=timeout))
+                assert isinstance(raised, TypeError)
+                assert "case of a select must be a channel" in str(raised)
+                with pytest.raises(TypeError):
+                    select(*cases, default=True)
+        assert nobody_in_line(one, two)
+        assert result(go(one.take_pending)) == []
+        assert result(go(two.take_pending)) == ["item"]
+
+
+def test_a_list_of_channels_is_not_a_case_and_the_error_shows_it() -> None:
+    with pytest.raises(TypeError, match=r"not \[<Channel: 0 of 0 items>\]"):
+        select([Channel[int]()])  # type: ignore[arg-type]
 
 
 # Locks

@@ -311,9 +311,10 @@ def select(*cases: Case, default: bool = False, timeout: float | None = None) ->
     cases are ready, each is chosen with the same probability. If none is, `default=True` returns (None, None) at once.
 
     Raises Closed if the chosen case receives from a closed and empty channel, or sends to a closed one: both count as
-    ready. Raises TimeoutError after `timeout` seconds. Without a case that can ever be ready it blocks for ever.
+    ready. Raises TimeoutError after `timeout` seconds, and TypeError, before it does anything, for a case that is none.
+    Without a case that can ever be ready it blocks for ever.
     """
-    live = [case for case in cases if case is not None and (type(case) is not Send or case.channel is not None)]
+    live = [case for case in cases if case is not None and not (isinstance(case, Send) and case.channel is None)]
     # Every select locks its channels in the same order, so that two selects cannot wait for each other. It holds all
     # mutexes from the first look until it stands in all lines, so that no item is missed in between.
     channels = sorted({_channel_of(case) for case in live}, key=id)
@@ -341,7 +342,8 @@ def select(*cases: Case, default: bool = False, timeout: float | None = None) ->
 
 def _channel_of(case: Channel[Any] | Send[Any]) -> Channel[Any]:
     channel = case.channel if isinstance(case, Send) else case
-    assert channel is not None
+    if not isinstance(channel, Channel):
+        raise TypeError(f"a case of a select must be a channel, a Send to a channel, or None, not {case!r}")
     return channel
 
 
