@@ -25,7 +25,7 @@ from channels import (
 from helpers import FAR, LIMIT, go, switching_often, until
 
 from threadchat import channel as module
-from threadchat.channel import Case, Channel, Closed, Send, WouldBlock, select
+from threadchat.channel import Case, Channel, ChannelStatistics, Closed, Send, WouldBlock, select
 
 
 @pytest.fixture
@@ -247,6 +247,60 @@ def test_a_select_does_not_receive_what_it_sends_itself() -> None:
     assert isinstance(error(go(select, Send(channel, 1), channel, timeout=0.01)), TimeoutError)
     assert select(Send(channel, 1), channel, default=True) == (None, None)
     assert nobody_in_line(channel)
+
+
+def test_a_channel_may_be_in_two_receive_cases() -> None:
+    one, two = Channel[str](), Channel[str](1)
+    two.send("ready")
+    assert result(go(select, two, one, two)) == (two, "ready")
+    selecting = go(select, two, one, two)
+    receivers(one, 1)
+    assert two.statistics().waiting_receivers == 1
+    two.send_nowait("waiting")
+    assert result(selecting) == (two, "waiting")
+    assert isinstance(error(go(select, one, one, timeout=0)), TimeoutError)
+    assert nobody_in_line(one, two)
+
+
+def test_a_channel_may_be_in_two_send_cases() -> None:
+    channel: Channel[int] = Channel()
+    cases = [Send(channel, 1), Send(channel, 2)]
+    selecting = go(select, *cases)
+    senders(channel, 1)
+    item = channel.receive()
+    assert result(selecting) == (cases[item - 1], None)
+    assert nobody_in_line(channel)
+
+
+@pytest.mark.parametrize("served", ["by a sender", "by a receiver", "by take_pending", "by a close"])
+def test_a_select_that_stands_twice_at_one_channel_leaves_both_places(served: str) -> None:
+    for order in ("sr", "rs", "srsr"):
+        channel: Channel[int] = Channel()
+        case = Send(channel, 1)
+        selecting = go(select, *({"s": case, "r": channel}[kind] for kind in order))
+        senders(channel, 1)
+        if served == "by a sender":
+            channel.send(2)
+            assert result(selecting) == (channel, 2)
+        elif served == "by a receiver":
+            assert channel.receive() == 1
+            assert result(selecting) == (case, None)
+        elif served == "by take_pending":
+            assert channel.take_pending() == [1]
+            assert result(selecting) == (case, None)
+        else:
+            channel.close()
+            assert_closed(selecting, channel)
+        assert nobody_in_line(channel)
+
+
+def test_a_thread_that_stands_twice_at_one_channel_is_counted_once() -> None:
+    channel: Channel[int] = Channel()
+    selecting = go(select, Send(channel, 1), channel, Send(channel, 2), channel)
+    senders(channel, 1)
+    assert channel.statistics() == ChannelStatistics(0, 0, 1, 1, False)
+    channel.send(3)
+    assert result(selecting) == (channel, 3)
 
 
 # The choice

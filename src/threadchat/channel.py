@@ -187,9 +187,9 @@ class Channel(Generic[T]):
     def statistics(self) -> ChannelStatistics:
         """The channel at this instant. It may have changed by the time the caller looks at the result."""
         with self._mutex:
-            senders = sum(not sender.claimed() for sender, _ in self._senders)
-            receivers = sum(not receiver.claimed() for receiver in self._receivers)
-            return ChannelStatistics(len(self._buffer), self.capacity, senders, receivers, self._closed)
+            senders = {sender for sender, _ in self._senders if not sender.claimed()}
+            receivers = {receiver for receiver in self._receivers if not receiver.claimed()}
+            return ChannelStatistics(len(self._buffer), self.capacity, len(senders), len(receivers), self._closed)
 
     # The caller of the methods below holds the mutex.
 
@@ -337,7 +337,7 @@ def select(*cases: Case, default: bool = False, timeout: float | None = None) ->
     finally:
         for channel in channels:
             channel._mutex.release()
-    return thread.sleep(channels, timeout)
+    return thread.sleep([_channel_of(case) for case in live], timeout)
 
 
 def _channel_of(case: Channel[Any] | Send[Any]) -> Channel[Any]:
@@ -403,7 +403,8 @@ class _Parked:
     def sleep(self, channels: Sequence[Channel[Any]], timeout: float | None = None) -> tuple[Case, Any]:
         """For the parked thread: sleep until served. Returns the case and the item.
 
-        `channels` are those in whose lines it stands. Raises Closed if it was refused, and TimeoutError.
+        `channels` has the channel of each place in which it stands: a channel twice if it stands in both of its lines,
+        or twice in one. Raises Closed if it was refused, and TimeoutError.
         """
         served = False
         try:
