@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -76,6 +77,18 @@ def test_a_timeout_that_is_infinite_or_beyond_what_the_system_can_count_waits() 
         receivers(channel, 1)
         channel.send_nowait("item")
         assert result(receiving) == "item"
+
+
+@pytest.mark.parametrize(
+    ("timeout", "raises"), [(math.nan, ValueError), ("1", TypeError), (Decimal(1), TypeError), ([], TypeError)]
+)
+def test_a_timeout_that_is_not_a_number_of_seconds_is_an_error_and_the_receiver_leaves_the_line(
+    timeout: Any, raises: type[Exception]
+) -> None:
+    channel: Channel[str] = Channel()
+    assert isinstance(error(go(channel.receive, timeout)), raises)
+    assert isinstance(error(go(select, channel, Channel[str](), timeout=timeout)), raises)
+    assert nobody_in_line(channel)
 
 
 # Sleeping

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import threading
 import time
@@ -93,6 +94,15 @@ def test_an_outbox_needs_room_for_an_item(capacity: Any, raises: type[Exception]
     """A sender that parks does not make the receiver ready. What fills the buffer has done so."""
     with pytest.raises(raises):
         Outbox(capacity)
+
+
+@pytest.mark.parametrize("deadline", [math.inf, 1e300])
+def test_a_turn_may_have_a_deadline_that_never_comes(deadline: float, outbox: Outbox[int], run_queue: RunQueue) -> None:
+    taking = go(take, outbox, deadline)
+    idle(outbox)
+    outbox.send(1)
+    assert result(taking) == [1]
+    assert all_free(run_queue)
 
 
 def test_a_turn_takes_all_that_is_pending_in_the_order_of_the_sends(outbox: Outbox[int], run_queue: RunQueue) -> None:
@@ -286,6 +296,20 @@ def test_a_turn_comes_back_however_the_block_is_left(way_out: str, outbox: Outbo
 
     outbox.send(1)
     leave()
+    assert all_free(run_queue)
+
+
+@pytest.mark.parametrize("pending", [0, 1])
+@pytest.mark.parametrize("late", [0, 1, math.inf, math.nan])
+def test_a_turn_that_begins_too_late_raises_holds_none_and_takes_nothing(
+    pending: int, late: float, outbox: Outbox[int], run_queue: RunQueue
+) -> None:
+    outbox.send_what_fits([1] * pending)
+    with pytest.raises(TimeoutError), outbox.turn(until=time.monotonic() - late):
+        pytest.fail("the block ran")
+    assert all_free(run_queue)
+    assert outbox.statistics() == ChannelStatistics(pending, 3, 0, 0, False)
+    outbox.send(2)  # makes no receiver ready: none waits
     assert all_free(run_queue)
 
 

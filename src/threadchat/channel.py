@@ -423,7 +423,8 @@ class _Parked:
         """Sleep until served. Returns False if the time has passed and nobody will serve this thread any more."""
         if timeout is None:
             return self._wake.acquire()
-        if self._wake.acquire(timeout=min(max(0.0, timeout), threading.TIMEOUT_MAX)):
+        # Written this way round, both functions return nan for nan, and `acquire` raises ValueError.
+        if self._wake.acquire(timeout=min(max(timeout, 0.0), threading.TIMEOUT_MAX)):
             return True
         if self.claim():
             return False
