@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from channels import (
+    Pause,
     Watched,
     assert_closed,
     closed,
@@ -186,6 +187,34 @@ def test_a_thread_that_is_interrupted_in_its_sleep_leaves_all_lines(how: str, mo
     with pytest.raises(WouldBlock):
         channel.send_nowait("nobody receives it")
     assert channel.take_pending() == []
+
+
+@pytest.mark.parametrize("how", WAYS)
+def test_a_thread_that_was_interrupted_is_not_served_while_it_still_stands_in_line(
+    how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise an item would be sent to a thread that raised KeyboardInterrupt, or be received from one."""
+    channel, other = Channel[str](), Channel[str]()
+    leave = Channel._leave
+
+    def interrupted(self: module._Parked, timeout: float | None) -> bool:
+        raise KeyboardInterrupt
+
+    def paused_leave(self: Channel[str], thread: module._Parked) -> None:
+        pause()
+        leave(self, thread)
+
+    with Pause() as pause:
+        with monkeypatch.context() as patch:
+            patch.setattr(module._Parked, "_park", interrupted)
+            patch.setattr(Channel, "_leave", paused_leave)
+            interrupting = go(WAYS[how], channel, other)
+            pause.reached()
+        with pytest.raises(WouldBlock):
+            channel.send_nowait("nobody receives it")
+        assert channel.take_pending() == []
+    assert isinstance(error(interrupting), KeyboardInterrupt)
+    assert nobody_in_line(channel, other)
 
 
 @pytest.mark.parametrize("how", WAYS)

@@ -411,6 +411,7 @@ class _Parked:
             served = self._park(timeout)
         finally:
             if not served or len(channels) > 1:  # race 4
+                self.claim()  # if it was interrupted, nobody may serve it any more
                 for channel in channels:
                     channel._leave(self)
         if not served:
