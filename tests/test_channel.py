@@ -22,7 +22,7 @@ from channels import (
 )
 from helpers import FAR, LIMIT, go, switching_often
 
-from threadchat.channel import Channel, ChannelStatistics, Closed, select
+from threadchat.channel import Channel, ChannelStatistics, Closed, ReceiveOnly, SendOnly, select
 
 # Making a channel
 
@@ -94,6 +94,39 @@ def test_repr_needs_no_mutex_so_that_a_debugger_may_ask_for_it_at_any_time() -> 
     channel: Channel[int] = Channel()
     with channel._mutex:
         assert result(go(repr, channel)) == "<Channel: 0 of 0 items>"
+
+
+def feed(channel: SendOnly[int]) -> None:
+    channel.send(1)
+    channel.send_nowait(2)
+    channel.close()
+
+
+def drained(channel: ReceiveOnly[int]) -> list[int]:
+    return [channel.receive(), channel.receive(timeout=0), *channel]
+
+
+def test_a_channel_can_be_passed_as_a_send_only_or_a_receive_only_channel() -> None:
+    channel: Channel[int] = Channel(2)
+    feed(channel)
+    assert drained(channel) == [1, 2]
+
+
+def test_a_receive_only_channel_has_neither_send_nor_close() -> None:
+    """So a type checker refuses both, and the receives of a channel that is only sent to."""
+    assert {name for name in vars(Channel) if hasattr(ReceiveOnly, name)} >= {"receive", "__iter__"}
+    assert not any(hasattr(ReceiveOnly, name) for name in ("send", "send_nowait", "send_what_fits", "close"))
+    assert not any(hasattr(SendOnly, name) for name in ("receive", "take_pending", "__iter__"))
+
+
+def test_outside_a_select_a_nil_channel_is_an_error_instead_of_blocking() -> None:
+    nil: Any = None
+    for name in ("send", "receive", "close", "capacity"):
+        with pytest.raises(AttributeError):
+            getattr(nil, name)
+    for use in (list, len):
+        with pytest.raises(TypeError):
+            use(nil)
 
 
 # Sends and receives
@@ -368,6 +401,24 @@ def test_each_item_goes_to_one_of_several_iterations() -> None:
 
 
 # len, cap and statistics
+
+
+@switching_often()
+def test_len_is_never_above_the_capacity() -> None:
+    """Not even while the item of a parked sender moves up into a full buffer."""
+    for capacity in (0, 1, 3):
+        channel: Channel[int] = Channel(capacity)
+        receiving: Future[list[int]] = go(list, channel)
+        sending = [go(send_many, channel, 500) for _ in range(2)]
+        while not all(future.done() for future in sending):
+            assert 0 <= len(channel) <= channel.capacity
+        channel.close()
+        assert len(result(receiving)) == 1000
+
+
+def send_many(channel: Channel[int], count: int) -> None:
+    for number in range(count):
+        channel.send(number)
 
 
 def test_len_and_capacity_of_an_unbuffered_channel_are_0() -> None:

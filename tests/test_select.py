@@ -8,7 +8,7 @@ import weakref
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from channels import (
@@ -26,6 +26,8 @@ from helpers import FAR, LIMIT, go, switching_often, until
 
 from threadchat import channel as module
 from threadchat.channel import Case, Channel, ChannelStatistics, Closed, Send, WouldBlock, select
+
+T = TypeVar("T")
 
 
 @pytest.fixture
@@ -230,6 +232,18 @@ def test_a_select_that_waits_to_send_and_to_receive_does_one_of_them(how: str) -
         assert result(selecting) == (inbox, "in")
         assert outbox.take_pending() == []
     assert nobody_in_line(inbox, outbox)
+
+
+def test_channels_and_items_are_evaluated_once_in_order_whichever_case_is_chosen() -> None:
+    evaluated: list[object] = []
+
+    def noting(what: T) -> T:
+        evaluated.append(what)
+        return what
+
+    full, ready = filled(1, 0), filled(1, 7)
+    assert select(Send(noting(full), noting(1)), noting(ready), Send(noting(full), noting(2))) == (ready, 7)
+    assert evaluated == [full, 1, ready, full, 2]
 
 
 def test_two_selects_meet_one_sends_and_the_other_receives() -> None:
