@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -440,6 +441,17 @@ def test_race_5_of_two_selects_that_meet_one_sends_and_the_other_receives() -> N
     assert outcomes == {None, "to two"}
 
 
+def pause_in_proceed(monkeypatch: pytest.MonkeyPatch, pause: Pause) -> None:
+    """The first select that has found a case ready is held up before it does what the case says."""
+    proceed = module._proceed
+
+    def paused(case: Any) -> Any:
+        pause()
+        return proceed(case)
+
+    monkeypatch.setattr(module, "_proceed", paused)
+
+
 @pytest.mark.parametrize("kind", ["send", "receive"])
 def test_race_5_a_select_that_counted_on_another_which_was_served_elsewhere_looks_again(
     kind: str, monkeypatch: pytest.MonkeyPatch
@@ -451,13 +463,7 @@ def test_race_5_a_select_that_counted_on_another_which_was_served_elsewhere_look
     first = go(select, its, elsewhere)
     receivers(elsewhere, 1)
     with Pause() as pause:
-        proceed = module._proceed
-
-        def paused(case: Any) -> Any:
-            pause()
-            return proceed(case)
-
-        monkeypatch.setattr(module, "_proceed", paused)
+        pause_in_proceed(monkeypatch, pause)
         second = go(select, idle, ours)
         pause.reached()
         elsewhere.send_nowait("elsewhere")  # claims the first, which waits for the mutex of `shared` to leave its line
@@ -469,18 +475,29 @@ def test_race_5_a_select_that_counted_on_another_which_was_served_elsewhere_look
     assert nobody_in_line(shared, elsewhere, idle)
 
 
+def test_race_5_a_select_that_must_look_again_does_not_miss_another_case_that_is_ready(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shared, elsewhere, full = Channel[str](), Channel[str](), filled(1, "ready all the time")
+    first = go(select, Send(shared, "item"), elsewhere)
+    receivers(elsewhere, 1)
+    with Pause() as pause:
+        pause_in_proceed(monkeypatch, pause)
+        monkeypatch.setattr(random, "choice", lambda ready: ready[0])
+        second = go(select, shared, full)
+        pause.reached()  # it has chosen to receive from the first
+        elsewhere.send_nowait("elsewhere")
+    assert result(first) == (elsewhere, "elsewhere")
+    assert result(second) == (full, "ready all the time")
+    assert nobody_in_line(shared, elsewhere, full)
+
+
 def test_race_5_a_select_that_must_look_again_takes_its_default(monkeypatch: pytest.MonkeyPatch) -> None:
     shared, elsewhere = Channel[str](), Channel[str]()
     first = go(select, Send(shared, "item"), elsewhere)
     receivers(elsewhere, 1)
     with Pause() as pause:
-        proceed = module._proceed
-
-        def paused(case: Any) -> Any:
-            pause()
-            return proceed(case)
-
-        monkeypatch.setattr(module, "_proceed", paused)
+        pause_in_proceed(monkeypatch, pause)
         second = go(select, shared, default=True)
         pause.reached()
         elsewhere.send_nowait("elsewhere")
