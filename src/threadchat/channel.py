@@ -11,7 +11,10 @@ statements", "Close") and of the Go memory model. Where Go panics, or returns a 
 `Closed`.
 
 Any thread may call anything in this module. Signal handlers and finalizers must not: the thread that they interrupt
-may hold the mutex. This module imports nothing else of threadchat and can be used on its own.
+may hold the mutex. A signal handler that raises (Ctrl-C does, in the main thread) leaves the lines in order if the
+thread was asleep in a channel; at any other instant it may leave an operation half done, as with any lock in Python.
+
+This module imports nothing else of threadchat and can be used on its own.
 
 The races, each forced by a test of the same number in tests/test_channel_races.py:
 1. Two threads reach the same selecting thread over two channels, and both want to serve it.
