@@ -198,7 +198,7 @@ def asleep(goroutines: list[Goroutine], channels: Channels) -> bool:
     for operations in waiting:
         if operations is None:
             return False
-        parked.update((operation["channel"], operation["do"] == "send") for operation in operations)
+        parked.update({(operation["channel"], operation["do"] == "send") for operation in operations})  # a thread once
     for name, channel in channels.items():
         if channel is not None:
             statistics = channel.statistics()
