@@ -182,7 +182,10 @@ def execute(program: Program) -> str:
             end = "lost"
             break
     outcome = ["; ".join(g.log if g.ended else [*g.log, end]) for g in goroutines]
-    release(shared.channels)
+    try:
+        release(shared.channels)
+    except Exception as fault:  # of a channel that is broken: an outcome that no program has
+        outcome.append(f"at the end: {fault!r}")
     return " | ".join(outcome)
 
 
