@@ -1,4 +1,4 @@
-"""The run queue, alone and in the server: who may run, how many at once, and that nobody waits for who is blocked."""
+"""The run queue, alone and in the server: which thread runs next, how many at once, and that none holds up another."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 from helpers import LIMIT, TEXT, Peer, Process, Running, Serve, frame, go, switching_often, until
 
-from threadchat.runtime.runqueue import RunQueue
+from threadchat.hub import Hub
+from threadchat.runtime.runqueue import RUN_QUEUE, RunQueue, RunQueueStatistics
 from threadchat.websocket import wire
 from threadchat.websocket.connection import Connection
 
@@ -35,35 +36,48 @@ def enter(queue: RunQueue) -> None:
 
 
 def in_line(queue: RunQueue, count: int) -> None:
-    until(lambda: len(queue._line) == count, f"{count} in line")
+    until(lambda: queue.statistics().waiting == count, f"{count} in line")
 
 
-def assert_free(queue: RunQueue, turns: int) -> None:
-    """So many turns can be had at once, and no more."""
-    for _ in range(turns):
-        result(go(enter, queue))
-    another = go(enter, queue)
-    in_line(queue, 1)
-    assert not another.done()
-    for _ in range(turns + 1):
-        queue.next()
-    result(another)
+def all_free(queue: RunQueue) -> bool:
+    """Whether every turn has come back and no thread waits for one."""
+    return queue.statistics() == RunQueueStatistics(queue.turns, queue.turns, 0)
 
 
 # The queue alone
 
 
 @pytest.mark.parametrize("turns", [1, 2, 5])
-def test_there_are_as_many_turns_as_were_asked_for(turns: int) -> None:
-    assert_free(RunQueue(turns), turns)
+def test_as_many_threads_have_a_turn_as_there_are_turns_and_the_next_one_waits(turns: int) -> None:
+    queue = RunQueue(turns)
+    for number in range(turns):
+        result(go(enter, queue))
+        assert queue.statistics() == RunQueueStatistics(turns, turns - number - 1, 0)
+    another = go(enter, queue)
+    in_line(queue, 1)
+    assert not another.done()
+    queue.next()
+    result(another)
+    for number in range(turns):
+        assert queue.statistics() == RunQueueStatistics(turns, number, 0)
+        queue.next()
+    assert all_free(queue)
 
 
 def test_there_is_one_turn_unless_more_are_asked_for() -> None:
-    assert_free(RunQueue(), 1)
+    assert RunQueue().statistics() == RunQueueStatistics(turns=1, free=1, waiting=0)
+
+
+def test_the_process_has_one_run_queue_for_all_hubs() -> None:
+    assert RUN_QUEUE.turns == 1
+    assert Hub().run_queue is Hub().run_queue is RUN_QUEUE
+    assert Hub().new_outbox(1).run_queue is RUN_QUEUE
+    other = RunQueue()
+    assert Hub(other).new_outbox(1).run_queue is other
 
 
 def test_turns_are_given_in_the_order_of_asking() -> None:
-    """Whether it is for a thread that waits, or for whatever else is to be done."""
+    """Whether `wake` wakes a thread or does something else."""
     queue = RunQueue()
     order: list[int] = []
 
@@ -84,7 +98,7 @@ def test_turns_are_given_in_the_order_of_asking() -> None:
         until(lambda number=number: len(order) > number)  # type: ignore[misc]
     assert order == list(range(10))
     queue.next()
-    assert_free(queue, 1)
+    assert all_free(queue)
 
 
 @pytest.mark.parametrize(
@@ -97,8 +111,8 @@ def test_turns_are_given_in_the_order_of_asking() -> None:
         ("abc", "abc"),
     ],
 )
-def test_who_is_urgent_goes_first_but_takes_at_most_every_other_turn_while_others_wait(asked: str, given: str) -> None:
-    """Capitals are urgent."""
+def test_urgent_threads_go_first_but_have_at_most_every_other_turn_while_others_wait(asked: str, given: str) -> None:
+    """Capital letters are urgent."""
     queue = RunQueue()
     order: list[str] = []
     enter(queue)
@@ -108,10 +122,10 @@ def test_who_is_urgent_goes_first_but_takes_at_most_every_other_turn_while_other
         queue.next()
     assert "".join(order) == given
     queue.next()
-    assert_free(queue, 1)
+    assert all_free(queue)
 
 
-def test_who_is_ready_while_a_turn_is_free_is_woken_at_once() -> None:
+def test_a_thread_that_is_ready_while_a_turn_is_free_is_woken_at_once() -> None:
     queue = RunQueue(2)
     woken: list[str] = []
     for name in ("first", "second", "third"):
@@ -122,14 +136,14 @@ def test_who_is_ready_while_a_turn_is_free_is_woken_at_once() -> None:
 
 
 @pytest.mark.parametrize("turns", [1, 3])
-def test_a_turn_that_is_given_back_with_nobody_in_line_is_free_again(turns: int) -> None:
+def test_a_turn_that_is_given_back_while_no_thread_waits_is_free_again(turns: int) -> None:
     queue = RunQueue(turns)
     for _ in range(3):
         for _ in range(turns):
             enter(queue)
         for _ in range(turns):
             queue.next()
-    assert_free(queue, turns)
+        assert all_free(queue)
 
 
 def test_a_wake_may_itself_use_the_queue() -> None:
@@ -138,11 +152,11 @@ def test_a_wake_may_itself_use_the_queue() -> None:
     enter(queue)
     queue.ready(queue.next)
     result(go(queue.next))
-    assert_free(queue, 1)
+    assert all_free(queue)
 
 
 @pytest.mark.parametrize("turns", [1, 3])
-def test_gosched_returns_when_all_before_have_had_their_turn_and_keeps_none(turns: int) -> None:
+def test_gosched_returns_when_all_threads_in_line_have_had_their_turn_and_keeps_none(turns: int) -> None:
     queue = RunQueue(turns)
     result(go(queue.gosched))
     order: list[int] = []
@@ -159,11 +173,11 @@ def test_gosched_returns_when_all_before_have_had_their_turn_and_keeps_none(turn
         queue.next()
     queue.next()
     result(waiting)
-    until(lambda: order == [0, 1, 2], "its turn to go to who came after it")
+    until(lambda: order == [0, 1, 2], "the next in line to have the turn")
     queue.next()
     for _ in range(turns - 1):
         queue.next()
-    assert_free(queue, turns)
+    assert all_free(queue)
 
 
 @pytest.mark.parametrize("turns", [2, 4])
@@ -178,11 +192,11 @@ def test_as_many_threads_are_awake_as_there_are_turns(turns: int) -> None:
 
     for future in [go(visit) for _ in range(3 * turns)]:
         result(future)
-    assert_free(queue, turns)
+    assert all_free(queue)
 
 
 @pytest.mark.parametrize("turns", [1, 2, 3, 7])
-def test_never_are_more_threads_awake_than_there_are_turns(turns: int) -> None:
+def test_no_more_threads_are_awake_than_there_are_turns(turns: int) -> None:
     queue = RunQueue(turns)
     counting = threading.Lock()
     awake, most, visits = 0, 0, 0
@@ -212,10 +226,10 @@ def test_never_are_more_threads_awake_than_there_are_turns(turns: int) -> None:
             result(future)
     assert visits == 2000
     assert 1 <= most <= turns
-    assert_free(queue, turns)
+    assert all_free(queue)
 
 
-def test_a_blocked_thread_that_has_given_its_turn_back_holds_nobody_up() -> None:
+def test_a_blocked_thread_that_has_given_its_turn_back_holds_no_other_up() -> None:
     queue = RunQueue()
     freed = threading.Event()
 
@@ -241,7 +255,7 @@ def test_a_blocked_thread_that_has_given_its_turn_back_holds_nobody_up() -> None
 
 
 def all_idle(server: Running, count: int) -> None:
-    """Each client's write pump waits for messages, and the hub for whatever comes."""
+    """Wait until each client's write pump waits for messages, and the hub for anything."""
     until(
         lambda: (
             sum(client.send.statistics().waiting_receivers for client in server.clients) == count
@@ -253,7 +267,7 @@ def all_idle(server: Running, count: int) -> None:
 
 @pytest.fixture
 def crowd(serve: Serve) -> Iterator[Callable[..., tuple[Running, list[Peer]]]]:
-    """Starts a server with so many clients, all idle: `crowd(size, **options)`."""
+    """Starts a server with `size` clients, all idle: `crowd(size, **options)`."""
     with ExitStack() as stack:
 
         def gather(size: int, **options: Any) -> tuple[Running, list[Peer]]:
@@ -269,7 +283,7 @@ Crowd = Callable[..., tuple[Running, list[Peer]]]
 
 
 class Listener:
-    """One of many to whom one thread listens: hears a text whose lines are the messages, and no other."""
+    """One of many peers that one thread reads from. Expects a text, the lines of which are the messages."""
 
     def __init__(self, peer: Peer) -> None:
         self.socket = peer.socket
@@ -277,7 +291,7 @@ class Listener:
         self._bytes = b""
 
     def hear(self, text: bytes) -> bool:
-        """Read what is there; returns whether that is all of the text by now."""
+        """Read what has arrived. Returns whether all of the text has come by now."""
         data = self.socket.recv(65536)
         assert data, f"the connection ended after {self.heard} of {len(text)} bytes"
         data = self._bytes + data
@@ -299,7 +313,7 @@ class Listener:
 
 
 def hear(peers: Sequence[Peer], messages: Sequence[str]) -> None:
-    """All of the peers receive all of the messages in their order, and nothing besides."""
+    """Check that each peer receives all messages in their order, and nothing else."""
     text = "".join(f"{message}\n" for message in messages).encode()
     with selectors.DefaultSelector() as selector:
         for peer in peers:
@@ -307,7 +321,7 @@ def hear(peers: Sequence[Peer], messages: Sequence[str]) -> None:
         while selector.get_map():
             ready = selector.select(LIMIT)
             missing = Counter(len(text) - key.data.heard for key in selector.get_map().values())
-            assert ready, f"silence; bytes that are missing, and to how many: {missing}"
+            assert ready, f"silence; bytes missing: number of peers: {missing}"
             for key, _ in ready:
                 if key.data.hear(text):
                     selector.unregister(key.fileobj)
@@ -332,7 +346,7 @@ def test_a_broadcast_to_many_idle_clients_is_encoded_once(crowd: Crowd) -> None:
     assert after.hits - before.hits == 10 * 49
 
 
-def test_who_has_spoken_hears_the_broadcast_before_others_do(crowd: Crowd, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_client_that_has_spoken_gets_the_broadcast_first(crowd: Crowd, monkeypatch: pytest.MonkeyPatch) -> None:
     server, peers = crowd(30)
     numbers = {str(peer.socket.getsockname()[1]): number for number, peer in enumerate(peers)}
     order: list[int] = []
@@ -347,7 +361,7 @@ def test_who_has_spoken_hears_the_broadcast_before_others_do(crowd: Crowd, monke
         order.clear()
         enter(server.app.hub.run_queue)  # no pump has a turn before all of them are in line
         peers[speaker].send(TEXT, "who hears me?")
-        until(lambda: len(server.app.hub.run_queue._line) == len(peers) - 1, "the others in line")
+        in_line(server.app.hub.run_queue, len(peers))
         server.app.hub.run_queue.next()
         hear(peers, ["who hears me?"])
         until(lambda: len(order) == len(peers))
@@ -356,7 +370,7 @@ def test_who_has_spoken_hears_the_broadcast_before_others_do(crowd: Crowd, monke
         all_idle(server, len(peers))
 
 
-def test_never_is_more_than_one_write_pump_awake_in_a_burst(crowd: Crowd, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_more_than_one_write_pump_is_awake_in_a_burst(crowd: Crowd, monkeypatch: pytest.MonkeyPatch) -> None:
     server, peers = crowd(50)
     encode = Connection.encode
     counting = threading.Lock()
@@ -383,7 +397,7 @@ def test_never_is_more_than_one_write_pump_awake_in_a_burst(crowd: Crowd, monkey
     assert frames >= 50
     assert most == 1
     all_idle(server, 50)
-    assert_free(server.app.hub.run_queue, 1)
+    assert all_free(server.app.hub.run_queue)
 
 
 def test_a_write_pump_that_is_blocked_in_a_send_holds_no_turn(crowd: Crowd) -> None:
@@ -397,18 +411,18 @@ def test_a_write_pump_that_is_blocked_in_a_send_holds_no_turn(crowd: Crowd) -> N
             server.app.hub.broadcast.send(message)
             hear(peers, [message])
             number += 1
-        messages = [f"on it goes {number}" for number in range(200)]  # fewer than wait for one client
+        messages = [f"on it goes {number}" for number in range(200)]  # fewer than a client's buffer holds
         talking = go(talk, server, messages)
         hear(peers, messages)
         result(talking)
         all_idle(server, 5)
         assert stuck in server.clients
         assert stuck.connection.blocked
-        assert_free(server.app.hub.run_queue, 1)
+        assert all_free(server.app.hub.run_queue)
 
 
-def test_promise_7_at_full_load_nobody_who_reads_is_evicted_and_nothing_is_lost(tmp_path: Path) -> None:
-    """The server in a process of its own, so that listening costs it nothing; one client talks, all listen."""
+def test_promise_7_at_full_load_no_client_that_reads_is_evicted_and_nothing_is_lost(tmp_path: Path) -> None:
+    """One client talks and all listen. The server is in a process of its own, so that listening costs it nothing."""
     command = [sys.executable, "-m", "threadchat", "serve", "--port", "0", "--message-rate", "0"]
     with Process(tmp_path, command) as server, ExitStack() as stack:
         peers = [stack.enter_context(Peer(server.port)) for _ in range(300)]
@@ -422,7 +436,7 @@ def test_promise_7_at_full_load_nobody_who_reads_is_evicted_and_nothing_is_lost(
         assert "evicted" not in server.err
 
 
-def test_the_write_pumps_alone_give_way_to_who_wakes_them(crowd: Crowd) -> None:
+def test_only_the_write_pumps_give_way_to_the_threads_that_wake_them(crowd: Crowd) -> None:
     server, _ = crowd(3)
     ours = os.sched_getscheduler(0)
     assert ours != os.SCHED_BATCH

@@ -11,7 +11,10 @@ statements", "Close") and of the Go memory model. Where Go panics, or returns a 
 `Closed`.
 
 Any thread may call anything in this module. Signal handlers and finalizers must not: the thread that they interrupt
-may hold the mutex. This module imports nothing else of threadchat and can be used on its own.
+may hold the mutex. A signal handler that raises (Ctrl-C does, in the main thread) leaves the lines in order if the
+thread was asleep in a channel; at any other instant it may leave an operation half done, as with any lock in Python.
+
+This module imports nothing else of threadchat and can be used on its own.
 
 The races, each forced by a test of the same number in tests/test_channel_races.py:
 1. Two threads reach the same selecting thread over two channels, and both want to serve it.
@@ -25,6 +28,7 @@ The races, each forced by a test of the same number in tests/test_channel_races.
 
 from __future__ import annotations
 
+import operator
 import queue
 import random
 import threading
@@ -70,7 +74,8 @@ class Channel(Generic[T]):
     """A channel: `make(chan T, capacity)`.
 
     With `capacity` 0 the channel is unbuffered: a send returns when a receiver has taken the item. Otherwise `capacity`
-    items wait in the buffer before a send blocks. Raises ValueError for a negative capacity.
+    items wait in the buffer before a send blocks. Raises TypeError for a capacity that is not an integer, and
+    ValueError for a negative one.
 
     A channel is a reference, as in Go: a copy is the same channel, and two channels are equal if they are the same one.
     It is always true, also when it is empty (`if channel:` asks whether there is one: Go's `channel != nil`).
@@ -79,6 +84,7 @@ class Channel(Generic[T]):
     __slots__ = ("_buffer", "_closed", "_mutex", "_receivers", "_senders", "capacity")
 
     def __init__(self, capacity: int = 0) -> None:
+        capacity = int(operator.index(capacity))
         if capacity < 0:
             raise ValueError("a channel's capacity must be 0 or more")
         self.capacity = capacity  # items: Go's cap(ch)
@@ -184,9 +190,9 @@ class Channel(Generic[T]):
     def statistics(self) -> ChannelStatistics:
         """The channel at this instant. It may have changed by the time the caller looks at the result."""
         with self._mutex:
-            senders = sum(not sender.claimed() for sender, _ in self._senders)
-            receivers = sum(not receiver.claimed() for receiver in self._receivers)
-            return ChannelStatistics(len(self._buffer), self.capacity, senders, receivers, self._closed)
+            senders = {sender for sender, _ in self._senders if not sender.claimed()}
+            receivers = {receiver for receiver in self._receivers if not receiver.claimed()}
+            return ChannelStatistics(len(self._buffer), self.capacity, len(senders), len(receivers), self._closed)
 
     # The caller of the methods below holds the mutex.
 
@@ -308,9 +314,10 @@ def select(*cases: Case, default: bool = False, timeout: float | None = None) ->
     cases are ready, each is chosen with the same probability. If none is, `default=True` returns (None, None) at once.
 
     Raises Closed if the chosen case receives from a closed and empty channel, or sends to a closed one: both count as
-    ready. Raises TimeoutError after `timeout` seconds. Without a case that can ever be ready it blocks for ever.
+    ready. Raises TimeoutError after `timeout` seconds, and TypeError, before it does anything, for a case that is none.
+    Without a case that can ever be ready it blocks for ever.
     """
-    live = [case for case in cases if case is not None and (type(case) is not Send or case.channel is not None)]
+    live = [case for case in cases if case is not None and not (isinstance(case, Send) and case.channel is None)]
     # Every select locks its channels in the same order, so that two selects cannot wait for each other. It holds all
     # mutexes from the first look until it stands in all lines, so that no item is missed in between.
     channels = sorted({_channel_of(case) for case in live}, key=id)
@@ -333,12 +340,13 @@ def select(*cases: Case, default: bool = False, timeout: float | None = None) ->
     finally:
         for channel in channels:
             channel._mutex.release()
-    return thread.sleep(channels, timeout)
+    return thread.sleep([_channel_of(case) for case in live], timeout)
 
 
 def _channel_of(case: Channel[Any] | Send[Any]) -> Channel[Any]:
     channel = case.channel if isinstance(case, Send) else case
-    assert channel is not None
+    if not isinstance(channel, Channel):
+        raise TypeError(f"a case of a select must be a channel, a Send to a channel, or None, not {case!r}")
     return channel
 
 
@@ -398,13 +406,15 @@ class _Parked:
     def sleep(self, channels: Sequence[Channel[Any]], timeout: float | None = None) -> tuple[Case, Any]:
         """For the parked thread: sleep until served. Returns the case and the item.
 
-        `channels` are those in whose lines it stands. Raises Closed if it was refused, and TimeoutError.
+        `channels` has the channel of each place in which it stands: a channel twice if it stands in both of its lines,
+        or twice in one. Raises Closed if it was refused, and TimeoutError.
         """
         served = False
         try:
             served = self._park(timeout)
         finally:
             if not served or len(channels) > 1:  # race 4
+                self.claim()  # if it was interrupted, nobody may serve it any more
                 for channel in channels:
                     channel._leave(self)
         if not served:
@@ -417,7 +427,8 @@ class _Parked:
         """Sleep until served. Returns False if the time has passed and nobody will serve this thread any more."""
         if timeout is None:
             return self._wake.acquire()
-        if self._wake.acquire(timeout=min(max(0.0, timeout), threading.TIMEOUT_MAX)):
+        # Written this way round, both functions return nan for nan, and `acquire` raises ValueError.
+        if self._wake.acquire(timeout=min(max(timeout, 0.0), threading.TIMEOUT_MAX)):
             return True
         if self.claim():
             return False

@@ -98,8 +98,8 @@ class Turn(Generic[T]):
 
     def __enter__(self) -> list[T]:
         outbox = self._outbox
-        seconds = self._until - time.monotonic()
-        if seconds <= 0:
+        seconds = min(self._until - time.monotonic(), threading.TIMEOUT_MAX)
+        if not seconds > 0:  # false for nan too
             raise TimeoutError
         with outbox._mutex:
             if outbox._buffer or outbox._closed:

@@ -182,7 +182,10 @@ def execute(program: Program) -> str:
             end = "lost"
             break
     outcome = ["; ".join(g.log if g.ended else [*g.log, end]) for g in goroutines]
-    release(shared.channels)
+    try:
+        release(shared.channels)
+    except Exception as fault:  # of a channel that is broken: an outcome that no program has
+        outcome.append(f"at the end: {fault!r}")
     return " | ".join(outcome)
 
 
@@ -198,7 +201,7 @@ def asleep(goroutines: list[Goroutine], channels: Channels) -> bool:
     for operations in waiting:
         if operations is None:
             return False
-        parked.update((operation["channel"], operation["do"] == "send") for operation in operations)
+        parked.update({(operation["channel"], operation["do"] == "send") for operation in operations})  # a thread once
     for name, channel in channels.items():
         if channel is not None:
             statistics = channel.statistics()
