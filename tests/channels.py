@@ -12,7 +12,7 @@ import pytest
 from helpers import LIMIT, go, until
 
 from threadchat import channel as module
-from threadchat.channel import Case, Channel, Closed
+from threadchat.channel import Channel, Closed, Send
 
 T = TypeVar("T")
 
@@ -186,15 +186,15 @@ def pause_in_wake(monkeypatch: pytest.MonkeyPatch, pause: Pause) -> Counter[modu
     woken: Counter[module._Parked] = Counter()
     serve, refuse = module._Parked.serve, module._Parked.refuse
 
-    def paused_serve(self: module._Parked, case: Case, item: Any) -> None:
+    def paused_serve(self: module._Parked, case: Channel[Any] | Send[Any], item: Any) -> None:
         woken[self] += 1
         pause()
         serve(self, case, item)
 
-    def paused_refuse(self: module._Parked, channel: Channel[Any]) -> None:
+    def paused_refuse(self: module._Parked, case: Channel[Any] | Send[Any]) -> None:
         woken[self] += 1
         pause()
-        refuse(self, channel)
+        refuse(self, case)
 
     monkeypatch.setattr(module._Parked, "serve", paused_serve)
     monkeypatch.setattr(module._Parked, "refuse", paused_refuse)

@@ -419,6 +419,33 @@ def test_the_default_comes_before_any_timeout() -> None:
         assert select(Channel[int](), default=True, timeout=timeout) == (None, None)
 
 
+def test_the_error_names_the_case_that_was_chosen() -> None:
+    channel: Channel[int] = closed()
+    send = Send(channel, 1)
+    chosen = set()
+    for _ in range(200):  # both are ready, and chance decides
+        with pytest.raises(Closed) as either:
+            select(channel, send, timeout=LIMIT)
+        assert either.value.channel is channel
+        chosen.add(either.value.case)
+    assert chosen == {channel, send}
+    with pytest.raises(Closed) as received:
+        channel.receive()
+    assert received.value.case is channel
+
+
+@pytest.mark.parametrize("kind", ["receive", "send"])
+def test_the_error_names_the_case_that_waited_when_the_channel_is_closed(kind: str) -> None:
+    channel = Channel[int]()
+    case = channel if kind == "receive" else Send(channel, 1)
+    selecting = go(select, case, Channel[int]())
+    (receivers if kind == "receive" else senders)(channel, 1)
+    channel.close()
+    raised = error(selecting)
+    assert isinstance(raised, Closed)
+    assert raised.case is case
+
+
 def test_a_default_does_not_hide_that_a_channel_is_closed() -> None:
     channel: Channel[int] = closed()
     assert_closed(go(select, channel, default=True), channel)
@@ -488,8 +515,9 @@ def test_a_select_over_nil_channels_or_nothing_blocks_for_ever(
     blocked = go(select, *cases)
     until(lambda: parked, "the select to park")
     assert not blocked.done()
-    parked[0].serve(None, "woken by the test")
-    assert result(blocked) == (None, "woken by the test")
+    woken: Channel[str] = Channel()
+    parked[0].serve(woken, "by the test")
+    assert result(blocked) == (woken, "by the test")
 
 
 # Errors

@@ -47,12 +47,14 @@ _NOTHING: Any = object()  # what a receive that must not wait returns where it w
 class Closed(Exception):
     """The channel is closed. A receive raises it only after all items sent before have been received.
 
-    `channel` is the closed channel: in a `select`, it tells which one.
+    `channel` is the closed channel. `case` is the case that could not proceed, as it was given to `select`: the channel
+    for a receive, the Send for a send.
     """
 
-    def __init__(self, channel: Channel[Any]) -> None:
+    def __init__(self, channel: Channel[Any], case: Case = None) -> None:
         super().__init__("channel is closed")
         self.channel = channel
+        self.case = case or channel
 
 
 class WouldBlock(Exception):
@@ -149,12 +151,13 @@ class Channel(Generic[T]):
             if self._closed:
                 raise Closed(self)
             self._closed = True
-            parked = [*self._receivers, *(sender for sender, _ in self._senders)]
+            parked: list[tuple[_Parked, Channel[T] | Send[T]]] = [(receiver, self) for receiver in self._receivers]
+            parked += self._senders
             self._receivers.clear()
             self._senders.clear()
-            for thread in parked:  # race 3: _take holds the mutex as well, so that a sender is served only once
+            for thread, case in parked:  # race 3: _take holds the mutex as well, so that a sender is served only once
                 if thread.claim():
-                    thread.refuse(self)
+                    thread.refuse(case)
 
     def __iter__(self) -> Iterator[T]:
         """`for item := range ch`: receive until the channel is closed and empty."""
@@ -361,9 +364,12 @@ def _proceed(case: Channel[Any] | Send[Any]) -> Any:
     This happens in race 5: the thread that it counted on is another select, which was served in between over a channel
     that this one does not hold.
     """
-    if isinstance(case, Send):
+    if not isinstance(case, Send):
+        return case._take()
+    try:
         return None if _channel_of(case)._offer(case.item) else _NOTHING
-    return case._take()
+    except Closed as closed:
+        raise Closed(closed.channel, case) from None
 
 
 class _Parked:
@@ -374,13 +380,13 @@ class _Parked:
     Only the thread that has claimed it calls `serve` or `refuse`.
     """
 
-    __slots__ = ("_claim", "_wake", "case", "closed", "item")
+    __slots__ = ("_claim", "_wake", "case", "item", "refused")
 
-    case: Case  # the case that proceeded
+    case: Channel[Any] | Send[Any]  # the case that proceeded, or was refused
     item: Any  # what was received
 
     def __init__(self) -> None:
-        self.closed: Channel[Any] | None = None  # set if the channel was closed
+        self.refused = False  # set if the channel of the case was closed
         self._claim = threading.Lock()  # taken once, never released
         self._wake = threading.Lock()  # released once, by the thread that serves this one
         self._wake.acquire()
@@ -393,14 +399,14 @@ class _Parked:
         """Whether this thread has been served, or has given up, and only has not run since."""
         return self._claim.locked()
 
-    def serve(self, case: Case, item: Any) -> None:
+    def serve(self, case: Channel[Any] | Send[Any], item: Any) -> None:
         """Let its case proceed: wake it with what was received, or with None if its item was taken."""
         self.case, self.item = case, item
         self._wake.release()
 
-    def refuse(self, channel: Channel[Any]) -> None:
-        """Wake it to raise Closed."""
-        self.closed = channel
+    def refuse(self, case: Channel[Any] | Send[Any]) -> None:
+        """Wake it to raise Closed for the case."""
+        self.case, self.refused = case, True
         self._wake.release()
 
     def sleep(self, channels: Sequence[Channel[Any]], timeout: float | None = None) -> tuple[Case, Any]:
@@ -419,8 +425,8 @@ class _Parked:
                     channel._leave(self)
         if not served:
             raise TimeoutError
-        if self.closed is not None:
-            raise Closed(self.closed)
+        if self.refused:
+            raise Closed(_channel_of(self.case), self.case)
         return self.case, self.item
 
     def _park(self, timeout: float | None) -> bool:

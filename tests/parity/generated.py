@@ -29,11 +29,10 @@ def programs(draw: st.DrawFn) -> Program:
     count = draw(st.integers(2, 4))
     bodies = st.lists(operations, min_size=2, max_size=MOST_OPERATIONS // count)
     goroutines = draw(st.lists(bodies, min_size=count, max_size=count))
-    closed = {operation["channel"] for body in goroutines for operation in body if operation["do"] == "close"}
     items = itertools.count(1)
     return {
         "channels": {name: draw(st.sampled_from(CAPACITIES)) for name in CHANNELS},
-        "goroutines": [[numbered(unambiguous(operation, closed), items) for operation in body] for body in goroutines],
+        "goroutines": [[numbered(operation, items) for operation in body] for body in goroutines],
     }
 
 
@@ -44,16 +43,3 @@ def numbered(operation: Operation, items: Iterator[int]) -> Operation:
     if operation["do"] == "select":
         return {**operation, "cases": [numbered(case, items) for case in operation["cases"]]}
     return operation
-
-
-def unambiguous(operation: Operation, closed: set[str]) -> Operation:
-    """The operation without the sends of a select to a channel that it also receives from and that is closed.
-
-    In Python `Closed` tells which channel is closed, but not which of the two cases was chosen.
-    """
-    if operation["do"] != "select":
-        return operation
-    receiving = {case["channel"] for case in operation["cases"] if case["do"] == "receive"}
-    twice = receiving & closed
-    cases = [case for case in operation["cases"] if case["do"] == "receive" or case["channel"] not in twice]
-    return {**operation, "cases": cases}

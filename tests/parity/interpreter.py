@@ -100,19 +100,20 @@ class Goroutine:
             Send(channel, case["item"]) if case["do"] == "send" else channel
             for case, channel in zip(operation["cases"], channels, strict=True)
         ]
+        result = "zero"
         try:
             chosen, item = select(*cases, default=operation["default"])
+            result = f"got {item}"
         except Closed as closed:
-            case = operation["cases"][channels.index(closed.channel)]
-            if case["do"] == "send":
+            chosen = closed.case
+            if isinstance(chosen, Send):
                 raise Panic("send on closed channel") from None
-            return f"<-{case['channel']}: zero"
         if chosen is None:
             return "default"
         case = operation["cases"][next(number for number, case in enumerate(cases) if case is chosen)]
         if case["do"] == "send":
             return f"{case['channel']}<-{case['item']}: sent"
-        return f"<-{case['channel']}: got {item}"
+        return f"<-{case['channel']}: {result}"
 
 
 # Go's operations and panics. A nil channel is None here.

@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections import deque
+from collections.abc import Sequence
 
 from threadchat import client
 from threadchat.client import Client
@@ -25,7 +26,7 @@ turn = threading.Lock()  # held while a woken pump has not yet woken the next on
 
 
 class BarestHub(Hub):
-    def _pass_on(self, messages: list[str]) -> None:
+    def _pass_on(self, messages: Sequence[str]) -> None:
         frame = b""
         for member in list(self.clients):
             assert isinstance(member, BarestClient)
