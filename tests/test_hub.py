@@ -148,8 +148,7 @@ def test_the_hub_waits_once_for_all_pumps_that_have_not_had_their_turn(
 
     def pump(outbox: Outbox[str], messages: list[str]) -> None:
         while len(messages) < 5:
-            with outbox.turn(until=time.monotonic() + LIMIT) as pending:
-                messages += pending
+            outbox.receive_in_turn(messages.extend, until=time.monotonic() + LIMIT)
 
     outboxes = [hub.new_outbox(capacity=2) for _ in members]
     for member, outbox in zip(members, outboxes, strict=True):

@@ -231,7 +231,7 @@ def test_each_step_names_the_line_of_the_core_that_made_it(inspect: Inspect) -> 
         "read": "for message in self.connection:",
         "broadcast": "self.hub.broadcast.send(message)",
         "buffered": "if rest := client.send.send_what_fits(messages):",
-        "coalesced": "frame = self.connection.encode(messages)",
+        "coalesced": "return work(items)",
         "written": "self.connection.send(frame)",
     }
 

@@ -54,8 +54,7 @@ class Core:
         for batch in batches:
             self.hub._pass_on(batch)
         for client in self.clients:
-            with client.send.turn(until=time.monotonic() + FAR) as messages:
-                frame = client.connection.encode(messages)
+            frame = client.send.receive_in_turn(client.connection.encode, until=time.monotonic() + FAR)
             client.connection.send(frame)
 
 

@@ -20,14 +20,13 @@ from threadchat.runtime.runqueue import RunQueue, RunQueueStatistics
 
 
 def far_off() -> float:
-    """A deadline that no test reaches, on the clock of `turn`."""
+    """A deadline that no test reaches, on the clock of `receive_in_turn`."""
     return time.monotonic() + FAR
 
 
 def take(outbox: Outbox[Any], until: float | None = None) -> list[Any]:
     """What the receiver is given in one turn."""
-    with outbox.turn(until=far_off() if until is None else until) as items:
-        return items
+    return outbox.receive_in_turn(list, until=far_off() if until is None else until)
 
 
 def idle(outbox: Outbox[Any]) -> None:
@@ -108,10 +107,14 @@ def test_a_turn_may_have_a_deadline_that_never_comes(deadline: float, outbox: Ou
 def test_a_turn_takes_all_that_is_pending_in_the_order_of_the_sends(outbox: Outbox[int], run_queue: RunQueue) -> None:
     outbox.send_what_fits([1, 2])
     outbox.send(3)
-    with outbox.turn(until=far_off()) as items:
+
+    def work(items: list[int]) -> str:
         assert items == [1, 2, 3]
         assert run_queue.statistics().free == 0
         assert len(outbox) == 0
+        return "worked"
+
+    assert outbox.receive_in_turn(work, until=far_off()) == "worked"
     assert all_free(run_queue)
 
 
@@ -187,9 +190,11 @@ def test_receivers_are_woken_one_at_a_time_in_the_order_in_which_they_became_rea
     entered: list[int] = []
 
     def pump(number: int) -> None:
-        with outboxes[number].turn(until=far_off()) as items:
+        def work(items: list[int]) -> None:
             entered.extend(items)
             assert leave[number].wait(LIMIT)
+
+        outboxes[number].receive_in_turn(work, until=far_off())
 
     pumping = [go(pump, number) for number in range(4)]
     for outbox in outboxes:
@@ -212,8 +217,7 @@ def test_an_urgent_receiver_has_its_turn_first_and_is_urgent_once(run_queue: Run
     order: list[int] = []
 
     def pump(outbox: Outbox[int]) -> None:
-        with outbox.turn(until=far_off()) as items:
-            order.extend(items)
+        outbox.receive_in_turn(order.extend, until=far_off())
 
     for urgent, expected in ((2, [2, 0, 1]), (None, [0, 1, 2])):
         pumping = [go(pump, outbox) for outbox in outboxes]
@@ -241,17 +245,19 @@ def test_no_more_receivers_hold_a_turn_than_there_are_turns(turns: int) -> None:
     counting = threading.Lock()
     awake, most, received = 0, 0, 0
 
-    def pump(outbox: Outbox[int]) -> None:
+    def work(items: list[int]) -> None:
         nonlocal awake, most, received
+        with counting:
+            awake += 1
+            most = max(most, awake)
+            received += len(items)
+        with counting:
+            awake -= 1
+
+    def pump(outbox: Outbox[int]) -> None:
         try:
             while True:
-                with outbox.turn(until=far_off()) as items:
-                    with counting:
-                        awake += 1
-                        most = max(most, awake)
-                        received += len(items)
-                    with counting:
-                        awake -= 1
+                outbox.receive_in_turn(work, until=far_off())
         except Closed:
             pass
 
@@ -272,31 +278,18 @@ def test_no_more_receivers_hold_a_turn_than_there_are_turns(turns: int) -> None:
 
 
 @pytest.mark.parametrize("raised", [ValueError, Closed, TimeoutError, KeyboardInterrupt])
-def test_a_turn_comes_back_whatever_the_block_raises(
+def test_a_turn_comes_back_whatever_the_work_raises(
     raised: type[BaseException], outbox: Outbox[int], run_queue: RunQueue
 ) -> None:
-    outbox.send(1)
-    with pytest.raises(raised), outbox.turn(until=far_off()):
+    def work(items: list[int]) -> None:
         raise raised(outbox) if raised is Closed else raised
+
+    outbox.send(1)
+    with pytest.raises(raised):
+        outbox.receive_in_turn(work, until=far_off())
     assert all_free(run_queue)
     outbox.send(2)
     assert take(outbox) == [2]
-
-
-@pytest.mark.parametrize("way_out", ["return", "break", "continue"])
-def test_a_turn_comes_back_however_the_block_is_left(way_out: str, outbox: Outbox[int], run_queue: RunQueue) -> None:
-    def leave() -> None:
-        for _ in range(1):
-            with outbox.turn(until=far_off()):
-                if way_out == "return":
-                    return
-                if way_out == "break":
-                    break
-                continue
-
-    outbox.send(1)
-    leave()
-    assert all_free(run_queue)
 
 
 @pytest.mark.parametrize("pending", [0, 1])
@@ -305,8 +298,8 @@ def test_a_turn_that_begins_too_late_raises_holds_none_and_takes_nothing(
     pending: int, late: float, outbox: Outbox[int], run_queue: RunQueue
 ) -> None:
     outbox.send_what_fits([1] * pending)
-    with pytest.raises(TimeoutError), outbox.turn(until=time.monotonic() - late):
-        pytest.fail("the block ran")
+    with pytest.raises(TimeoutError):
+        outbox.receive_in_turn(lambda items: pytest.fail("work was called"), until=time.monotonic() - late)
     assert all_free(run_queue)
     assert outbox.statistics() == ChannelStatistics(pending, 3, 0, 0, False)
     outbox.send(2)  # makes no receiver ready: none waits
@@ -567,8 +560,8 @@ def test_amid_deadlines_and_closes_nothing_is_lost_and_every_turn_comes_back(tur
         chance = random.Random(place)
         while True:
             try:
-                with outboxes[place].turn(until=time.monotonic() + chance.choice([FAR, -1, 0.0001])) as items:
-                    received[place] += items
+                until = time.monotonic() + chance.choice([FAR, -1, 0.0001])
+                outboxes[place].receive_in_turn(received[place].extend, until=until)
             except TimeoutError:
                 outboxes[place].urgent = chance.random() < 0.5
             except Closed:

@@ -17,7 +17,7 @@ from threadchat.hub import Hub
 from threadchat.inspector.journey import Journeys
 from threadchat.inspector.states import STATES
 from threadchat.inspector.watch import Gate
-from threadchat.outbox import Turn
+from threadchat.outbox import Outbox
 from threadchat.runtime.runqueue import RunQueue
 from threadchat.websocket import connection as connection_module
 from threadchat.websocket.connection import Connection
@@ -77,7 +77,7 @@ def until_hub(look: Look, state: str, on: str = "") -> None:
     look.until(so, f"the hub {state} {on}")
 
 
-@forces(Turn.__enter__, Connection._receive, select)
+@forces(Outbox.receive_in_turn, Connection._receive, select)
 def test_without_anything_to_do_all_threads_wait(inspect: Inspect) -> None:
     server = inspect()
     with Peer(server.port), server.look() as look:
@@ -85,7 +85,7 @@ def test_without_anything_to_do_all_threads_wait(inspect: Inspect) -> None:
         reader = until_pump(look, "read_pump", "reading", "socket")
         until_hub(look, "selecting")
         assert writer["name"] == "writePump-1"
-        assert [function for _, _, function in writer["stack"]] == ["Client.write_pump", "Turn.__enter__"]
+        assert [function for _, _, function in writer["stack"]] == ["Client.write_pump", "Outbox.receive_in_turn"]
         assert "Client.read_pump" in [function for _, _, function in reader["stack"]]
         assert [writer["file"], writer["line"], writer["function"]] == writer["stack"][-1]
         look.until(lambda picture: picture["clients"][0]["write_pump"]["for"] > writer["for"], "time passing")
@@ -217,7 +217,7 @@ def test_a_write_pump_that_waits_for_the_peers_close_frame_is_leaving(
         until_pump(look, "write_pump", "leaving", "socket")
 
 
-@forces(Client.write_pump)
+@forces(Connection.encode)
 def test_a_write_pump_is_running_while_it_encodes(inspect: Inspect, monkeypatch: pytest.MonkeyPatch) -> None:
     server = inspect()
     with Peer(server.port) as peer, server.look() as look, blocked(b"\x81\x00") as block:

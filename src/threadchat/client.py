@@ -90,8 +90,7 @@ class Client:
         try:
             while True:
                 try:
-                    with self.send.turn(until=next_ping) as messages:
-                        frame = self.connection.encode(messages)
+                    frame = self.send.receive_in_turn(self.connection.encode, until=next_ping)
                 except TimeoutError:
                     self.connection.send_ping()
                     next_ping = time.monotonic() + self._ping_every

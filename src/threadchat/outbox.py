@@ -14,17 +14,18 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
-from typing import Generic, TypeVar
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from threadchat.channel import Channel, ChannelStatistics, Closed
 from threadchat.runtime.runqueue import RUN_QUEUE, RunQueue
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 
 class Outbox(Channel[T]):
-    """A buffered channel with one receiver, which takes everything that is pending, one `turn` after the other.
+    """A buffered channel with one receiver, which takes everything that is pending, one turn after the other.
 
     While `urgent` is set, the receiver's next turn comes before those of receivers that are not urgent. Any thread may
     set it; the turn resets it.
@@ -42,14 +43,35 @@ class Outbox(Channel[T]):
         self._turn_granted = threading.Lock()  # released by the run queue when it is the receiver's turn
         self._turn_granted.acquire()
 
-    def turn(self, until: float) -> Turn[T]:
-        """`with outbox.turn(until=deadline) as items:` receive all pending items, at least one, and hold a turn.
+    def receive_in_turn(self, work: Callable[[list[T]], R], until: float) -> R:
+        """Receive all pending items, at least one, in this thread's turn, and return what `work` makes of them.
 
-        The turn ends with the block, which must not wait for anything. Entering it raises TimeoutError when the time
-        (of `time.monotonic`) is `until`, whether something is pending or not, and Closed when the outbox is closed and
-        empty; then no turn is held. For one thread, which nothing interrupts (Python interrupts only the main thread).
+        The turn ends with `work`, which must not wait for anything. Raises what `work` raises; TimeoutError when the
+        time (of `time.monotonic`) is `until`, whether something is pending or not; and Closed when the outbox is closed
+        and empty. For one thread, which nothing interrupts (Python interrupts only the main thread).
         """
-        return Turn(self, until)
+        seconds = min(until - time.monotonic(), threading.TIMEOUT_MAX)
+        if not seconds > 0:  # false for nan too
+            raise TimeoutError
+        with self._mutex:
+            self._idle = True
+            if self._buffer or self._closed:
+                self._make_receiver_ready()
+        if not self._turn_granted.acquire(timeout=seconds):
+            with self._mutex:
+                too_late, self._idle = self._idle, False
+            if too_late:
+                raise TimeoutError
+            self._turn_granted.acquire()  # race 1: it has been made ready, and its turn will come
+        try:
+            with self._mutex:
+                self.urgent = False
+                items = self._take_all()
+            if not items:  # closed and empty: nobody else receives
+                raise Closed(self)
+            return work(items)
+        finally:
+            self.run_queue.next()
 
     def send_what_fits(self, items: Sequence[T]) -> Sequence[T]:
         """See `Channel.send_what_fits`."""
@@ -85,40 +107,3 @@ class Outbox(Channel[T]):
         """Put the receiver into the run queue: Go's goready."""
         self._idle = False
         self.run_queue.ready(self._turn_granted.release, self.urgent)
-
-
-class Turn(Generic[T]):
-    """The receiver's turn, from `Outbox.turn`: to be used in a `with` statement, once."""
-
-    __slots__ = ("_outbox", "_until")
-
-    def __init__(self, outbox: Outbox[T], until: float) -> None:
-        self._outbox = outbox
-        self._until = until
-
-    def __enter__(self) -> list[T]:
-        outbox = self._outbox
-        seconds = min(self._until - time.monotonic(), threading.TIMEOUT_MAX)
-        if not seconds > 0:  # false for nan too
-            raise TimeoutError
-        with outbox._mutex:
-            if outbox._buffer or outbox._closed:
-                outbox._make_receiver_ready()
-            else:
-                outbox._idle = True
-        if not outbox._turn_granted.acquire(timeout=seconds):
-            with outbox._mutex:
-                too_late, outbox._idle = outbox._idle, False
-            if too_late:
-                raise TimeoutError
-            outbox._turn_granted.acquire()  # race 1: it has been made ready, and its turn will come
-        with outbox._mutex:
-            outbox.urgent = False
-            items = outbox._take_all()
-        if not items:  # closed and empty: nobody else receives
-            outbox.run_queue.next()
-            raise Closed(outbox)
-        return items
-
-    def __exit__(self, *exception: object) -> None:
-        self._outbox.run_queue.next()

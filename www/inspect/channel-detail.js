@@ -19,7 +19,7 @@ const MOST_THREADS = 8; // in the list
  * @type {Record<"toClient" | "toHub", Record<End, [file: string, name: string]>>}
  */
 const CALLS = {
-  toClient: { send: ["channel.py", "Channel.send_what_fits"], receive: ["outbox.py", "Outbox.turn"] },
+  toClient: { send: ["channel.py", "Channel.send_what_fits"], receive: ["outbox.py", "Outbox.receive_in_turn"] },
   toHub: { send: ["channel.py", "Channel.send"], receive: ["channel.py", "select"] },
 };
 

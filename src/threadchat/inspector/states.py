@@ -18,7 +18,7 @@ from threadchat.channel import Channel, Send, select
 from threadchat.client import Client, serve_ws
 from threadchat.hub import Hub
 from threadchat.inspector.watch import Gate, WatchedChannel, WatchedClient, WatchedOutbox
-from threadchat.outbox import Turn
+from threadchat.outbox import Outbox
 from threadchat.runtime.runqueue import RunQueue
 from threadchat.websocket.connection import Connection
 
@@ -44,7 +44,7 @@ CHANNEL = "channel"
 
 STATES = (
     Row(Gate.wait, "paused"),
-    Row(Turn.__enter__, "receiving"),  # or "ready", if the pump has been made ready and waits for its turn
+    Row(Outbox.receive_in_turn, "receiving"),  # or "ready", if the pump has been made ready and waits for its turn
     Row(Channel.send, "sending", CHANNEL),  # or "ready", if its item has been taken
     Row(select, "selecting"),  # or "sending", if one of its cases is a send; or "ready", if a case has been chosen
     Row(RunQueue.gosched, "ready"),
@@ -54,6 +54,7 @@ STATES = (
     Row(Connection.send, "writing", SOCKET),
     Row(Connection.send_close, "leaving", SOCKET),
     Row(Connection.close, "leaving", SOCKET),
+    Row(Connection.encode, "running"),
     Row(Client.write_pump, "running"),  # or "leaving", while the pump waits for the read pump to end
     Row(Client.read_pump, "running"),
     Row(Hub.run, "running"),

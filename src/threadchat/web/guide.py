@@ -43,7 +43,7 @@ BESIDE = {
     ("channel.py", "Channel.send_nowait"): 'hub.run from "c.send <- message" to "default:"',
     ("channel.py", "Channel.send_what_fits"): 'hub.run from "c.send <- message" to "default:"',
     ("channel.py", "Channel.receive"): 'client.writePump line "<-c.send"',
-    ("outbox.py", "Outbox.turn"): 'client.writePump from "message, open" to "}"',
+    ("outbox.py", "Outbox.receive_in_turn"): 'client.writePump from "message, open" to "}"',
     ("channel.py", "Channel.take_pending"): 'client.writePump from "len(c.send)" to "}"',
     ("channel.py", "Channel.close"): 'hub.run line "close(c.send)"',
     ("channel.py", "Channel.__len__"): 'client.writePump line "len(c.send)"',
