@@ -41,7 +41,7 @@ T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 T_contra = TypeVar("T_contra", contravariant=True)
 
-_NOTHING: Any = object()  # what a receive that must not wait returns where it would have to
+_NOTHING: Any = object()  # returned by `_take` when there is nothing to take
 
 
 class Closed(Exception):
@@ -118,7 +118,7 @@ class Channel(Generic[T]):
                 raise WouldBlock
 
     def send_what_fits(self, items: Sequence[T]) -> Sequence[T]:
-        """Call `send_nowait` for one item after the other, in one step. Returns the items left over. Raises Closed."""
+        """Send as many items as fit, in one step and without waiting. Returns the items left over. Raises Closed."""
         with self._mutex:
             return self._offer_what_fits(items)
 
@@ -317,7 +317,7 @@ def select(*cases: Case, default: bool = False, timeout: float | None = None) ->
     cases are ready, each is chosen with the same probability. If none is, `default=True` returns (None, None) at once.
 
     Raises Closed if the chosen case receives from a closed and empty channel, or sends to a closed one: both count as
-    ready. Raises TimeoutError after `timeout` seconds, and TypeError, before it does anything, for a case that is none.
+    ready. Raises TimeoutError after `timeout` seconds, and TypeError, before it does anything, for a wrong argument.
     Without a case that can ever be ready it blocks for ever.
     """
     live = [case for case in cases if case is not None and not (isinstance(case, Send) and case.channel is None)]

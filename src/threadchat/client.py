@@ -56,9 +56,9 @@ class Client:
         # The WebSocket. The read pump reads from it, the write pump writes to it.
         self.connection = connection
         self.number = number
-        # Outbound messages. Only the hub sends to this channel and closes it; only the write pump receives.
+        # Outbound messages. Only the hub sends to this channel and closes it; only the write pump receives before that.
         self.send = hub.new_outbox(options.send_buffer)
-        # Holds an item while nobody takes messages from `send`. The hub then does not wait, but evicts.
+        # Holds an item while a frame has waited too long for the peer, and once the client is leaving.
         self.stuck: Channel[None] = Channel(1)
         # Called by the pump that is writing, and only one of them writes at a time.
         connection.on_stuck, connection.on_unstuck = partial(_raise_flag, self.stuck), self.stuck.take_pending

@@ -1,6 +1,6 @@
 """The hub: one thread that knows all clients and passes each message on to every one of them. This is hub.go.
 
-Other threads talk to the hub over its channels alone. Only the hub's thread touches the set of clients, so the set
+Other threads talk to the hub over its channels alone. Only the hub's thread changes the set of clients, so the set
 needs no lock, and all clients see the messages in one order: the order in which the hub received them. The hub knows
 nothing of WebSockets; a message is something that it passes on.
 
@@ -31,7 +31,7 @@ class Hub:
     """The set of clients, and the channels through which they reach it."""
 
     def __init__(self, run_queue: RunQueue = RUN_QUEUE) -> None:
-        # The registered clients. Only the hub's thread touches the set.
+        # The registered clients. Only the hub's thread changes the set.
         self.clients: set[Member] = set()
         # Registrations, from the threads of the requests. A send returns when the hub has taken the client.
         self.register: Channel[Member] = Channel()
@@ -66,7 +66,7 @@ class Hub:
             self._part_with_all()
 
     def stop(self) -> None:
-        """Make `run` return. Messages that the hub has received by now still go out.
+        """Make `run` return. What is in `broadcast` still goes out, as far as there is room.
 
         Any thread may call this, once or more.
         """
@@ -91,7 +91,7 @@ class Hub:
             self._wait_or_evict(client, rest)
 
     def _wait_or_evict(self, client: Member, messages: Sequence[str]) -> None:
-        """Send the messages to a client with a full buffer. If its write pump was ready, it has had its turn by now.
+        """Send the messages to a client with a full buffer. If its write pump stood in line, it has had its turn.
 
         If the pump is still writing, the hub waits until the pump takes what is pending. If the peer does not read, the
         hub evicts the client and waits no longer.
@@ -107,7 +107,7 @@ class Hub:
         self.clients.remove(client)
         client.end(Ending.EVICTED)
         client.send.close()
-        client.send.take_pending()  # nothing more goes out but the reason
+        client.send.take_pending()  # discard what is pending: only the close frame still goes out
 
     def _part_with_all(self) -> None:
         """Close all channels. In Go a send to a hub that has ended blocks for ever; here it raises Closed."""
@@ -137,7 +137,7 @@ class Member(Protocol):
 
     @property
     def stuck(self) -> Channel[None]:
-        """Holds an item while nobody takes messages from `send`: the peer does not read, or the write pump has gone."""
+        """Holds an item while a frame has waited too long for the peer, and once the write pump has ended."""
 
     def end(self, why: Ending) -> None:
         """Tell the peer why. Called before the hub closes `send`; must not block."""

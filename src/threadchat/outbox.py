@@ -27,8 +27,8 @@ R = TypeVar("R")
 class Outbox(Channel[T]):
     """A buffered channel with one receiver, which takes everything that is pending, one turn after the other.
 
-    While `urgent` is set, the receiver's next turn comes before those of receivers that are not urgent. Any thread may
-    set it; the turn resets it.
+    If `urgent` is set when the receiver is made ready, it stands in the run queue's urgent line. Any thread may set it;
+    the turn resets it.
     """
 
     __slots__ = ("_idle", "_turn_granted", "run_queue", "urgent")
@@ -46,9 +46,9 @@ class Outbox(Channel[T]):
     def receive_in_turn(self, work: Callable[[list[T]], R], until: float) -> R:
         """Receive all pending items, at least one, in this thread's turn, and return what `work` makes of them.
 
-        The turn ends with `work`, which must not wait for anything. Raises what `work` raises; TimeoutError when the
-        time (of `time.monotonic`) is `until`, whether something is pending or not; and Closed when the outbox is closed
-        and empty. For one thread, which nothing interrupts (Python interrupts only the main thread).
+        The turn ends with `work`, which must not wait for anything. Raises what `work` raises; TimeoutError if `until`
+        (of `time.monotonic`) has passed, even when items are pending, or passes before there are any; and Closed when
+        the outbox is closed and empty. For one thread, and not the main thread, which Python may interrupt.
         """
         seconds = min(until - time.monotonic(), threading.TIMEOUT_MAX)
         if not seconds > 0:  # false for nan too
@@ -67,7 +67,7 @@ class Outbox(Channel[T]):
             with self._mutex:
                 self.urgent = False
                 items = self._take_all()
-            if not items:  # closed and empty: nobody else receives
+            if not items:  # closed and empty: nobody else receives before the close
                 raise Closed(self)
             return work(items)
         finally:

@@ -85,9 +85,9 @@ class RunQueue:
         wake()
 
     def gosched(self) -> None:
-        """Wait until all threads that are in line now have had their turn: Go's `runtime.Gosched`.
+        """Wait until the threads in the ordinary line have had their turn: Go's `runtime.Gosched`.
 
-        For a thread that holds no turn.
+        Of the urgent ones, only every other turn comes before this thread's. For a thread that holds no turn.
         """
         turn = threading.Lock()
         turn.acquire()
