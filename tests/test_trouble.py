@@ -314,13 +314,13 @@ def test_an_exception_in_a_write_pump_ends_only_its_client(serve: Serve, monkeyp
     server = serve()
     raised: list[Any] = []
     monkeypatch.setattr(threading, "excepthook", lambda hook: raised.append((hook.thread.name, hook.exc_type)))
+    doomed: set[Connection] = set()
+    real = Connection.encode
+    # Before the clients join: a write pump that waits for messages has looked the method up.
+    monkeypatch.setattr(Connection, "encode", lambda self, lines: (fails if self in doomed else real)(self, lines))
     with Peer(server.port) as unlucky, Peer(server.port) as other:
         until(lambda: len(server.clients) == 2)
-        (client,) = (client for client in server.clients if client.number == 1)
-        real = Connection.encode
-        monkeypatch.setattr(
-            Connection, "encode", lambda self, lines: (fails if self is client.connection else real)(self, lines)
-        )
+        doomed.update(client.connection for client in server.clients if client.number == 1)
         other.talk("one message, and another")
         assert [got.opcode for got in unlucky.receive_all()] == [CLOSE]
         unlucky.close()
