@@ -197,6 +197,12 @@ class Channel(Generic[T]):
             receivers = {receiver for receiver in self._receivers if not receiver.claimed()}
             return ChannelStatistics(len(self._buffer), self.capacity, len(senders), len(receivers), self._closed)
 
+    def _leave(self, thread: _Parked) -> None:
+        """Remove a thread that no longer waits from both lines."""
+        with self._mutex:
+            self._receivers = [each for each in self._receivers if each is not thread]
+            self._senders = [each for each in self._senders if each[0] is not thread]
+
     # The caller of the methods below holds the mutex.
 
     def _offer(self, item: T) -> bool:
@@ -265,12 +271,6 @@ class Channel(Generic[T]):
         if self._buffer or self._closed or not self._senders:
             return bool(self._buffer or self._closed)
         return any(not sender.claimed() for sender, _ in self._senders)
-
-    def _leave(self, thread: _Parked) -> None:
-        """Remove a thread that no longer waits from both lines. Takes the mutex itself."""
-        with self._mutex:
-            self._receivers = [each for each in self._receivers if each is not thread]
-            self._senders = [each for each in self._senders if each[0] is not thread]
 
 
 class ReceiveOnly(Protocol[T_co]):
@@ -396,7 +396,7 @@ class _Parked:
         return self._claim.acquire(blocking=False)
 
     def claimed(self) -> bool:
-        """Whether this thread has been served, or has given up, and only has not run since."""
+        """Whether it is decided how the wait ends: the thread was served or has given up, and is about to run."""
         return self._claim.locked()
 
     def serve(self, case: Channel[Any] | Send[Any], item: Any) -> None:
@@ -412,8 +412,8 @@ class _Parked:
     def sleep(self, channels: Sequence[Channel[Any]], timeout: float | None = None) -> tuple[Case, Any]:
         """For the parked thread: sleep until served. Returns the case and the item.
 
-        `channels` has the channel of each place in which it stands: a channel twice if it stands in both of its lines,
-        or twice in one. Raises Closed if it was refused, and TimeoutError.
+        `channels` names the channel of each case it waits for, so a channel with two cases appears twice. Raises Closed
+        if the case was refused, and TimeoutError.
         """
         served = False
         try:

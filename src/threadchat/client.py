@@ -1,12 +1,16 @@
 """A client: it stands between one WebSocket and the hub, with a read pump and a write pump. This is client.go.
 
 The read pump is the only reader of the connection, and the write pump the only thread that writes messages to it.
-However a client ends, the same steps follow in the same order:
+When the peer leaves, these steps follow one another:
 
     the read pump leaves its loop, and its thread unregisters the client;
-    the hub removes the client and closes its channel `send` (when the hub evicts or stops, this is the first step);
+    the hub removes the client and closes its channel `send`;
     the write pump sends what is pending, then the close frame, and ends;
     the read pump's thread joins it, waits a moment for the peer to close its side, and gives the socket back.
+
+When the hub evicts the client or stops, it closes `send` first. When a write fails, the write pump ends first. In both
+cases the read pump then finds the connection ended, and the remaining steps follow. Go undoes each pump's work in a
+`defer`; here a `finally` does.
 
 The races, each forced by a test of the same number in tests/test_client.py:
 1. A message is broadcast after the handshake was answered and before the client is registered.
@@ -44,12 +48,13 @@ CLOSE_CODES = {  # RFC 6455, section 7.4.1
     Ending.EVICTED: (1008, "evicted: not reading fast enough"),
     Ending.STOPPED: (1001, "the server is stopping"),
 }
+FAILED = "the server has failed"  # the reason with close code 1011
 
 
 class Client:
     """One client of the hub. `number` names its threads and its log lines."""
 
-    __slots__ = ("_ping_every", "_reading", "connection", "hub", "number", "send", "stuck")
+    __slots__ = ("_ping_every", "_read_pump_done", "connection", "hub", "number", "send", "stuck")
 
     def __init__(self, hub: Hub, connection: Connection, options: Options, number: int) -> None:
         self.hub = hub
@@ -63,14 +68,15 @@ class Client:
         # Called by the pump that is writing, and only one of them writes at a time.
         connection.on_stuck, connection.on_unstuck = partial(_raise_flag, self.stuck), self.stuck.take_pending
         self._ping_every = options.ping_every
-        # Held until the read pump is done. A lock, because an Event would take 1 KB a client.
-        self._reading = threading.Lock()
-        self._reading.acquire()
+        # Released when the read pump is done. A lock, because an Event would take 1 KB a client.
+        self._read_pump_done = threading.Lock()
+        self._read_pump_done.acquire()
 
     def read_pump(self) -> None:
         """Pass messages from the connection to the hub until one of them has gone. Runs in the thread of the request.
 
-        While the hub is busy and its buffer is full, nothing is read here, and TCP slows the peer down.
+        While the hub is busy and its buffer is full, nothing is read here, and TCP slows the peer down. The limits that
+        Go sets here (SetReadLimit, SetReadDeadline, SetPongHandler) are the connection's.
         """
         try:
             for message in self.connection:
@@ -81,28 +87,31 @@ class Client:
         except Closed:
             pass  # the hub has stopped (race 3)
         finally:
-            self._reading.release()
+            self._read_pump_done.release()
 
     def write_pump(self) -> None:
-        """Pass messages from the hub to the connection, all that are pending as one, until the hub closes `send`."""
-        give_way_to_wakers()
+        """Pass messages from the hub to the connection, all that are pending at once, until one of them has gone."""
         next_ping = time.monotonic() + self._ping_every
         try:
+            give_way_to_wakers()
             while True:
                 try:
                     frame = self.send.receive_in_turn(self.connection.encode, until=next_ping)
-                except TimeoutError:
+                except TimeoutError:  # Go: case <-ticker.C
                     self.connection.send_ping()
                     next_ping = time.monotonic() + self._ping_every
                 else:
                     # Outside the turn, because it may block.
                     self.connection.send(frame)
         except (Closed, ConnectionClosed):
-            pass
+            pass  # the hub has closed `send` (Go: !ok), or the peer has gone
+        except Exception:
+            self.connection.end(1011, FAILED)
+            raise
         finally:
-            self.connection.send_close()
             _raise_flag(self.stuck)
-            if not self._reading.acquire(timeout=CLOSE_WAIT):
+            self.connection.send_close()
+            if not self._read_pump_done.acquire(timeout=CLOSE_WAIT):
                 self.connection.abort()  # the peer did not answer the close frame
 
     def end(self, why: Ending) -> None:
@@ -129,7 +138,7 @@ def serve_ws(hub: Hub, connection: Connection, options: Options, number: int) ->
         connection.accept()
         try:
             write_pump = go(client.write_pump, f"writePump-{number}")
-        except RuntimeError as error:  # the system has no more threads
+        except (RuntimeError, MemoryError) as error:  # the system has no more threads
             client.unregister()  # race 11: before anything that waits
             connection.end(1013, "the server is full")
             connection.send_close()
@@ -140,7 +149,7 @@ def serve_ws(hub: Hub, connection: Connection, options: Options, number: int) ->
         with _named(f"readPump-{number}"):
             client.read_pump()
     except Exception:
-        connection.end(1011, "the server has failed")  # unless it has ended already; RFC 6455, section 7.4.1
+        connection.end(1011, FAILED)  # unless it has ended already
         raise
     finally:
         client.unregister()

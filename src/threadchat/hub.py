@@ -91,10 +91,10 @@ class Hub:
             self._wait_or_evict(client, rest)
 
     def _wait_or_evict(self, client: Member, messages: Sequence[str]) -> None:
-        """Send the messages to a client with a full buffer. If its write pump stood in line, it has had its turn.
+        """Send the messages to a client with a full buffer. If its write pump was ready, it has mostly had its turn.
 
-        If the pump is still writing, the hub waits until the pump takes what is pending. If the peer does not read, the
-        hub evicts the client and waits no longer.
+        If the pump is still writing, or stands in the urgent line, the hub waits until the pump takes what is pending.
+        If the peer does not read, the hub evicts the client and waits no longer.
         """
         while messages := client.send.send_what_fits(messages):
             case, _ = select(Send(client.send, messages[0]), client.stuck)
