@@ -40,6 +40,7 @@ from threadchat.hub import Ending, Hub
 from threadchat.options import Options
 from threadchat.runtime.system import give_way_to_wakers
 from threadchat.runtime.threads import go
+from threadchat.subprotocol import LINES, Subprotocol
 from threadchat.websocket.connection import CLOSE_WAIT, Connection, ConnectionClosed
 
 log = logging.getLogger("threadchat")
@@ -54,9 +55,11 @@ FAILED = "the server has failed"  # the reason with close code 1011
 class Client:
     """One client of the hub. `number` names its threads and its log lines."""
 
-    __slots__ = ("_ping_every", "_read_pump_done", "connection", "hub", "number", "send", "stuck")
+    __slots__ = ("_ping_every", "_protocol", "_read_pump_done", "connection", "hub", "number", "send", "stuck")
 
-    def __init__(self, hub: Hub, connection: Connection, options: Options, number: int) -> None:
+    def __init__(
+        self, hub: Hub, connection: Connection, options: Options, number: int, protocol: Subprotocol = LINES
+    ) -> None:
         self.hub = hub
         # The WebSocket. The read pump reads from it, the write pump writes to it.
         self.connection = connection
@@ -67,6 +70,7 @@ class Client:
         self.stuck: Channel[None] = Channel(1)
         # Called by the pump that is writing, and only one of them writes at a time.
         connection.on_stuck, connection.on_unstuck = partial(_raise_flag, self.stuck), self.stuck.take_pending
+        self._protocol = protocol
         self._ping_every = options.ping_every
         # Released when the read pump is done. A lock, because an Event would take 1 KB a client.
         self._read_pump_done = threading.Lock()
@@ -79,9 +83,8 @@ class Client:
         Go sets here (SetReadLimit, SetReadDeadline, SetPongHandler) are the connection's.
         """
         try:
-            for message in self.connection:
-                message = message.replace("\n", " ").strip()
-                if message:
+            for text in self.connection:
+                if (message := self._protocol.read(text)) is not None:
                     self.send.urgent = True  # a client that speaks gets its own message before others get it
                     self.hub.broadcast.send(message)
         except Closed:
@@ -125,36 +128,41 @@ class Client:
             self.hub.unregister.send(self)
 
 
-def serve_ws(hub: Hub, connection: Connection, options: Options, number: int) -> None:
+def serve_ws(hub: Hub, connection: Connection, options: Options, number: int, protocol: Subprotocol = LINES) -> None:
     """Serve one WebSocket from its handshake to its end: the Go example's serveWs. Runs in the thread of the request.
 
     Raises Closed if the hub has stopped, HandshakeFailed if the request is no handshake, and ConnectionClosed if the
     peer has gone. In these three cases the request was not answered.
     """
-    client = Client(hub, connection, options, number)
+    client = Client(hub, connection, options, number, protocol)
     write_pump = None
-    hub.register.send(client)  # race 1: before the handshake is answered
     try:
-        connection.accept()
+        protocol.before_registration(connection)
+        hub.register.send(client)  # race 1: before a plain client's handshake is answered
+        protocol.after_registration(connection)
         try:
             write_pump = go(client.write_pump, f"writePump-{number}")
         except (RuntimeError, MemoryError) as error:  # the system has no more threads
-            client.unregister()  # race 11: before anything that waits
             connection.end(1013, "the server is full")
-            connection.send_close()
-            connection.close()
             log.error("client %d has no write pump: %s", number, error)
             return
         log.info("client %d joined from %s", number, connection.peer)
         with _named(f"readPump-{number}"):
             client.read_pump()
+    except Closed:
+        if not connection.accepted:
+            raise
+        connection.end(*CLOSE_CODES[Ending.STOPPED])
     except Exception:
         connection.end(1011, FAILED)  # unless it has ended already
         raise
     finally:
-        client.unregister()
+        client.unregister()  # race 11: before anything that waits
         if write_pump is not None:
             write_pump.join()
+        elif connection.accepted:
+            connection.send_close()
+        if connection.accepted:
             connection.close()
             log.info("client %d left: %s", number, connection.ending)
 
