@@ -67,8 +67,26 @@ def token(epoch: str, number: int, check: int) -> str:
     return f"{epoch}.{number}.{check:x}"
 
 
+class Run(tuple[Entry, ...]):
+    """Entries that follow one another in one log. Two runs are equal if they are of the same entries.
+
+    (Entries are equal, as strings, if their plain lines are.)
+    """
+
+    __slots__ = ()
+
+    def __hash__(self) -> int:
+        return hash((self[0].epoch, self[0].id))
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Run):
+            return NotImplemented
+        own, its = self[0], other[0]
+        return len(self) == len(other) and own.id == its.id and own.epoch == its.epoch
+
+
 @lru_cache(maxsize=8)
-def json_lines(entries: tuple[Entry, ...]) -> tuple[str, ...]:
+def json_lines(entries: Run) -> tuple[str, ...]:
     """The lines of threadchat.v1 for these entries. The last few are remembered: a broadcast sends the same to all."""
     return tuple(map(json_line, entries))
 

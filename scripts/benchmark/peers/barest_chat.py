@@ -17,7 +17,7 @@ from threadchat.client import Client
 from threadchat.hub import Hub
 from threadchat.options import Options
 from threadchat.runtime.system import fit_for_a_crowd, give_way_to_wakers, start_with_one_heap, stay_on_one_processor
-from threadchat.subprotocol import LINES, Subprotocol
+from threadchat.subprotocol import Subprotocol
 from threadchat.web.app import App
 from threadchat.web.server import Server
 from threadchat.websocket.connection import Connection

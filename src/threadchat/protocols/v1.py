@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
-from threadchat.messages import JOIN, NAME, Entry, event, json_lines, message
+from threadchat.messages import JOIN, NAME, Entry, Run, event, json_lines, message
 from threadchat.names import NotAName
 from threadchat.people import Person
 from threadchat.rooms import Room
@@ -160,7 +160,7 @@ class V1(Subprotocol):
                 entries = [entry for entry in entries if entry.id > self._seen]
             elif entries[-1].id <= self._seen:
                 return ()
-        return json_lines(tuple(entries))
+        return json_lines(Run(entries))
 
 
 def _number(said: object) -> int | None:
