@@ -44,12 +44,13 @@ def clean_room_name(text: str) -> str:
 
 def same_name(text: str) -> set[str]:
     """Some keys of a clean name. Two names are taken for the same one if they have a key in common."""
-    return {text.casefold(), _skeleton(text), _skeleton(text.casefold())}
+    folded = text.casefold()
+    return {f"letters {folded}", f"shapes {_skeleton(text)}", f"folded shapes {_skeleton(folded).casefold()}"}
 
 
 def is_reserved(name: str) -> bool:
     """Whether the name could be taken for the server's or an organiser's."""
-    return _skeleton(name.casefold()) in {_skeleton(reserved) for reserved in RESERVED}
+    return any(same_name(name) & same_name(reserved) for reserved in RESERVED)
 
 
 def _skeleton(text: str) -> str:
