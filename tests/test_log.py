@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from threadchat.log import memory
 from threadchat.log.memory import LEAST, MOST_BYTES, MemoryLog
 from threadchat.messages import JOIN, Entry, event, message
 
@@ -96,7 +95,7 @@ def test_a_newcomers_history_has_so_many_messages_and_joins_count_half() -> None
 def test_a_sessions_last_number_outlives_its_entry_for_ten_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
     log = MemoryLog(1)
     now = 1_000_000.0
-    monkeypatch.setattr(memory.time, "time", lambda: now)
+    monkeypatch.setattr("time.time", lambda: now)
     log.append([message("early", "x", n=5)])
     log.append([message("filler", "y") for _ in range(2 * LEAST)])
     assert log.last("x") == 5

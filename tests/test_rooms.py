@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -45,15 +46,9 @@ def hub_threads() -> set[str]:
     return {thread.name for thread in threading.enumerate() if thread.name.startswith("hub")}
 
 
-def pass_time(rooms: Rooms, monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
-    now = rooms_time() + seconds
-    monkeypatch.setattr("threadchat.rooms.time.monotonic", lambda: now)
-
-
-def rooms_time() -> float:
-    import threadchat.rooms
-
-    return threadchat.rooms.time.monotonic()
+def pass_time(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    now = time.monotonic() + seconds
+    monkeypatch.setattr("time.monotonic", lambda: now)
 
 
 def test_a_room_is_made_at_its_first_join_and_has_a_thread(rooms: Rooms) -> None:
@@ -67,14 +62,14 @@ def test_a_room_is_made_at_its_first_join_and_has_a_thread(rooms: Rooms) -> None
 def test_a_room_ends_when_it_has_been_empty_for_its_linger_time(rooms: Rooms, monkeypatch: pytest.MonkeyPatch) -> None:
     with rooms.enter("den") as room:
         room.log.append([message("kept", "by")])
-    pass_time(rooms, monkeypatch, 40)
+    pass_time(monkeypatch, 40)
     with rooms.enter("den") as again:
         assert again is room
         assert again.log.top == 1
-    pass_time(rooms, monkeypatch, 30)
+    pass_time(monkeypatch, 30)
     rooms._timers.run()  # type: ignore[attr-defined]
     assert "den" in rooms._rooms, "it has been empty for 30 seconds only"
-    pass_time(rooms, monkeypatch, 31)
+    pass_time(monkeypatch, 31)
     rooms._timers.run()  # type: ignore[attr-defined]
     until(lambda: hub_threads() == {"hub"}, "the end of the room's thread")
     with rooms.enter("den") as new:
@@ -112,7 +107,7 @@ def test_race_1_who_enters_as_the_linger_time_passes_meets_no_room_that_has_ende
 ) -> None:
     with rooms.enter("den") as room:
         pass
-    pass_time(rooms, monkeypatch, 61)
+    pass_time(monkeypatch, 61)
     with rooms.enter("den") as same:
         rooms._timers.run()  # type: ignore[attr-defined]
         assert same is room
