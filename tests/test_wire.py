@@ -5,6 +5,7 @@ What RFC 6455 says of each frame and each handshake is in test_protocol.py.
 
 from __future__ import annotations
 
+import errno
 import logging
 import re
 import socket
@@ -27,6 +28,7 @@ from helpers import (
     Peer,
     Running,
     Serve,
+    Tap,
     all_gone,
     deflate,
     frame,
@@ -310,6 +312,20 @@ def test_a_peer_that_resets_just_after_its_handshake_is_answered_raises() -> Non
 
     with server, end:
         chat = Connection(handshake_environ(server, Reset()), Options())
+        with pytest.raises(ConnectionClosed):
+            chat.accept()
+
+
+def test_a_peer_that_has_gone_when_its_socket_is_set_up_raises() -> None:
+    """Where the kernel refuses options for a socket that was reset, as that of macOS does."""
+    server, end = tcp_pair()
+
+    class Refusing(Tap):
+        def setsockopt(self, *arguments: object) -> None:
+            raise OSError(errno.EINVAL, "Invalid argument")
+
+    with server, end, server.makefile("rb") as reader:
+        chat = Connection(handshake_environ(Refusing(server), reader), Options())
         with pytest.raises(ConnectionClosed):
             chat.accept()
 

@@ -53,6 +53,9 @@ __all__ = ["CLOSE_WAIT", "STUCK_AFTER", "Connection", "ConnectionClosed", "Hands
 
 CLOSE_WAIT = 2.0  # seconds for the peer to answer a close frame, or to close its side of the connection
 STUCK_AFTER = 0.25  # seconds that a frame may wait for a peer before the peer counts as one that does not read
+# A thread that wakes so many seconds too late was asleep together with its process: stopped (Ctrl-Z), frozen (docker
+# pause), or with its whole machine. Clocks go on meanwhile, so a deadline that passed then says nothing about the peer.
+OVERSLEPT = 1.0
 RECEIVE_BYTES = 4096  # the most that is read at once
 
 # What the kernel may hold for a peer that does not read, in bytes. While the connection lives it is small, so that a
@@ -81,10 +84,11 @@ class Connection:
         "_ending",
         "_environ",
         "_options",
-        "_pong_deadline",
+        "_patience",
         "_readable",
         "_socket",
         "_state",
+        "_unanswered",
         "_whole",
         "_wire",
         "_writable",
@@ -103,7 +107,8 @@ class Connection:
     _early: bytes  # what the peer sent behind its request; the reader's
     _readable: Readiness  # of the socket; the reader's
     _writable: Readiness  # of the socket; of the thread that holds _writing
-    _pong_deadline: float  # of time.monotonic(); the reader's
+    _patience: float  # seconds that the reader still listens before it looks whether a pong is late; the reader's
+    _unanswered: list[float]  # when the pings since the last pong were sent: the writer adds, the reader starts anew
 
     def __init__(self, environ: dict[str, Any], options: Options) -> None:
         # Who is connected, for people: "address:port", printable.
@@ -131,22 +136,25 @@ class Connection:
         return f"{int(ending.code)} {repr(ending.reason)[1:-1]}".rstrip()
 
     def accept(self) -> None:
-        """Answer the handshake. Raises HandshakeFailed or, when the peer has gone, ConnectionClosed."""
+        """Answer the handshake. Raises HandshakeFailed if the request is none; then nothing was answered.
+
+        Raises ConnectionClosed if the peer has gone, before the answer or just after it.
+        """
         options = self._options
         try:
             self._socket, self._wire, self._early = answer_handshake(
                 self._environ, compression=options.compression, message_size=options.message_size
             )
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
         except OSError as error:
             raise ConnectionClosed from error
-        del self._environ
-        self.compresses = self._wire.compresses
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
         with suppress(OSError):  # not TCP
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        del self._environ
+        self.compresses = self._wire.compresses
         self._readable, self._writable = readable(self._socket), writable(self._socket)
-        self._pong_deadline = time.monotonic() + options.pong_wait
+        self._expect_pong()
 
     def __iter__(self) -> Iterator[str]:
         """The peer's text messages, until the connection ends. Pings are answered, and faults end the connection.
@@ -155,7 +163,7 @@ class Connection:
         """
         data, self._early = self._early, b""
         while self._ending is None:
-            for event in self._wire.receive(data):  # one for each frame; of a Fragment no more than that is noted
+            for event in self._wire.receive(data):  # one for each frame, as the rate limit counts them
                 if self._bucket is not None and (pause := self._bucket.take()) and not self._pause(pause):
                     return
                 match event:
@@ -166,10 +174,10 @@ class Connection:
                         with suppress(ConnectionClosed):
                             self._send(pong_frame(payload))
                     case Pong():
-                        self._pong_deadline = time.monotonic() + self._options.pong_wait
+                        self._expect_pong()
                     case Close(code, reason):
+                        self.end(code, reason)  # first, since a writer that is refused sends the close frame
                         self._closing = True
-                        self.end(code, reason)
                         return
                     case Fault(code, reason):
                         self.end(code, reason)
@@ -183,7 +191,7 @@ class Connection:
         return text_frame(tuple(lines))
 
     def send(self, frame: bytes) -> None:
-        """Send one frame. Blocks for the write wait at most. Raises ConnectionClosed."""
+        """Send what `encode` returned. Blocks for the write wait at most. Raises ConnectionClosed."""
         with self._writing:
             if self._closing:
                 raise ConnectionClosed
@@ -191,7 +199,9 @@ class Connection:
 
     def send_ping(self) -> None:
         """Send a ping. Blocks for the write wait at most. Raises ConnectionClosed."""
+        unanswered = self._unanswered  # a pong that is read from now on starts a new list, and this ping is answered
         self._send(ping_frame())
+        unanswered.append(time.monotonic())
 
     def send_close(self) -> None:
         """Send the close frame, then end the writing side. No frame is sent if the peer has gone, or one was cut off.
@@ -240,45 +250,62 @@ class Connection:
         is closed with unread bytes resets the connection, and the peer may lose the close frame to the reset (RFC 6455,
         section 7.1.1).
         """
-        deadline = time.monotonic() + CLOSE_WAIT
-        with suppress(OSError, TimeoutError):
-            while _wait(self._readable, deadline) and self._socket.recv(RECEIVE_BYTES):
-                pass
+        deadline, open_ = time.monotonic() + CLOSE_WAIT, True
+        with suppress(OSError):
+            while open_ and _wait(self._readable, deadline) and time.monotonic() < deadline:
+                with suppress(BlockingIOError):
+                    open_ = bool(self._socket.recv(RECEIVE_BYTES))
         self.abort()
         self._wire.close()
 
     def _pause(self, seconds: float) -> bool:
         """Keep a peer that sends too fast waiting; False if the connection has ended meanwhile.
 
-        Nothing is read during the pause, and TCP slows the peer down. What the peer has sent waits too, a pong among
-        it, so the pong has that much longer.
+        Nothing is read during the pause, and TCP slows the peer down.
         """
         time.sleep(seconds)  # a second at most
-        self._pong_deadline += seconds
         return self._ending is None
 
     def _receive(self) -> bytes:
-        """Wait for bytes from the peer and return them; b"" if there are none, or the connection has ended."""
+        """Wait for bytes from the peer and return them; b"" if none have come yet, or the connection has ended."""
+        patience, began = self._patience, time.monotonic()
         try:
-            if _wait(self._readable, self._pong_deadline) or self._readable_when_overdue():
+            found = self._readable.wait(patience)
+            waited = time.monotonic() - began
+            self._patience = patience - waited
+            if waited > max(patience, 0) + OVERSLEPT:
+                self._expect_pong()  # as if one had come: the peer could not answer a server that was asleep
+            if found:
                 data = self._socket.recv(RECEIVE_BYTES)
                 if not data:
                     self.end(CloseReason.ABNORMAL_CLOSURE, "the peer has gone")
                 return data
-            self.end(CloseReason.POLICY_VIOLATION, "no pong within the pong wait")
+            if self._patience <= 0 and self._pong_is_late():
+                self.end(CloseReason.POLICY_VIOLATION, "no pong within the pong wait")
         except BlockingIOError:
-            pass  # what made the socket readable was taken back
+            pass  # the socket was called readable, and there is nothing to read: the kernel may do that
         except OSError as error:
             self.end(CloseReason.ABNORMAL_CLOSURE, error.strerror)
         return b""
 
-    def _readable_when_overdue(self) -> bool:
-        """Whether there is something to read though the pong is late: the pong may be there, behind other frames.
+    def _expect_pong(self) -> None:
+        """Give the peer the whole pong wait for its next pong.
 
-        What is there is read first, but not for ever: the pong is late by the write wait at most.
+        Only the time counts in which the reader listens and nothing comes: while the hub is busy or the peer is slowed
+        down, nothing is read, and a pong may be among it. The reader first looks halfway between the next ping and the
+        end of the pong wait, so that it notices if it was asleep after the ping.
         """
-        overdue = time.monotonic() - self._pong_deadline
-        return overdue < self._options.write_wait and self._readable.wait(0)
+        self._unanswered = []
+        self._patience = (self._options.ping_every + self._options.pong_wait) / 2
+
+    def _pong_is_late(self) -> bool:
+        """Whether the oldest ping without an answer was sent too long ago. If not, the reader listens on until it is.
+
+        A ping that has not been sent yet (the server was asleep, or busy) cannot be answered.
+        """
+        sent = self._unanswered[0] if self._unanswered else time.monotonic()
+        self._patience = sent + self._options.pong_wait - self._options.ping_every - time.monotonic()
+        return self._patience <= 0
 
     def _send(self, frame: bytes, closing: bool = False) -> None:
         """Send a control frame; `closing` if it is the close frame. Raises ConnectionClosed."""
@@ -307,16 +334,22 @@ class Connection:
     def _write_rest(self, rest: memoryview) -> None:
         """Write what the kernel did not take at once. Raises OSError (TimeoutError after the write wait)."""
         now = time.monotonic()
-        while rest and self._wait_for_room(now + STUCK_AFTER, now + self._options.write_wait):
+        stuck, deadline = now + STUCK_AFTER, now + self._options.write_wait
+        while rest and self._wait_for_room(stuck, deadline):
             with suppress(BlockingIOError):
                 rest = rest[self._socket.send(rest) :]
+            now = time.monotonic()
+            if rest and now >= deadline:
+                if now < deadline + OVERSLEPT:
+                    raise TimeoutError("writing took longer than the write wait")
+                deadline = now + self._options.write_wait
         if rest:  # the connection ends: one last try, with more room, that does not wait
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, LAST_SEND_BUFFER)
             if self._socket.send(rest) < len(rest):
                 raise BlockingIOError("the last frame was cut off")
 
     def _wait_for_room(self, stuck: float, deadline: float) -> bool:
-        """Wait until the kernel takes bytes again; False if the connection has ended. Raises TimeoutError.
+        """Wait until the kernel takes bytes again, or the deadline has passed; False if the connection has ended.
 
         From the time `stuck` on the peer counts as one that does not read. Both times are of time.monotonic().
         """
@@ -324,19 +357,22 @@ class Connection:
             if self._ending is not None:
                 return False
             self.blocked = True
-        in_time = _wait(self._writable, min(stuck, deadline))
-        if not in_time:
+        if not _wait(self._writable, min(stuck, deadline)):
             self.on_stuck()
-            in_time = _wait(self._writable, deadline)
+            _wait(self._writable, deadline)
             self.on_unstuck()
         with self._state:
             self.blocked = False
-        if not in_time:
-            raise TimeoutError("writing took longer than the write wait")
         return True
 
 
 def _wait(readiness: Readiness, deadline: float) -> bool:
-    """Wait until the socket is ready; False when the deadline (of time.monotonic) has passed."""
-    remaining = deadline - time.monotonic()
-    return remaining > 0 and readiness.wait(remaining)
+    """Wait until the socket is ready; False when the deadline (of time.monotonic) has passed.
+
+    The socket is asked even if the deadline has passed already. If the process was asleep meanwhile, the wait goes on
+    for a moment: the network may have been asleep too.
+    """
+    left = deadline - time.monotonic()
+    if readiness.wait(left):
+        return True
+    return left > 0 and time.monotonic() >= deadline + OVERSLEPT and readiness.wait(OVERSLEPT)
