@@ -473,9 +473,9 @@ def test_wsproto_takes_many_instructions_to_make_a_frame_and_threadchat_a_quarte
     def library() -> bytes:
         return bytes(FrameProtocol(client=False, extensions=[]).send_data("\n".join(lines)))
 
-    threadchat = wire.text_frame.__wrapped__  # the function, without what it remembers
-    assert library() == threadchat(lines)
-    assert instructions(lambda: threadchat(lines)) * 4 < instructions(library)
+    threadchat = wire.text_frames.__wrapped__  # the function, without what it remembers
+    assert library() == threadchat(lines, 8192)
+    assert instructions(lambda: threadchat(lines, 8192)) * 4 < instructions(library)
 
 
 SURROGATE_BEGINS = frame(TEXT, b"\xed\xa0", fin=False)  # invalid UTF-8, whatever follows

@@ -35,6 +35,7 @@ def test_the_defaults_are_the_go_examples_constants_and_our_limits() -> None:
     assert dataclasses.asdict(Options()) == {
         "send_buffer": 256,
         "message_size": 512,
+        "frame_size": 8_192,
         "pong_wait": 60.0,
         "ping_period": None,
         "write_wait": 10.0,
@@ -130,6 +131,7 @@ def test_a_list_of_strings_becomes_a_tuple() -> None:
         ({"send_buffer": 2.0}, "send_buffer must be a whole number of messages, at least 1, not 2.0"),
         ({"send_buffer": None}, "send_buffer must be a whole number of messages, at least 1, not None"),
         ({"send_buffer": True}, "send_buffer must be a whole number of messages, at least 1, not True"),
+        ({"frame_size": 0}, "frame_size must be a whole number of bytes, at least 1, not 0"),
         ({"message_size": 0}, "message_size must be a whole number of bytes, at least 1, not 0"),
         ({"message_rate": -1}, "message_rate must be a whole number of messages a second, at least 0, not -1"),
         ({"message_rate": False}, "message_rate must be a whole number of messages a second, at least 0, not False"),

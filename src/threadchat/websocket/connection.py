@@ -46,7 +46,7 @@ from threadchat.websocket.wire import (
     close_frame,
     ping_frame,
     pong_frame,
-    text_frame,
+    text_frames,
 )
 
 __all__ = ["CLOSE_WAIT", "STUCK_AFTER", "Connection", "ConnectionClosed", "HandshakeFailed"]
@@ -185,17 +185,20 @@ class Connection:
             data = self._receive()
 
     def encode(self, lines: Sequence[str]) -> bytes:
-        """The frame of a text message with these lines, for `send`."""
-        if self.compresses:  # each connection has a compressor of its own
-            return self._wire.compressed_frame(lines)
-        return text_frame(tuple(lines))
+        """These lines as text messages, a line each, for `send`: one frame, or several where one would be too big.
 
-    def send(self, frame: bytes) -> None:
+        What it returns must be sent, since a compressor goes on where it was.
+        """
+        if self.compresses:  # each connection has a compressor of its own
+            return self._wire.compressed_frames(lines, self._options.frame_size)
+        return text_frames(tuple(lines), self._options.frame_size)
+
+    def send(self, frames: bytes) -> None:
         """Send what `encode` returned. Blocks for the write wait at most. Raises ConnectionClosed."""
         with self._writing:
             if self._closing:
                 raise ConnectionClosed
-            self._write(frame)
+            self._write(frames)
 
     def send_ping(self) -> None:
         """Send a ping. Blocks for the write wait at most. Raises ConnectionClosed."""

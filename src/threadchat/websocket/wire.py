@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import socket
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -37,7 +37,7 @@ __all__ = [
     "close_frame",
     "ping_frame",
     "pong_frame",
-    "text_frame",
+    "text_frames",
 ]
 
 WHOLE_TEXT = 0x8180  # FIN, opcode 1, MASK and length 0: the first two bytes of a whole text message (section 5.2)
@@ -66,7 +66,7 @@ class Pong:
 
 @dataclass(frozen=True, slots=True)
 class Fragment:
-    """A frame of a text message that goes on in another frame (section 5.4)."""
+    """A frame of a text message that goes on in another frame (section 5.4). What it holds is not told yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,12 +92,30 @@ Event = str | Ping | Pong | Fragment | Close | Fault
 
 
 @lru_cache(maxsize=8)
-def text_frame(lines: tuple[str, ...]) -> bytes:
-    """The frame of a text message with these lines, not compressed. Any thread may call it.
+def text_frames(lines: tuple[str, ...], most: int) -> bytes:
+    """The frames of text messages with these lines, not compressed: mostly one. Any thread may call it.
 
-    The last few are remembered, because a broadcast sends the same one to each client.
+    A frame has at most `most` bytes of text, or one line. The last few results are remembered, because a broadcast
+    sends the same one to each client.
     """
-    return _frame(Opcode.TEXT, "\n".join(lines).encode())
+    text = "\n".join(lines).encode()
+    if len(text) <= most:
+        return _frame(Opcode.TEXT, text)
+    return b"".join(_frame(Opcode.TEXT, part) for part in _parts(text, most))
+
+
+def _parts(text: bytes, most: int) -> Iterator[bytes]:
+    """Part a text at newlines, into as many lines at a time as `most` bytes can hold, at least one."""
+    start = 0
+    while len(text) - start > most:
+        end = text.rfind(b"\n", start, start + most + 1)
+        if end < 0:  # the line is longer
+            end = text.find(b"\n", start + most + 1)
+        if end < 0:  # and the last one
+            break
+        yield text[start:end]
+        start = end + 1
+    yield text[start:]
 
 
 def ping_frame() -> bytes:
@@ -131,7 +149,7 @@ def _frame(opcode: Opcode, payload: bytes) -> bytes:
 
 
 class Wire:
-    """What goes over one WebSocket. One thread, the reader, calls `receive`; another, the writer, `compressed_frame`.
+    """What goes over one WebSocket. One thread, the reader, calls `receive`; another, the writer, `compressed_frames`.
 
     `message_size` is the most bytes that a message may have, in UTF-8 and decompressed.
     """
@@ -154,9 +172,10 @@ class Wire:
         """Whether permessage-deflate was agreed on (RFC 7692)."""
         return bool(self._frames.extensions)
 
-    def compressed_frame(self, lines: Sequence[str]) -> bytes:
-        """The frame of a text message with these lines. It must be sent: those that follow build on it."""
-        return bytes(self._frames.send_data("\n".join(lines)))
+    def compressed_frames(self, lines: Sequence[str], most: int) -> bytes:
+        """As `text_frames`, compressed; `most` is of the text. They must be sent: those that follow build on them."""
+        text = "\n".join(lines).encode()
+        return b"".join(self._frames.send_data(part.decode()) for part in _parts(text, most))
 
     def receive(self, data: bytes) -> list[Event]:
         """Take bytes from the peer; return the events that they complete, in order.
