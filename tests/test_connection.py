@@ -602,6 +602,7 @@ def test_ending_a_closed_connection_does_not_touch_a_later_socket_with_the_same_
     number = chat._socket.fileno()
     peer.close()
     chat.close()
+    assert isinstance(chat._socket, Tap)
     chat._socket.close()
     here, there = socket.socketpair()
     with here, there:

@@ -25,6 +25,7 @@ buffer as far as they fit; the peer has CLOSE_WAIT to read them and to close its
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -34,6 +35,7 @@ from typing import Any
 from threadchat.options import Options
 from threadchat.websocket.rate import TokenBucket
 from threadchat.websocket.ready import Readiness, readable, writable
+from threadchat.websocket.tls import TlsSocket
 from threadchat.websocket.wire import (
     Close,
     CloseReason,
@@ -102,7 +104,7 @@ class Connection:
     )
 
     # Made by `accept`. The socket is read by the reader, and written by the thread that holds _writing.
-    _socket: socket.socket
+    _socket: socket.socket | TlsSocket
     _wire: Wire
     _early: bytes  # what the peer sent behind its request; the reader's
     _readable: Readiness  # of the socket; the reader's
@@ -142,9 +144,15 @@ class Connection:
         """
         options = self._options
         try:
-            self._socket, self._wire, self._early = answer_handshake(
+            connected, self._wire, self._early = answer_handshake(
                 self._environ, compression=options.compression, message_size=options.message_size
             )
+            if isinstance(connected, ssl.SSLSocket):
+                self._socket = tls = TlsSocket(connected)
+                self._readable, self._writable = tls.to_read, tls.to_write
+            else:
+                self._socket = connected
+                self._readable, self._writable = readable(connected), writable(connected)
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
         except OSError as error:
@@ -153,7 +161,6 @@ class Connection:
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         del self._environ
         self.compresses = self._wire.compresses
-        self._readable, self._writable = readable(self._socket), writable(self._socket)
         self._expect_pong()
 
     def __iter__(self) -> Iterator[str]:

@@ -12,6 +12,7 @@ each defect in the library alone, and that threadchat does not have it.
 from __future__ import annotations
 
 import socket
+import ssl
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -320,7 +321,10 @@ def _read_ahead(environ: dict[str, Any]) -> bytes:
     Defect: it may stand in the buffered reader of the WSGI server already, and simple-websocket reads the socket.
     """
     reader = environ["wsgi.input"]
-    return bytes(reader.read(len(reader.peek()))) if hasattr(reader, "peek") else b""
+    try:
+        return bytes(reader.read(len(reader.peek()))) if hasattr(reader, "peek") else b""
+    except (ssl.SSLWantReadError, ssl.SSLWantWriteError):  # where a plain socket's reader says that nothing has come
+        return b""
 
 
 class _NoThread:
