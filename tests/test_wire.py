@@ -389,8 +389,10 @@ def test_a_request_that_is_not_a_handshake_raises_and_is_not_answered() -> None:
     [
         "Connection: Upgrade, \N{LATIN SMALL LETTER E WITH ACUTE}",
         "Sec-WebSocket-Protocol: \N{LATIN SMALL LETTER E WITH ACUTE}",
-        "Sec-WebSocket-Extensions: permessage-deflate; server_max_window_bits=abc",
         "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits=",
+        "Sec-WebSocket-Extensions: permessage-deflate; a b",
+        "Sec-WebSocket-Extensions: permessage-deflate; =10",
+        "Sec-WebSocket-Extensions: permessage-deflate;",
         "Sec-WebSocket-Extensions: \N{LATIN SMALL LETTER E WITH ACUTE}",
     ],
 )
@@ -454,6 +456,69 @@ def test_a_peer_that_has_gone_before_its_handshake_is_answered_is_not_an_applica
 
 
 # Compression
+
+
+def compression_agreed_on(server: Running, *offers: str) -> str | None:
+    """What the server answers to the offers, which come with permessage-deflate before each."""
+    header = ", ".join(f"permessage-deflate{offer}" for offer in offers)
+    with Peer(server.port, headers=f"Sec-WebSocket-Extensions: {header}\r\n") as peer:
+        assert peer.status == 101
+        peer.talk("the chat goes on") if b"xtensions" not in peer.answer else None
+        agreed = re.search(rb"(?i)sec-websocket-extensions: *(.*)", peer.answer)
+    return agreed[1].strip().decode() if agreed else None
+
+
+@pytest.fixture(scope="module")
+def compressing() -> Iterator[Running]:
+    with Running(compression=True) as running:
+        yield running
+
+
+@pytest.mark.parametrize(
+    "offer",
+    [
+        "; server_max_window_bits=8",
+        "; client_max_window_bits=8",
+        "; server_max_window_bits=16",
+        "; client_max_window_bits=7",
+        "; server_max_window_bits=abc",
+        "; client_max_window_bits=-1",
+        '; client_max_window_bits="abc"',
+        "; server_max_window_bits=010",
+        "; server_max_window_bits",
+        "; client_no_context_takeover=1",
+        "; client_max_window_bits; client_max_window_bits=10",
+        "; server_max_window_bits_=10",
+        "; unheard_of=1",
+        "d",
+    ],
+)
+def test_an_offer_of_compression_that_cannot_be_accepted_is_declined(compressing: Running, offer: str) -> None:
+    assert compression_agreed_on(compressing, offer) is None
+    assert compression_agreed_on(compressing, offer, "") == "permessage-deflate"
+    all_gone(compressing)
+
+
+@pytest.mark.parametrize(
+    ("offers", "agreed"),
+    [
+        ([""], ""),
+        (["; client_max_window_bits"], "; client_max_window_bits=15"),
+        (["; client_max_window_bits=9"], "; client_max_window_bits=9"),
+        (['; server_max_window_bits="10"'], "; server_max_window_bits=10"),
+        ([";server_max_window_bits = 15 ;  client_max_window_bits"],
+         "; client_max_window_bits=15; server_max_window_bits=15"),
+        (["; server_no_context_takeover; client_no_context_takeover"],
+         "; client_no_context_takeover; server_no_context_takeover"),
+        (["; client_max_window_bits=10", ""], "; client_max_window_bits=10"),
+        (["", "; server_max_window_bits=10"], ""),
+    ],
+)  # fmt: skip
+def test_the_first_offer_of_compression_that_can_be_accepted_is_accepted(
+    compressing: Running, offers: list[str], agreed: str
+) -> None:
+    assert compression_agreed_on(compressing, *offers) == f"permessage-deflate{agreed}"
+    all_gone(compressing)
 
 
 def test_without_the_option_compression_is_not_accepted_from_a_peer_that_offers_it(server: Running) -> None:

@@ -11,6 +11,7 @@ each defect in the library alone, and that threadchat does not have it.
 
 from __future__ import annotations
 
+import re
 import socket
 import ssl
 import struct
@@ -44,6 +45,17 @@ __all__ = [
 WHOLE_TEXT = 0x8180  # FIN, opcode 1, MASK and length 0: the first two bytes of a whole text message (section 5.2)
 TWO_BYTES_AND_MASK = struct.Struct("!H4s")  # the mask, and before it the first two bytes or the length of 16 bits
 LONGEST_REASON = 123  # bytes of a close frame's reason (section 5.5: 125, two of them for the code)
+
+
+# What a peer may offer (section 9.1), and those offers of compression that can be taken (RFC 7692, section 7.1; zlib
+# has no window of 8 bits).
+TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+EXTENSION = re.compile(rf'{TOKEN}(?:\s*;\s*{TOKEN}(?:\s*=\s*(?:{TOKEN}|"{TOKEN}"))?)*')
+BITS = r'\s*=\s*(?:9|1[0-5]|"9"|"1[0-5]")'
+DEFLATE = re.compile(
+    r"permessage-deflate(?:\s*;\s*(?:(?:client|server)_no_context_takeover|"
+    rf"client_max_window_bits(?:{BITS})?|server_max_window_bits{BITS}))*"
+)
 
 
 class HandshakeFailed(Exception):
@@ -304,15 +316,32 @@ def answer_handshake(
 
 
 def _environ_for_simple_websocket(environ: dict[str, Any], compression: bool) -> dict[str, Any]:
-    """The request as simple-websocket is to see it."""
+    """The request as simple-websocket is to see it. Raises HandshakeFailed."""
     environ = dict(environ)
     # Defect: simple-websocket accepts compression unasked.
-    if not compression:
-        environ.pop("HTTP_SEC_WEBSOCKET_EXTENSIONS", None)
+    offers = environ.pop("HTTP_SEC_WEBSOCKET_EXTENSIONS", "")
+    if compression and (offer := _compression_to_accept(offers)):
+        environ["HTTP_SEC_WEBSOCKET_EXTENSIONS"] = offer
     # Defect: wsproto refuses a peer that offers other protocols beside websocket.
     if "websocket" in [each.strip().lower() for each in environ.get("HTTP_UPGRADE", "").split(",")]:
         environ["HTTP_UPGRADE"] = "websocket"
     return environ
+
+
+def _compression_to_accept(offers: str) -> str | None:
+    """The first offer of compression that can be accepted. Raises HandshakeFailed if the header is malformed.
+
+    Defect: wsproto lets a ValueError through for some offers that it should decline, accepts others that nobody may
+    accept, and mixes up several.
+    """
+    extensions = [each.strip() for each in offers.split(",") if each.strip()]
+    if not all(map(EXTENSION.fullmatch, extensions)):
+        raise HandshakeFailed("Sec-WebSocket-Extensions is malformed")
+    for extension in filter(DEFLATE.fullmatch, extensions):
+        names = re.findall(r"\w+_\w+", extension)
+        if len(set(names)) == len(names):
+            return extension.replace('"', "")
+    return None
 
 
 def _read_ahead(environ: dict[str, Any]) -> bytes:
