@@ -43,7 +43,7 @@ from helpers import (
 from threadchat import client
 from threadchat.hub import Ending
 from threadchat.options import Options
-from threadchat.websocket import connection
+from threadchat.websocket import connection, ready
 from threadchat.websocket.connection import Connection, ConnectionClosed
 
 BIG = 60_000  # bytes of a message that soon fills what the kernel holds for a peer that does not read
@@ -589,7 +589,9 @@ def test_a_server_that_overslept_does_not_wait_for_the_peer_without_end(
 ) -> None:
     """It floods, so that there is always something to read."""
     chat, peer = connect()
-    monkeypatch.setattr(connection, "time", clock := Clock())
+    clock = Clock()
+    for module in (connection, ready):
+        monkeypatch.setattr(module, "time", clock)
     chat._readable = ScriptedReadiness(clock, [(connection.CLOSE_WAIT * 10, lambda: peer.send(TEXT, "x"))] * 2)
     begun = clock.now
     chat.close()

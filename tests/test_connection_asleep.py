@@ -28,8 +28,9 @@ from helpers import (
     until,
 )
 
-from threadchat.websocket import connection
-from threadchat.websocket.connection import OVERSLEPT, STUCK_AFTER, Connection, ConnectionClosed
+from threadchat.websocket import connection, pongs, ready
+from threadchat.websocket.connection import STUCK_AFTER, Connection, ConnectionClosed
+from threadchat.websocket.ready import OVERSLEPT
 
 PONG_WAIT, PING_EVERY, WRITE_WAIT = 60.0, 54.0, 10.0  # seconds, the defaults
 HOUR = 3600.0
@@ -40,7 +41,8 @@ LATE = "1008 no pong within the pong wait"
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """The clock of connections, which goes only as the scripts of their waits say."""
     clock = Clock()
-    monkeypatch.setattr(connection, "time", clock)
+    for module in (connection, pongs, ready):
+        monkeypatch.setattr(module, "time", clock)
     return clock
 
 
@@ -91,7 +93,7 @@ def test_a_peer_that_does_not_answer_the_ping_has_the_pong_wait_from_its_last_po
 
 def test_a_ping_that_was_sent_late_leaves_as_much_time_for_its_answer(here: Reading) -> None:
     late = PONG_WAIT - PING_EVERY - 0.5
-    here.script((None, None), (PING_EVERY + late - here.chat._patience, here.ping))
+    here.script((None, None), (PING_EVERY + late - here.chat._pong_wait.left, here.ping))
     assert list(here.chat) == ["word"]
     assert here.chat.ending == LATE
     assert here.time == pytest.approx(PONG_WAIT + late)
@@ -126,7 +128,7 @@ def test_a_pong_counts_even_if_it_is_read_before_the_writer_has_noted_its_ping(
     monkeypatch.setattr(Connection, "_send", send_and_be_answered)
     here.chat.send_ping()
     monkeypatch.undo()
-    assert here.chat._unanswered == []
+    assert here.chat._pong_wait.unanswered == []
 
 
 def test_a_peer_that_sends_a_byte_now_and_then_and_no_pong_is_removed_in_time(here: Reading) -> None:

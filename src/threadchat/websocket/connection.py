@@ -33,8 +33,9 @@ from contextlib import suppress
 from typing import Any
 
 from threadchat.options import Options
+from threadchat.websocket.pongs import PongWait
 from threadchat.websocket.rate import TokenBucket
-from threadchat.websocket.ready import Readiness, readable, writable
+from threadchat.websocket.ready import OVERSLEPT, Readiness, readable, wait_until, writable
 from threadchat.websocket.tls import TlsSocket
 from threadchat.websocket.wire import (
     Close,
@@ -55,9 +56,6 @@ __all__ = ["CLOSE_WAIT", "STUCK_AFTER", "Connection", "ConnectionClosed", "Hands
 
 CLOSE_WAIT = 2.0  # seconds for the peer to answer a close frame, or to close its side of the connection
 STUCK_AFTER = 0.25  # seconds that a frame may wait for a peer before the peer counts as one that does not read
-# A thread that wakes so many seconds too late was asleep together with its process: stopped (Ctrl-Z), frozen (docker
-# pause), or with its whole machine. Clocks go on meanwhile, so a deadline that passed then says nothing about the peer.
-OVERSLEPT = 1.0
 RECEIVE_BYTES = 4096  # the most that is read at once
 
 # What the kernel may hold for a peer that does not read, in bytes. While the connection lives it is small, so that a
@@ -86,11 +84,10 @@ class Connection:
         "_ending",
         "_environ",
         "_options",
-        "_patience",
+        "_pong_wait",
         "_readable",
         "_socket",
         "_state",
-        "_unanswered",
         "_whole",
         "_wire",
         "_writable",
@@ -109,8 +106,7 @@ class Connection:
     _early: bytes  # what the peer sent behind its request; the reader's
     _readable: Readiness  # of the socket; the reader's
     _writable: Readiness  # of the socket; of the thread that holds _writing
-    _patience: float  # seconds that the reader still listens before it looks whether a pong is late; the reader's
-    _unanswered: list[float]  # when the pings since the last pong were sent: the writer adds, the reader starts anew
+    _pong_wait: PongWait
 
     def __init__(self, environ: dict[str, Any], options: Options) -> None:
         # Who is connected, for people: "address:port", printable.
@@ -161,7 +157,7 @@ class Connection:
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         del self._environ
         self.compresses = self._wire.compresses
-        self._expect_pong()
+        self._pong_wait = PongWait(options.pong_wait, options.ping_every)
 
     def __iter__(self) -> Iterator[str]:
         """The peer's text messages, until the connection ends. Pings are answered, and faults end the connection.
@@ -181,7 +177,7 @@ class Connection:
                         with suppress(ConnectionClosed):
                             self._send(pong_frame(payload))
                     case Pong():
-                        self._expect_pong()
+                        self._pong_wait.begin_anew()
                     case Close(code, reason):
                         self.end(code, reason)  # first, since a writer that is refused sends the close frame
                         self._closing = True
@@ -209,7 +205,7 @@ class Connection:
 
     def send_ping(self) -> None:
         """Send a ping. Blocks for the write wait at most. Raises ConnectionClosed."""
-        unanswered = self._unanswered  # a pong that is read from now on starts a new list, and this ping is answered
+        unanswered = self._pong_wait.unanswered  # before the peer can answer
         self._send(ping_frame())
         unanswered.append(time.monotonic())
 
@@ -262,7 +258,7 @@ class Connection:
         """
         deadline, open_ = time.monotonic() + CLOSE_WAIT, True
         with suppress(OSError):
-            while open_ and _wait(self._readable, deadline) and time.monotonic() < deadline:
+            while open_ and wait_until(self._readable, deadline) and time.monotonic() < deadline:
                 with suppress(BlockingIOError):
                     open_ = bool(self._socket.recv(RECEIVE_BYTES))
         self.abort()
@@ -278,44 +274,22 @@ class Connection:
 
     def _receive(self) -> bytes:
         """Wait for bytes from the peer and return them; b"" if none have come yet, or the connection has ended."""
-        patience, began = self._patience, time.monotonic()
+        began = time.monotonic()
         try:
-            found = self._readable.wait(patience)
-            waited = time.monotonic() - began
-            self._patience = patience - waited
-            if waited > max(patience, 0) + OVERSLEPT:
-                self._expect_pong()  # as if one had come: the peer could not answer a server that was asleep
+            found = self._readable.wait(self._pong_wait.left)
+            self._pong_wait.listened(time.monotonic() - began)
             if found:
                 data = self._socket.recv(RECEIVE_BYTES)
                 if not data:
                     self.end(CloseReason.ABNORMAL_CLOSURE, "the peer has gone")
                 return data
-            if self._patience <= 0 and self._pong_is_late():
+            if self._pong_wait.is_over():
                 self.end(CloseReason.POLICY_VIOLATION, "no pong within the pong wait")
         except BlockingIOError:
-            pass  # the socket was called readable, and there is nothing to read: the kernel may do that
+            pass  # readable, and yet nothing to read: a segment was damaged, or a TLS record is not complete
         except OSError as error:
             self.end(CloseReason.ABNORMAL_CLOSURE, error.strerror)
         return b""
-
-    def _expect_pong(self) -> None:
-        """Give the peer the whole pong wait for its next pong.
-
-        Only the time counts in which the reader listens and nothing comes: while the hub is busy or the peer is slowed
-        down, nothing is read, and a pong may be among it. The reader first looks halfway between the next ping and the
-        end of the pong wait, so that it notices if it was asleep after the ping.
-        """
-        self._unanswered = []
-        self._patience = (self._options.ping_every + self._options.pong_wait) / 2
-
-    def _pong_is_late(self) -> bool:
-        """Whether the oldest ping without an answer was sent too long ago. If not, the reader listens on until it is.
-
-        A ping that has not been sent yet (the server was asleep, or busy) cannot be answered.
-        """
-        sent = self._unanswered[0] if self._unanswered else time.monotonic()
-        self._patience = sent + self._options.pong_wait - self._options.ping_every - time.monotonic()
-        return self._patience <= 0
 
     def _send(self, frame: bytes, closing: bool = False) -> None:
         """Send a control frame; `closing` if it is the close frame. Raises ConnectionClosed."""
@@ -367,22 +341,10 @@ class Connection:
             if self._ending is not None:
                 return False
             self.blocked = True
-        if not _wait(self._writable, min(stuck, deadline)):
+        if not wait_until(self._writable, min(stuck, deadline)):
             self.on_stuck()
-            _wait(self._writable, deadline)
+            wait_until(self._writable, deadline)
             self.on_unstuck()
         with self._state:
             self.blocked = False
         return True
-
-
-def _wait(readiness: Readiness, deadline: float) -> bool:
-    """Wait until the socket is ready; False when the deadline (of time.monotonic) has passed.
-
-    The socket is asked even if the deadline has passed already. If the process was asleep meanwhile, the wait goes on
-    for a moment: the network may have been asleep too.
-    """
-    left = deadline - time.monotonic()
-    if readiness.wait(left):
-        return True
-    return left > 0 and time.monotonic() >= deadline + OVERSLEPT and readiness.wait(OVERSLEPT)

@@ -1,11 +1,18 @@
-"""Waiting until a socket can be read or written: by `select.poll` or, where that is missing, by `select.select`."""
+"""Waiting until a socket can be read or written: by `select.poll` or, where that is missing, by `select.select`.
+
+A process may be asleep for a while: stopped (Ctrl-Z), frozen (docker pause), or with its whole machine. Clocks go on
+meanwhile, so a deadline that passes then says nothing about the peer.
+"""
 
 from __future__ import annotations
 
 import select
+import time
 from typing import Protocol
 
-__all__ = ["HasFileno", "Readiness", "readable", "writable"]
+__all__ = ["OVERSLEPT", "HasFileno", "Readiness", "readable", "wait_until", "writable"]
+
+OVERSLEPT = 1.0  # seconds: a thread that wakes so much too late was asleep together with its process
 
 
 class HasFileno(Protocol):
@@ -33,6 +40,18 @@ def readable(socket: HasFileno) -> Readiness:
 def writable(socket: HasFileno) -> Readiness:
     """Waits until the kernel takes bytes for the socket."""
     return _Polled(socket, select.POLLOUT) if hasattr(select, "poll") else _Selected(socket, writing=True)
+
+
+def wait_until(readiness: Readiness, deadline: float) -> bool:
+    """Wait until the socket is ready; False when the deadline (of time.monotonic) has passed.
+
+    The socket is asked even if the deadline has passed already. If the process overslept it, the wait goes on for a
+    moment: the network may have been asleep too.
+    """
+    left = deadline - time.monotonic()
+    if readiness.wait(left):
+        return True
+    return left > 0 and time.monotonic() >= deadline + OVERSLEPT and readiness.wait(OVERSLEPT)
 
 
 class _Polled:
