@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import select
 import shlex
+import signal
 import socket
 import ssl
 import struct
@@ -11,7 +12,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -44,16 +45,22 @@ def pem(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return pem
 
 
-@pytest.fixture(scope="module", params=SERVERS)
-def site(request: pytest.FixtureRequest, pem: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
-    if request.param == "gunicorn":
+@contextmanager
+def serving(server: str, pem: Path, folder: Path) -> Iterator[Process]:
+    """The chat in one of the SERVERS. Afterwards it must have logged no traceback."""
+    if server == "gunicorn":
         pytest.importorskip("gunicorn")
-    command = [word.format(pem=pem) for word in SERVERS[request.param]]
-    with Process(tmp_path_factory.mktemp(request.param), command, cwd=HERE) as process:
+    with Process(folder, [word.format(pem=pem) for word in SERVERS[server]], cwd=HERE) as process:
         assert process.port
         yield process
-        assert process.end() == 0
         assert "Traceback" not in process.err
+
+
+@pytest.fixture(scope="module", params=SERVERS)
+def site(request: pytest.FixtureRequest, pem: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
+    with serving(request.param, pem, tmp_path_factory.mktemp(request.param)) as process:
+        yield process
+        assert process.end() == 0
 
 
 @pytest.fixture(params=["TLSv1_2", "TLSv1_3"])
@@ -127,8 +134,8 @@ def test_a_message_that_comes_in_many_records_arrives(join: Join) -> None:
 def test_two_threads_use_one_connection_at_once(join: Join) -> None:
     """The read pump reads what the peer sends, while the write pump sends it back."""
     peer = join()
-    said = [f"{number} ".ljust(number % 3000, "x").strip() for number in range(4000)]
-    peer._buffer += exchange(peer.socket, b"".join(frame(TEXT, line) for line in said), b"3999 " + b"x" * 994)
+    said = [f"{number} ".ljust(number % 3000, "x").strip() for number in range(2000)]
+    peer._buffer += exchange(peer.socket, b"".join(frame(TEXT, line) for line in said), b"1999 " + b"x" * 1994)
     assert peer.lines(len(said)) == said
 
 
@@ -170,6 +177,19 @@ def test_a_peer_that_resets_or_ends_tls_is_gone_and_the_others_talk(join: Join) 
     peers[1].socket.close()
     for number in range(5):
         peers[2].talk(str(number))
+
+
+@pytest.mark.parametrize("server", SERVERS)
+def test_a_stop_tells_the_clients_1001(server: str, pem: Path, tmp_path: Path) -> None:
+    trust = ssl.create_default_context(cafile=f"{pem}.crt")
+    with serving(server, pem, tmp_path) as site, socket.create_connection(("127.0.0.1", site.port), LIMIT) as plain:
+        with trust.wrap_socket(plain, server_hostname="127.0.0.1", suppress_ragged_eofs=False) as tls:
+            peer = Peer(site.port, over=tls)
+            peer.talk("hello")
+            site.process.send_signal(signal.SIGTERM)
+            assert peer.goodbye() == (1001, "the server is stopping")
+            assert peer.receive_all() == []
+        assert site.process.wait(LIMIT) == 0
 
 
 # TlsSocket alone

@@ -134,9 +134,10 @@ class Connection:
         return f"{int(ending.code)} {repr(ending.reason)[1:-1]}".rstrip()
 
     def accept(self) -> None:
-        """Answer the handshake. Raises HandshakeFailed if the request is none; then nothing was answered.
+        """Answer the handshake.
 
-        Raises ConnectionClosed if the peer has gone, before the answer or just after it.
+        Raises HandshakeFailed, before anything is answered, if the request is not a handshake; and ConnectionClosed if
+        the peer has gone, which may show only after the answer.
         """
         options = self._options
         try:
@@ -188,9 +189,9 @@ class Connection:
             data = self._receive()
 
     def encode(self, lines: Sequence[str]) -> bytes:
-        """These lines as text messages, a line each, for `send`: one frame, or several where one would be too big.
+        """Return a text message with these lines as a frame for `send`, or as several if one would be too big.
 
-        What it returns must be sent, since a compressor goes on where it was.
+        The result must be sent: with compression, the frames that follow refer to it.
         """
         if self.compresses:  # each connection has a compressor of its own
             return self._wire.compressed_frames(lines, self._options.frame_size)

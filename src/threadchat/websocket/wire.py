@@ -79,7 +79,7 @@ class Pong:
 
 @dataclass(frozen=True, slots=True)
 class Fragment:
-    """A frame of a text message that goes on in another frame (section 5.4). What it holds is not told yet."""
+    """A frame of a text message that goes on in another frame (section 5.4). The whole text follows as a str."""
 
 
 @dataclass(frozen=True, slots=True)
