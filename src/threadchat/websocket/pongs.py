@@ -21,7 +21,7 @@ class PongWait:
 
     def __init__(self, pong_wait: float, ping_every: float) -> None:
         self._answer_wait = pong_wait - ping_every
-        # Halfway between the next ping and the end of the wait, so that a reader notices if it is asleep at the ping.
+        # Halfway between the next ping and the end of the wait: a reader that was asleep after the ping then notices.
         self._first_look = (pong_wait + ping_every) / 2
         # When the pings since the last pong were sent. The writer appends to the list, even if it is a moment late: for
         # each pong the reader makes a new one.
@@ -35,10 +35,9 @@ class PongWait:
 
     def listened(self, seconds: float) -> None:
         """The reader has listened for so long, when it wanted to for `left` at most."""
-        if seconds > max(self.left, 0) + OVERSLEPT:
+        self.left -= seconds
+        if self.left < -OVERSLEPT:
             self.begin_anew()  # as if a pong had come: the peer could not answer a server that was asleep
-        else:
-            self.left -= seconds
 
     def is_over(self) -> bool:
         """Whether the oldest ping without an answer was sent too long ago. If not, `left` is the time until then."""
