@@ -291,11 +291,3 @@ def test_the_url_leads_to_the_page(host: str) -> None:
                 assert answer.status == 200
         finally:
             server.stop()
-
-
-@pytest.mark.parametrize("everywhere", ["0.0.0.0", "::"])
-def test_the_url_of_a_server_that_listens_everywhere_names_one_address(serve: Serve, everywhere: str) -> None:
-    server = serve().server
-    server._server.host = everywhere
-    assert everywhere not in server.url
-    assert server.url.endswith(f":{server.port}/")
