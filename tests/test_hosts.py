@@ -165,7 +165,7 @@ def test_a_server_on_loopback_answers_to_loopback_hosts(listen: str) -> None:
 
 @pytest.mark.parametrize("listen", ["::1", "[::1]", "127.1", "::ffff:127.0.0.1"])
 def test_a_loopback_address_may_be_written_in_several_ways(listen: str) -> None:
-    assert set(hosts_of(listen)) - {listen} == set(LOOPBACK)
+    assert {*hosts_of(listen), listen} == {*LOOPBACK, listen}
 
 
 @pytest.mark.parametrize("listen", ["0.0.0.0", "::", "*", "0", "[::]", "::ffff:0.0.0.0", "192.168.1.20", "fe80::1%1"])
