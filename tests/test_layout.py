@@ -33,7 +33,7 @@ LESSONS = (
 
 # The steps of the layout, the first one at the bottom. A package stands for all its modules.
 ORDER = (
-    {"declarations", "options", "web.hosts"},  # which every module may import
+    {"declarations", "options", "web.hosts", "web.origins"},  # which every module may import
     {"channel", "runtime"},
     {"outbox"},
     {"hub"},
@@ -57,8 +57,9 @@ OURS: dict[str, set[str]] = {
     "channel": set(),
     "outbox": {"channel", "runtime.runqueue"},
     "web.hosts": set(),
+    "web.origins": set(),
     "declarations": set(),
-    "options": {"declarations", "web.hosts"},
+    "options": {"declarations", "web.hosts", "web.origins"},
     "serving": {"options", "web.app", "web.hosts", "web.server"},
     "hub": {"channel", "outbox", "runtime.runqueue"},
     "websocket.rate": set(),
@@ -75,7 +76,7 @@ OURS: dict[str, set[str]] = {
     "web.highlight": set(),
     "web.source": {"web.www"},
     "web.guide": {"web.highlight", "web.source"},
-    "web.upgrade": set(),
+    "web.upgrade": {"web.origins", "web.throttled_log"},
     "web.app": {
         "channel",
         "hub",
@@ -86,12 +87,13 @@ OURS: dict[str, set[str]] = {
         "web.admission",
         "web.guide",
         "web.hosts",
+        "web.origins",
         "web.throttled_log",
         "web.upgrade",
         "web.www",
     },
     "web.handler": {"web.deadlines"},
-    "web.proxies": set(),
+    "web.proxies": {"web.throttled_log"},
     "web.server": {
         "options",
         "web.admission",

@@ -12,7 +12,14 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from werkzeug.exceptions import BadRequest, HTTPException, MisdirectedRequest, NotFound, ServiceUnavailable
+from werkzeug.exceptions import (
+    BadRequest,
+    HTTPException,
+    MethodNotAllowed,
+    MisdirectedRequest,
+    NotFound,
+    ServiceUnavailable,
+)
 from werkzeug.routing import Map, Rule
 from werkzeug.utils import redirect
 from werkzeug.wrappers import Request, Response
@@ -25,8 +32,9 @@ from threadchat.runtime.threads import go
 from threadchat.web import guide, www
 from threadchat.web.admission import RETRY_AFTER, Admission, Full
 from threadchat.web.hosts import Hosts
+from threadchat.web.origins import Origins
 from threadchat.web.throttled_log import ThrottledLog
-from threadchat.web.upgrade import Origins, check_upgrade
+from threadchat.web.upgrade import check_upgrade
 from threadchat.websocket.connection import Connection, ConnectionClosed, HandshakeFailed
 
 if TYPE_CHECKING:
@@ -107,6 +115,8 @@ class App:
         self._check_host(request)
         if not request.environ.get("PATH_INFO"):
             return redirect(request.root_path + "/", 308)  # mounted at /chat: the page's own links need the slash
+        if request.method == "OPTIONS":
+            return _allowed_methods(request)
         endpoint, arguments = URLS.bind_to_environ(request).match(websocket=False)
         match endpoint:
             case "ws":
@@ -134,7 +144,7 @@ class App:
 
     def _serve_ws(self, request: Request) -> None:
         """Serve a WebSocket from its handshake to its end. Raises HTTPException if the handshake is refused."""
-        check_upgrade(request, self._origins)
+        check_upgrade(request, self._origins, self._throttled_log)
         connection = self._connection_type(request.environ, self.options)
         address = request.environ.get("REMOTE_ADDR", "")
         try:
@@ -160,6 +170,19 @@ class App:
         if host is not None and host not in self._hosts:
             log.warning("refused a request for host %.200a: it is not one of this server's (see --allow-host)", host)
             raise MisdirectedRequest("This server does not answer to this host name, unless allowed by --allow-host.")
+
+
+def _allowed_methods(request: Request) -> Response:
+    """Answer OPTIONS (RFC 9110, section 9.3.7), by which HAProxy asks whether the server is up.
+
+    A page of another site that asks in this way whether it may send a request (CORS) is given no permission.
+    """
+    path = "/" if request.environ["PATH_INFO"] == "*" else None  # the server as a whole
+    try:
+        URLS.bind_to_environ(request).match(path, websocket=False)
+    except MethodNotAllowed as error:
+        return Response(status=204, headers={"Allow": ", ".join(sorted({*(error.valid_methods or ()), "OPTIONS"}))})
+    raise NotFound
 
 
 def create_app(options: Options | None = None) -> App:
