@@ -85,6 +85,8 @@ OURS: dict[str, set[str]] = {
         "options",
         "runtime.threads",
         "web.admission",
+        "web.exits",
+        "web.fitness",
         "web.guide",
         "web.hosts",
         "web.origins",
@@ -92,6 +94,8 @@ OURS: dict[str, set[str]] = {
         "web.upgrade",
         "web.www",
     },
+    "web.exits": {"runtime.threads"},
+    "web.fitness": {"web.exits"},
     "web.handler": {"web.deadlines"},
     "web.proxies": {"web.throttled_log"},
     "web.server": {
@@ -168,6 +172,7 @@ OTHERS: dict[str, set[str]] = {
     "__init__": {"import_module(module), which nobody can check"},  # test_init.py checks it
     "websocket.wire": {"simple_websocket", "wsproto"},
     "web.app": {"werkzeug", "_typeshed"},
+    "web.fitness": {"_typeshed"},
     "web.handler": {"werkzeug", "_typeshed"},
     "web.proxies": {"werkzeug", "_typeshed"},
     "web.server": {"werkzeug"},

@@ -29,8 +29,9 @@ from threadchat.client import serve_ws
 from threadchat.hub import Hub
 from threadchat.options import Options
 from threadchat.runtime.threads import go
-from threadchat.web import guide, www
+from threadchat.web import exits, guide, www
 from threadchat.web.admission import RETRY_AFTER, Admission, Full
+from threadchat.web.fitness import Fitness
 from threadchat.web.hosts import Hosts
 from threadchat.web.origins import Origins
 from threadchat.web.throttled_log import ThrottledLog
@@ -81,11 +82,13 @@ class App:
 
     Any thread may call it, as WSGI servers do, and any thread may `close` it. `hub` and `connection_type` are for a
     caller that watches the chat: a hub of its own making, and what is called with (environ, options) for each client.
+    Raises RuntimeError where gevent or eventlet has replaced threads.
     """
 
     def __init__(
         self, options: Options, hub: Hub | None = None, connection_type: Callable[..., Connection] = Connection
     ) -> None:
+        self._fitness = Fitness()
         self.options = options
         self.hub = hub or Hub()
         self._connection_type = connection_type
@@ -94,6 +97,7 @@ class App:
         self._admission = Admission(options.max_clients, options.max_clients_per_address)
         self._throttled_log = ThrottledLog(log)
         self._hub_thread = go(self.hub.run, "hub")
+        exits.opened(self)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         try:
@@ -101,11 +105,22 @@ class App:
             response = self._respond(Request(environ, populate_request=False))
         except HTTPException as error:
             response = Response.force_type(error.get_response(environ), environ)
+        except WebSocketDone:
+            if "werkzeug.debug.preserve_context" not in environ:
+                raise
+            # Defect (tests/test_examples.py): werkzeug's debugger logs it, and keeps its frames for ever.
+            response = Response(status=101)  # which the log of requests shows; the peer's socket is shut down
         response.headers.update(SECURITY_HEADERS)
         return response(environ, start_response)
 
     def close(self) -> None:
-        """Disconnect all clients (close code 1001) and refuse new ones (503). Returns when all have gone: seconds."""
+        """Disconnect all clients (close code 1001) and refuse new ones (503). Returns when all have gone: seconds.
+
+        A process that ends calls it, if nobody has.
+        """
+        exits.closed(self)
+        if self._fitness.forked:
+            return  # the hub's thread and the clients are in the other process
         self.hub.stop()
         self._hub_thread.join()
         self._admission.wait_until_empty()
@@ -130,6 +145,7 @@ class App:
             case "guide":
                 return www.response(request, self._guide().encode(), "text/html")
             case "page":
+                self._problem(request)  # for the log: under some servers no handshake ever comes here
                 return www.file_response(request, "chat/index.html")
             case _:
                 return www.file_response(request, arguments["name"])
@@ -144,6 +160,8 @@ class App:
 
     def _serve_ws(self, request: Request) -> None:
         """Serve a WebSocket from its handshake to its end. Raises HTTPException if the handshake is refused."""
+        if problem := self._problem(request):
+            raise ServiceUnavailable(problem)
         check_upgrade(request, self._origins, self._throttled_log)
         connection = self._connection_type(request.environ, self.options)
         address = request.environ.get("REMOTE_ADDR", "")
@@ -159,6 +177,13 @@ class App:
             raise ServiceUnavailable(f"Come back later: {error}.", retry_after=RETRY_AFTER) from error
         except Closed as error:
             raise ServiceUnavailable("The server is stopping.") from error
+
+    def _problem(self, request: Request) -> str:
+        """Why the chat cannot work under the server of this request; "" if it can."""
+        problem = self._fitness.problem(request.environ)
+        if problem:
+            self._throttled_log.error("no client can join. %s", problem)
+        return problem
 
     def _check_host(self, request: Request) -> None:
         """Raise MisdirectedRequest (421) for a host that is not this server's: RFC 9110, section 7.4.

@@ -1,0 +1,86 @@
+"""The end of the process: a chat that is still open is closed, so that its clients are told and its threads end.
+
+An application that mounts a chat need not do it. The process may end in three ways:
+
+- The main thread returns or raises: Ctrl-C in `flask run` and `site.run()`; SIGINT and SIGQUIT in gunicorn. Python then
+  waits for the threads that are no daemons, such as those of gunicorn's pool, and each client keeps one of them. What
+  `atexit` has is called after that, and so too late.
+- SIGTERM in a worker of gunicorn: it waits for its requests for --graceful-timeout, 30 seconds, and is then killed. A
+  WebSocket is a request that does not end by itself.
+- A signal without a handler (SIGTERM in `flask run`) ends the process at once. There is nothing to do.
+"""
+
+from __future__ import annotations
+
+import atexit
+import concurrent.futures.thread  # noqa: F401  whose own end comes after ours: what is registered last is called first
+import signal
+import threading
+from functools import cache
+from types import FrameType
+from typing import Any, Protocol
+from weakref import WeakSet
+
+from threadchat.runtime.threads import go
+
+
+class Closable(Protocol):
+    """A chat. `close` may be called again, and by several threads."""
+
+    def close(self) -> None: ...
+
+
+_open: WeakSet[Closable] = WeakSet()
+_mutex = threading.Lock()  # guards the set
+
+
+def opened(chat: Closable) -> None:
+    """Close this chat before the process ends, unless it has been closed or has gone by then. Any thread may call it.
+
+    In a worker of gunicorn the main thread has to, as it does when it imports the application.
+    """
+    with _mutex:
+        _open.add(chat)
+    _close_when_gunicorn_stops()
+
+
+def closed(chat: Closable) -> None:
+    """Forget this chat. Any thread may call it."""
+    with _mutex:
+        _open.discard(chat)
+
+
+@cache
+def gunicorn_worker() -> Any:
+    """The worker of gunicorn that this process is, or None.
+
+    gunicorn does not hand it over, but its signal handlers are methods of it.
+    """
+    worker = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
+    return worker if any(base.__module__ == "gunicorn.workers.base" for base in type(worker).__mro__) else None
+
+
+@cache
+def _close_when_gunicorn_stops() -> None:
+    worker = gunicorn_worker()
+    if worker is None or threading.current_thread() is not threading.main_thread():
+        return
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        go(_close_all, "close")  # a signal handler must not wait
+        worker.handle_exit(number, frame)
+
+    signal.signal(signal.SIGTERM, handle)
+    signal.siginterrupt(signal.SIGTERM, False)  # as gunicorn has it
+
+
+def _close_all() -> None:
+    with _mutex:
+        chats = list(_open)
+    for chat in chats:
+        chat.close()
+
+
+# Called before the threads are joined. A Python without it (it is not documented) closes the chats of daemon threads.
+_at_exit = getattr(threading, "_register_atexit", atexit.register)
+_at_exit(_close_all)
