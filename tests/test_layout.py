@@ -113,6 +113,7 @@ OURS: dict[str, set[str]] = {
         "serving",
         "web.app",
         "web.server",
+        "web.source",
         "runtime.system",
         "threadchat",
         "inspector.site",

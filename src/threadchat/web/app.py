@@ -11,6 +11,7 @@ import json
 import logging
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from werkzeug.exceptions import (
     BadRequest,
@@ -129,7 +130,7 @@ class App:
         """Answer a request. Raises HTTPException, and WebSocketDone when a WebSocket has come and gone."""
         self._check_host(request)
         if not request.environ.get("PATH_INFO"):
-            return redirect(request.root_path + "/", 308)  # mounted at /chat: the page's own links need the slash
+            return _with_a_slash(request)
         if request.method == "OPTIONS":
             return _allowed_methods(request)
         endpoint, arguments = URLS.bind_to_environ(request).match(websocket=False)
@@ -195,6 +196,13 @@ class App:
         if host is not None and host not in self._hosts:
             log.warning("refused a request for host %.200a: it is not one of this server's (see --allow-host)", host)
             raise MisdirectedRequest("This server does not answer to this host name, unless allowed by --allow-host.")
+
+
+def _with_a_slash(request: Request) -> Response:
+    """A redirect from /chat, where the chat is mounted, to /chat/: the page's own links need the slash."""
+    path = quote(request.environ.get("SCRIPT_NAME", "").encode("latin-1"))  # it may have a ? or a %
+    query = quote(request.environ.get("QUERY_STRING", "").encode("latin-1"), safe="!$%&'()*+,/:;=?@")
+    return redirect(f"{path}/?{query}" if query else f"{path}/", 308)
 
 
 def _allowed_methods(request: Request) -> Response:
