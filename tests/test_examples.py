@@ -149,11 +149,16 @@ def test_a_signal_ends_the_program_and_tells_the_clients_1001(start: Start, numb
     assert "Traceback" not in process.err
 
 
-@pytest.mark.parametrize("start", [GUNICORN], indirect=True, ids=["gunicorn"])
+@pytest.mark.parametrize("start", [GUNICORN, [*GUNICORN, "--max-requests", "10"]], indirect=True, ids=["HUP", "10"])
 def test_the_clients_of_a_worker_that_gunicorn_replaces_are_told_1001(start: Start) -> None:
+    """Else the new worker would have to wait for 30 seconds until the old one is killed."""
     process = start()
     with three_who_talk(process) as clients:
-        process.process.send_signal(signal.SIGHUP)
+        if "--max-requests" in str(process.process.args):
+            for _ in range(10):
+                get(process, "/")
+        else:
+            process.process.send_signal(signal.SIGHUP)
         assert [client.goodbye()[0] for client in clients] == [1001] * len(clients)
     with three_who_talk(process):
         pass

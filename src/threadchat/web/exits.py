@@ -5,8 +5,8 @@ An application that mounts a chat need not do it. The process may end in three w
 - The main thread returns or raises: Ctrl-C in `flask run` and `site.run()`; SIGINT and SIGQUIT in gunicorn. Python then
   waits for the threads that are no daemons, such as those of gunicorn's pool, and each client keeps one of them. What
   `atexit` has is called after that, and so too late.
-- SIGTERM in a worker of gunicorn: it waits for its requests for --graceful-timeout, 30 seconds, and is then killed. A
-  WebSocket is a request that does not end by itself.
+- A worker of gunicorn is told to stop (SIGTERM, --reload, --max-requests): it accepts no more requests, waits for those
+  that it has, --graceful-timeout (30 seconds) at most, and is then killed. A WebSocket does not end by itself.
 - A signal without a handler (SIGTERM in `flask run`) ends the process at once. There is nothing to do.
 """
 
@@ -16,12 +16,14 @@ import atexit
 import concurrent.futures.thread  # noqa: F401  whose own end comes after ours: what is registered last is called first
 import signal
 import threading
-from functools import cache
-from types import FrameType
+import time
+from functools import cache, partial
 from typing import Any, Protocol
 from weakref import WeakSet
 
 from threadchat.runtime.threads import go
+
+LOOK_EVERY = 0.5  # seconds from one look at gunicorn's worker to the next
 
 
 class Closable(Protocol):
@@ -35,13 +37,10 @@ _mutex = threading.Lock()  # guards the set
 
 
 def opened(chat: Closable) -> None:
-    """Close this chat before the process ends, unless it has been closed or has gone by then. Any thread may call it.
-
-    In a worker of gunicorn the main thread has to, as it does when it imports the application.
-    """
+    """Close this chat before the process ends, unless somebody has closed it by then. Any thread may call it."""
     with _mutex:
         _open.add(chat)
-    _close_when_gunicorn_stops()
+    _watch_gunicorn()
 
 
 def closed(chat: Closable) -> None:
@@ -61,17 +60,17 @@ def gunicorn_worker() -> Any:
 
 
 @cache
-def _close_when_gunicorn_stops() -> None:
+def _watch_gunicorn() -> None:
     worker = gunicorn_worker()
-    if worker is None or threading.current_thread() is not threading.main_thread():
-        return
+    if worker is not None:
+        go(partial(_close_when_it_stops, worker), "gunicorn")
 
-    def handle(number: int, frame: FrameType | None) -> None:
-        go(_close_all, "close")  # a signal handler must not wait
-        worker.handle_exit(number, frame)
 
-    signal.signal(signal.SIGTERM, handle)
-    signal.siginterrupt(signal.SIGTERM, False)  # as gunicorn has it
+def _close_when_it_stops(worker: Any) -> None:
+    """Runs in a thread of its own. There is nothing to wait on: gunicorn tells only its own settings file."""
+    while worker.alive:
+        time.sleep(LOOK_EVERY)
+    _close_all()
 
 
 def _close_all() -> None:
