@@ -105,6 +105,23 @@ def test_a_name_that_python_cannot_spell_as_browsers_do_is_refused(name: str) ->
         Options(allow_origins=(f"https://{name}",))
 
 
+@pytest.mark.parametrize(
+    ("origin", "scheme", "may"),
+    [
+        ("http://chat.example", "http", True),
+        ("https://chat.example", "http", True),  # behind a proxy that speaks TLS and does not say so
+        ("https://chat.example", "https", True),
+        ("http://chat.example", "https", False),
+        ("http://chat.example", "wss", False),
+        ("http://chat.example", "HTTPS", False),
+    ],
+)
+def test_a_page_of_the_servers_own_host_may_connect_unless_it_lacks_the_tls_of_the_chat(
+    origin: str, scheme: str, may: bool
+) -> None:
+    assert Origins([]).allow(origin, scheme, "chat.example") is may
+
+
 @pytest.mark.parametrize("origin", ["", "null", "https://a/b", "https://stra\u00dfe.example", "file://", "*", "\x00"])
 def test_what_a_stranger_sends_is_refused_and_no_error(origin: str) -> None:
     assert not Origins(["https://example.org"]).allow(origin, "http", "chat.example")

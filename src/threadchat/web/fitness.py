@@ -61,9 +61,9 @@ class Fitness:
             return "The chat was made before this process was forked, and a fork leaves its threads behind"
         if not any(name in environ for name in SOCKETS):
             return "The chat needs the sockets of its clients, and this WSGI server does not hand them over"
-        if not environ["wsgi.multithread"] or self._one_thread:
+        if not environ.get("wsgi.multithread") or self._one_thread:
             return "The chat needs a thread for each client, and this WSGI server serves one request at a time"
-        if environ["wsgi.multiprocess"]:
+        if environ.get("wsgi.multiprocess"):
             return "The chat is one process, and this WSGI server has several, each of which would be a chat of its own"
         return ""
 

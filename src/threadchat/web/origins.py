@@ -50,7 +50,7 @@ class Origins:
         page_scheme = origin.partition("://")[0]
         if page_scheme not in DEFAULT_PORTS:
             return False  # "null", among others
-        if (page_scheme, scheme) == ("http", "https"):
+        if page_scheme == "http" and scheme.lower() in ("https", "wss"):  # a ProxyFix of the site's own may say wss
             return False  # somebody between the server and the browser may have written into that page
         with suppress(ValueError):
             return origin == canonical_origin(f"{page_scheme}://{host}")
