@@ -110,6 +110,17 @@ def test_where_threads_have_been_replaced_no_chat_can_be_made(library: str) -> N
     assert f"\nRuntimeError: {REPLACED}{WORKS}.\n" in done.stderr
 
 
+def test_threads_that_are_replaced_later_are_noticed_too() -> None:
+    pytest.importorskip("gevent")
+    code = (
+        "from threadchat import create_app; from werkzeug.test import Client; from gevent import monkey; "
+        "app = create_app(); monkey.patch_all(); print(Client(app).get('/ws').text); app.hub.stop()"
+    )
+    command = [sys.executable, "-W", "ignore", "-c", f"{code}; import os; os._exit(0)"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT, check=True)
+    assert REPLACED in done.stdout
+
+
 def test_a_worker_of_gunicorn_with_gevent_says_why_it_does_not_start(tmp_path: Path) -> None:
     pytest.importorskip("gevent")
     with Process(tmp_path, [*GUNICORN, "--worker-class", "gevent", APP]) as process:

@@ -2,18 +2,17 @@
 
 An application that mounts a chat need not do it. The process may end in three ways:
 
-- The main thread returns or raises: Ctrl-C in `flask run` and `site.run()`; SIGINT and SIGQUIT in gunicorn. Python then
-  waits for the threads that are no daemons, such as those of gunicorn's pool, and each client keeps one of them. What
-  `atexit` has is called after that, and so too late.
-- A worker of gunicorn is told to stop (SIGTERM, --reload, --max-requests): it accepts no more requests, waits for those
-  that it has, --graceful-timeout (30 seconds) at most, and is then killed. A WebSocket does not end by itself.
+- The main thread returns or raises, as at Ctrl-C in `flask run` and `site.run()`. Python waits for the threads that are
+  no daemons, a server among them perhaps; then it calls what `atexit` has. The clients' threads are still alive.
+- A worker of gunicorn is told to stop, or its master has gone. It accepts no more requests, waits for those that it has
+  for --graceful-timeout (30 seconds), and then for its threads, until it is killed. A WebSocket does not end by itself.
 - A signal without a handler (SIGTERM in `flask run`) ends the process at once. There is nothing to do.
 """
 
 from __future__ import annotations
 
 import atexit
-import concurrent.futures.thread  # noqa: F401  whose own end comes after ours: what is registered last is called first
+import os
 import signal
 import threading
 import time
@@ -68,18 +67,14 @@ def _watch_gunicorn() -> None:
 
 def _close_when_it_stops(worker: Any) -> None:
     """Runs in a thread of its own. There is nothing to wait on: gunicorn tells only its own settings file."""
-    while worker.alive:
+    while worker.alive and worker.ppid == os.getppid():
         time.sleep(LOOK_EVERY)
     _close_all()
 
 
+@atexit.register
 def _close_all() -> None:
     with _mutex:
         chats = list(_open)
     for chat in chats:
         chat.close()
-
-
-# Called before the threads are joined. A Python without it (it is not documented) closes the chats of daemon threads.
-_at_exit = getattr(threading, "_register_atexit", atexit.register)
-_at_exit(_close_all)

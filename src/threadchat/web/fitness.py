@@ -28,6 +28,7 @@ WORKS = (
     "threadchat serve, Flask's and werkzeug's own server with threads, or gunicorn --worker-class gthread --workers 1 "
     "--threads 100 without --preload"
 )
+REPLACED = "The chat needs real threads, and gevent or eventlet has replaced them"
 SOCKETS = ("werkzeug.socket", "gunicorn.socket")  # in which a server hands over the socket
 
 
@@ -39,9 +40,7 @@ class Fitness:
 
     def __init__(self) -> None:
         if _replaced():
-            raise RuntimeError(
-                f"The chat needs real threads, and gevent or eventlet has replaced them. What works: {WORKS}."
-            )
+            raise RuntimeError(_sentence(REPLACED))
         self._process = os.getpid()
         worker = gunicorn_worker()
         self._one_thread = worker is not None and worker.cfg.threads == 1  # which the first client would keep
@@ -54,11 +53,13 @@ class Fitness:
     def problem(self, environ: WSGIEnvironment) -> str:
         """Why the server of this request cannot carry the chat, and which ones can, as a sentence; "" if it can."""
         why = self._why_not(environ)
-        return f"{why}. What works: {WORKS}." if why else ""
+        return _sentence(why) if why else ""
 
     def _why_not(self, environ: WSGIEnvironment) -> str:
         if self.forked:
             return "The chat was made before this process was forked, and a fork leaves its threads behind"
+        if _replaced():
+            return REPLACED
         if not any(name in environ for name in SOCKETS):
             return "The chat needs the sockets of its clients, and this WSGI server does not hand them over"
         if not environ.get("wsgi.multithread") or self._one_thread:
@@ -66,6 +67,10 @@ class Fitness:
         if environ.get("wsgi.multiprocess"):
             return "The chat is one process, and this WSGI server has several, each of which would be a chat of its own"
         return ""
+
+
+def _sentence(why: str) -> str:
+    return f"{why}. What works: {WORKS}."
 
 
 def _replaced() -> bool:
