@@ -87,6 +87,13 @@ def test_origins_can_be_allowed(serve: Serve, allowed: tuple[str, ...], origin: 
     assert handshake(serve(allow_origins=allowed), Host="chat.example.org", Origin=origin).status == status
 
 
+def test_the_log_names_both_origins(server: Running, caplog: pytest.LogCaptureFixture) -> None:
+    assert handshake(server, Host="127.0.0.1:8080", Origin="https://chat.example.org").status == 403
+    (line,) = errors(caplog)
+    assert "refused a page of origin 'https://chat.example.org': this server is 'http://127.0.0.1:8080'" in line
+    assert "a proxy before this server has to pass on the header Host" in line
+
+
 def test_this_hosts_own_pages_may_connect_where_others_are_allowed_as_well(serve: Serve) -> None:
     server = serve(allow_origins=("https://example.org",))
     assert handshake(server, Host="chat.example.org", Origin="http://chat.example.org").status == 101

@@ -52,9 +52,9 @@ def check_upgrade(request: Request, origins: Origins, throttled_log: ThrottledLo
     origin, host = request.headers.get("Origin"), request.headers.get("Host", "")
     if origin is not None and not origins.allow(origin, request.scheme, host):
         log.warning(
-            "refused a page of origin %.200a: it is not from this host, %.200a (see --allow-origin; a proxy before "
-            "this server has to pass on the header Host)",
-            *(origin, host),
+            "refused a page of origin %.200a: this server is %.200a (see --allow-origin; a proxy before this server "
+            "has to pass on the header Host)",
+            *(origin, f"{request.scheme}://{host}"),
         )
         raise Forbidden("Pages of this origin may not connect (see --allow-origin).")
 
