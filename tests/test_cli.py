@@ -343,7 +343,8 @@ def test_help_has_the_unit_and_the_default_of_each_number(
         ),
         (
             ["serve", "--allow-origin", "example.org"],
-            "threadchat serve: --allow-origin: an origin to allow is http:// or https:// and a host, or * or null, "
+            "threadchat serve: --allow-origin: an origin to allow is the scheme, the host and perhaps the port of a "
+            "page, such as https://example.org or capacitor://localhost, without a path; or *, null or file://; "
             "unlike 'example.org'\ntry threadchat serve --help",
         ),
     ],

@@ -102,7 +102,7 @@ def pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         for cached in (guide.page, guide._highlighted, source.text, source.tree, source._definitions):
             cached.cache_clear()
 
-    shutil.copytree(www.WWW, tmp_path / "www")
+    shutil.copytree(str(www.WWW), tmp_path / "www")
     monkeypatch.setattr(www, "WWW", tmp_path / "www")
     forget()
     yield tmp_path / "www"
@@ -170,7 +170,7 @@ def test_without_any_page_the_chat_starts_and_tells_its_limits(serve: Serve, pag
 def test_without_sources_the_guide_says_what_is_missing(
     serve: Serve, pages: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(source, "PACKAGE", tmp_path)
+    monkeypatch.setattr(www, "PACKAGE", tmp_path)
     answer = ask(serve(), "GET", "/guide")
     assert answer.status == 404
     assert b"there is no file hub.py" in answer.body
@@ -226,7 +226,9 @@ def test_a_function_without_a_counterpart_in_go_has_nothing_beside_it() -> None:
 def test_the_go_twin_compiles_and_is_formatted_as_gofmt_has_it(tmp_path: Path) -> None:
     environment = {**os.environ, "GO111MODULE": "off", "GOPATH": str(GO_PATH)}
     for command in (["gofmt", "-d", "chat.go"], ["go", "vet", "chat.go"]):
-        done = subprocess.run(command, cwd=www.WWW, env=environment, capture_output=True, text=True, timeout=15 * LIMIT)
+        done = subprocess.run(
+            command, cwd=str(www.WWW), env=environment, capture_output=True, text=True, timeout=15 * LIMIT
+        )
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 

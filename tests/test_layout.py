@@ -33,7 +33,7 @@ LESSONS = (
 
 # The steps of the layout, the first one at the bottom. A package stands for all its modules.
 ORDER = (
-    {"declarations", "options", "web.hosts"},  # which every module may import
+    {"declarations", "options", "web.hosts", "web.origins"},  # which every module may import
     {"channel", "runtime"},
     {"outbox"},
     {"hub"},
@@ -84,8 +84,9 @@ OURS: dict[str, set[str]] = {
     "channel": set(),
     "outbox": {"channel", "runtime.runqueue"},
     "web.hosts": set(),
+    "web.origins": set(),
     "declarations": set(),
-    "options": {"declarations", "web.hosts"},
+    "options": {"declarations", "web.hosts", "web.origins"},
     "serving": {"options", "runtime.signals", "runtime.threads", "web.app", "web.hosts", "web.server"},
     "hub": {"channel", "outbox", "runtime.runqueue"},
     "websocket.rate": set(),
@@ -121,7 +122,7 @@ OURS: dict[str, set[str]] = {
     "web.highlight": set(),
     "web.source": {"web.www"},
     "web.guide": {"web.highlight", "web.source"},
-    "web.upgrade": set(),
+    "web.upgrade": {"web.origins", "web.throttled_log"},
     "web.app": {
         "channel",
         "hub",
@@ -131,16 +132,21 @@ OURS: dict[str, set[str]] = {
         "options",
         "rooms",
         "web.admission",
+        "web.exits",
+        "web.fitness",
         "web.guide",
         "web.hosts",
+        "web.origins",
         "web.spoken",
         "web.throttled_log",
         "web.upgrade",
         "web.www",
     },
+    "web.exits": {"runtime.threads"},
+    "web.fitness": {"web.exits"},
     "web.spoken": {"protocols.plain", "protocols.v1", "rooms", "subprotocol", "websocket.connection"},
     "web.handler": {"web.deadlines"},
-    "web.proxies": set(),
+    "web.proxies": {"web.throttled_log"},
     "web.server": {
         "options",
         "web.admission",
@@ -160,6 +166,7 @@ OURS: dict[str, set[str]] = {
         "web.app",
         "web.server",
         "runtime.signals",
+        "web.source",
         "runtime.system",
         "threadchat",
         "inspector.site",
@@ -220,6 +227,7 @@ OTHERS: dict[str, set[str]] = {
     "__init__": {"import_module(module), which nobody can check"},  # test_init.py checks it
     "websocket.wire": {"simple_websocket", "wsproto"},
     "web.app": {"werkzeug", "_typeshed"},
+    "web.fitness": {"_typeshed"},
     "web.handler": {"werkzeug", "_typeshed"},
     "web.proxies": {"werkzeug", "_typeshed"},
     "web.server": {"werkzeug"},

@@ -22,6 +22,7 @@ from threadchat.options import ALL_OPTIONS, Options, ServerOptions
 from threadchat.runtime.signals import INTERRUPTED, interrupting
 from threadchat.runtime.system import TooSmall, fit_for_a_crowd, stay_on_one_processor
 from threadchat.serving import CannotServe, discard_output, open_browser, say, serve
+from threadchat.web import source
 from threadchat.web.app import App
 from threadchat.web.server import Server
 
@@ -147,6 +148,7 @@ def _serve(given: argparse.Namespace, parser: Parser) -> int:
     where = server_options.host, server_options.port, server_options.trusted_proxies
     try:
         if server_options.inspect or server_options.inspect_from_anywhere:
+            _need_source(parser)
             return serve(options, *where, *_inspector(server_options, given.demo, given.no_browser))
         return serve(options, *where)
     except CannotServe as error:
@@ -198,6 +200,7 @@ def _teach(given: argparse.Namespace, parser: Parser) -> int:
         close = get_close_matches(name, run.LESSONS, n=1)
         hint = f"did you mean {close[0]}?" if close else "threadchat lesson lists those there are"
         parser.fail(f"there is no lesson {name!r}; {hint}")
+    _need_source(parser)
     try:
         if given.json:
             print(json.dumps(run.report(run.LESSONS[name]) if name else list(map(run.outline, run.LESSONS.values()))))
@@ -208,6 +211,17 @@ def _teach(given: argparse.Namespace, parser: Parser) -> int:
     except run.LessonFailed as error:
         parser.fail(str(error))
     return 0
+
+
+def _need_source(parser: Parser) -> None:
+    """Fail if this installation has no .py files."""
+    try:
+        source.text("channel.py")
+    except LookupError:
+        what = (
+            "the inspector and the lessons show this program's own source, and this installation has only its bytecode"
+        )
+        parser.fail(what)
 
 
 def _can_ask() -> bool:
