@@ -88,6 +88,8 @@ class InspectedApp(App):
     and lets viewers act on the server. The bots and the inspector's own client connect once `served_at` was called.
     """
 
+    inspected = True
+
     def __init__(self, options: Options, *, demo: bool = False, anywhere: bool = False) -> None:
         watch = Watch(DEMO_KERNEL_BUFFER if demo else None)
         self._watch = watch

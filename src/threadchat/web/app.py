@@ -75,6 +75,8 @@ class App:
     caller that watches the chat: a hub of its own making, and what is called with (environ, options) for each client.
     """
 
+    inspected = False  # whether the inspector is at /inspect: the guide then links to it
+
     def __init__(
         self, options: Options, hub: Hub | None = None, connection_type: Callable[..., Connection] = Connection
     ) -> None:
@@ -127,7 +129,7 @@ class App:
     def _guide(self) -> str:
         """The guide as HTML. Raises NotFound, which says what is missing, if this installation lacks part of it."""
         try:
-            return guide.page()
+            return guide.page(self.inspected)
         except LookupError as error:
             self._throttled_log.error("the guide cannot be shown: %s", error)
             raise NotFound(f"The guide cannot be shown, since this installation is not complete: {error}.") from error
