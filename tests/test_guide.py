@@ -360,7 +360,7 @@ def test_every_chapter_ends_with_the_next_one_and_with_where_to_watch_it() -> No
     assert len(ends) == len(chapters) - 2  # not after the reference and the last one
     for end, (name, title) in zip(ends, chapters[1:], strict=False):
         assert f'Next: <a href="#{name}">{title}</a>' in end
-        assert "the inspector" in end or "threadchat lesson" in end
+        assert "threadchat demo" in end or "threadchat lesson" in end
         assert "<b>Try it.</b>" in end
 
 

@@ -67,7 +67,7 @@ function pass() {
 }
 
 function draw() {
-  const hub = thread("hub", "_pass_on(messages)", room.rest.length ? "waits for room" : "runs");
+  const hub = thread("hub", "_pass_on(…)", room.rest.length ? "waits for room" : "runs");
   hub.append(make("small", {}, `the others heard ${room.heard} of ${said}`));
   const pipe = make(
     "div",

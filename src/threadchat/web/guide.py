@@ -9,7 +9,9 @@ names them by placeholders, with the files, definitions and lines as in source.p
     {{value hub.py BROADCAST_BUFFER}}                           a number that is assigned in a module or a class
     {{table websocket/connection.py}}                           the table in a module's docstring
     {{lesson convoy}}                                           the command for a lesson, and the lesson's title
-    {{inspector}}                                               the inspector: a link to it, if this server has one
+    {{inspector}}                                               a link to the inspector, if this server has it; if not,
+                                                                the command that opens it
+    {{demo}}                                                    the same, for what only the demo can do
 
 BESIDE holds what corresponds in the Go twin, www/chat.go, to a function here. Any thread may call any function.
 """
@@ -59,6 +61,8 @@ BESIDE = {
     ("web/server.py", "Server.start"): 'main line "quiet.Serve("',
 }
 
+DEMO = "<code>threadchat demo</code>"
+
 
 @cache
 def page(inspected: bool = False) -> str:
@@ -91,9 +95,9 @@ def _filled(placeholder: str, inspected: bool = False) -> str:
         case "lesson":
             return _lesson(file)
         case "inspector":
-            if inspected:
-                return '<a href="inspect">the inspector</a>'
-            return "the inspector (<code>threadchat demo</code> opens it)"
+            return '<a href="inspect">the inspector</a>' if inspected else DEMO
+        case "demo":
+            return f'<a href="inspect">the inspector</a> of {DEMO}' if inspected else DEMO
     raise LookupError(f"the guide knows no placeholder {placeholder!r}")
 
 
