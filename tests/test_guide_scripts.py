@@ -119,7 +119,7 @@ def test_the_convoy_is_worked_by_keyboard(visit: Visit) -> None:
     expect(said(page, "turns-figure")).to_contain_text("It passes the turn to pump 24, which is urgent")
     press(page, "clients", "End")
     expect(said(page, "turns-figure")).to_contain_text("1000 clients.")
-    press(page, "A client speaks", " ")
+    press(page, "The last client speaks", " ")
     expect(page.locator("#turns-figure .crowd").first).to_contain_text("199,800 times a second")
 
 

@@ -14,13 +14,14 @@ let convoy = new Crowd(24, new NoRunQueue());
 let queued = new Crowd(24, new RunQueue());
 
 const figure = new Figure("turns-figure", draw);
-figure.button("A client speaks", speak);
+figure.button("The last client speaks", () => speak(queued.pumps.length - 1));
+figure.button("The first client speaks", () => speak(0));
 figure.button("One pump runs", run);
 figure.button("All run", runAll);
 figure.range("clients", { min: 2, max: 1000, value: 24 }, begin);
 figure.button("Start again", () => begin(queued.pumps.length));
 begin(24);
-figure.show(speak());
+figure.show(speak(23));
 
 /** @param {number} clients */
 function begin(clients) {
@@ -29,12 +30,16 @@ function begin(clients) {
   return `${clients} clients. All write pumps sleep, because there is nothing to write.`;
 }
 
-/** The last client speaks: its pump would have to wait longest, if it were not urgent. */
-function speak() {
-  for (const crowd of [convoy, queued]) crowd.speak(crowd.pumps[crowd.pumps.length - 1]);
+/**
+ * The last client's pump would have to wait longest, if it were not urgent.
+ *
+ * @param {number} index
+ */
+function speak(index) {
+  for (const crowd of [convoy, queued]) crowd.speak(crowd.pumps[index]);
   const line = queued.pumps.filter((pump) => pump.state === "in line").length;
   return (
-    `Client ${queued.pumps.length} speaks. On the left ${count(convoy.awake.length, "pump is", "pumps are")} awake, and ` +
+    `Client ${index + 1} speaks. On the left ${count(convoy.awake.length, "pump is", "pumps are")} awake, and ` +
     `one of them has the lock. On the right one has the turn, and ${count(line, "sleeps", "sleep")} in line.`
   );
 }
