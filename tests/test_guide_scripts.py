@@ -198,7 +198,7 @@ def test_a_chapter_that_is_scrolled_past_is_not_marked(visit: Visit) -> None:
 def test_all_marks_are_forgotten_on_demand(visit: Visit) -> None:
     page = visit()
     read(page, "What runs here")
-    contents(page).get_by_role("button", name="Forget that").click()
+    contents(page).get_by_role("button", name="Forget what I have read").click()
     expect(contents(page).locator(".read")).to_have_count(0)
     expect(contents(page)).to_be_focused()
     page.evaluate("scrollTo(0, 0)")

@@ -51,7 +51,7 @@ function show() {
   const next = unread
     ? ["Go on with ", make("a", { href: `#${idOf(unread)}` }, find(unread, "h2").textContent), ". "]
     : [];
-  const forget = make("button", { type: "button", onclick: forgetAll }, "Forget that");
+  const forget = make("button", { type: "button", onclick: forgetAll }, "Forget what I have read");
   summary.replaceChildren(`You have read ${known} of ${chapters.length} chapters. `, ...next, forget);
 }
 
