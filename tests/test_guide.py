@@ -377,14 +377,15 @@ def test_every_chapter_is_short_enough_for_one_sitting() -> None:
             assert len(prose.split()) < 900, chapter[:80]  # five minutes
 
 
-def test_only_a_guide_with_an_inspector_beside_it_links_to_it(
+def test_only_a_guide_with_an_inspector_beside_it_links_to_it_and_to_its_lessons(
     server: Running, inspect: Callable[..., Inspected]
 ) -> None:
-    link = b'<a href="inspect">the inspector</a>'
-    assert link not in ask(server, "GET", "/guide").body
+    links = {"inspect", *(f"inspect#lesson={name}" for name in LESSONS)}
+    found = re.compile(r'href="(inspect.*?)"')
+    assert not found.findall(ask(server, "GET", "/guide").body.decode())
     assert ask(server, "GET", "/inspect").status == 404
     inspected = inspect()
-    assert link in ask(inspected, "GET", "/guide").body
+    assert set(found.findall(ask(inspected, "GET", "/guide").body.decode())) == links
     assert ask(inspected, "GET", "/inspect").status == 200
 
 

@@ -8,7 +8,8 @@ names them by placeholders, with the files, definitions and lines as in source.p
     {{python hub.py Hub.run line "select("}}                    one line of it
     {{value hub.py BROADCAST_BUFFER}}                           a number that is assigned in a module or a class
     {{table websocket/connection.py}}                           the table in a module's docstring
-    {{lesson convoy}}                                           the command for a lesson, and the lesson's title
+    {{lesson convoy}}                                           the command for a lesson, and the lesson's title: a link
+                                                                to it, if this server has the inspector
     {{inspector}}                                               a link to the inspector, if this server has it; if not,
                                                                 the command that opens it
     {{demo}}                                                    the same, for what only the demo can do
@@ -93,7 +94,7 @@ def _filled(placeholder: str, inspected: bool = False) -> str:
         case "table":
             return _table(file)
         case "lesson":
-            return _lesson(file)
+            return _lesson(file, inspected)
         case "inspector":
             return '<a href="inspect">the inspector</a>' if inspected else DEMO
         case "demo":
@@ -143,10 +144,13 @@ def _table(file: str) -> str:
     return f"<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}</tbody>\n</table>"
 
 
-def _lesson(name: str) -> str:
+def _lesson(name: str, inspected: bool) -> str:
     """The command for a lesson, and its title from the source: this package must not import the lessons."""
     for node in ast.walk(source.tree(f"lessons/{name.replace('-', '_')}.py")):
         if isinstance(node, ast.Call) and ast.unparse(node.func) == "Lesson":
             title = next(ast.literal_eval(given.value) for given in node.keywords if given.arg == "title")
-            return f"<code>threadchat lesson {name}</code> (<q>{escape(title)}</q>)"
+            shown = f"<q>{escape(title)}</q>"
+            if inspected:
+                shown = f'<a href="inspect#lesson={name}">{shown}</a>'
+            return f"<code>threadchat lesson {name}</code> ({shown})"
     raise LookupError(f"there is no lesson {name}")
