@@ -88,8 +88,6 @@ class InspectedApp(App):
     and lets viewers act on the server. The bots and the inspector's own client connect once `served_at` was called.
     """
 
-    inspected = True
-
     def __init__(self, options: Options, *, demo: bool = False, anywhere: bool = False) -> None:
         watch = Watch(DEMO_KERNEL_BUFFER if demo else None)
         self._watch = watch
@@ -140,6 +138,13 @@ class InspectedApp(App):
                 return self._all_lessons(request)
             case _:
                 return self._do(request)
+
+    def _may_inspect(self, request: Request) -> bool:
+        try:
+            _only_local(request)
+        except Forbidden:
+            return self._anywhere
+        return True
 
     def _live(self, request: Request) -> Response:
         try:

@@ -9,8 +9,8 @@ names them by placeholders, with the files, definitions and lines as in source.p
     {{value hub.py BROADCAST_BUFFER}}                           a number that is assigned in a module or a class
     {{table websocket/connection.py}}                           the table in a module's docstring
     {{lesson convoy}}                                           the command for a lesson, and the lesson's title: a link
-                                                                to it, if this server has the inspector
-    {{inspector}}                                               a link to the inspector, if this server has it; if not,
+                                                                to it in the inspector, if that may be opened
+    {{inspector}}                                               a link to the inspector, if it may be opened; if not,
                                                                 the command that opens it
     {{demo}}                                                    the same, for what only the demo can do
 
@@ -67,7 +67,7 @@ DEMO = "<code>threadchat demo</code>"
 
 @cache
 def page(inspected: bool = False) -> str:
-    """The guide as HTML. `inspected` says whether this server has the inspector.
+    """The guide as HTML. `inspected`: whether it is for somebody whom this server's inspector answers.
 
     Raises LookupError, with a sentence, for the first placeholder that matches nothing.
     """
