@@ -277,9 +277,10 @@ def visit(server: Running, browser: Browser, request: pytest.FixtureRequest) -> 
     assert complaints == []
 
 
-WIDE = {"viewport": {"width": 1280, "height": 900}}
+WIDE = {"viewport": {"width": 1440, "height": 900}}
 SCHEMES = ("light", "dark")
-PHONE = {"viewport": {"width": 390, "height": 740}, "is_mobile": True, "has_touch": True}
+SCREENS = [(1280, "light"), (1280, "dark"), (390, "light"), (390, "dark")]
+PHONE = {"viewport": {"width": 360, "height": 740}, "is_mobile": True, "has_touch": True}
 
 
 @pytest.mark.parametrize("visit", [WIDE, PHONE], indirect=True, ids=["wide", "phone"])
@@ -338,9 +339,9 @@ def test_the_contents_lead_to_the_chapters(visit: Page) -> None:
 
 @pytest.mark.parametrize(
     "visit",
-    [{**size, "color_scheme": scheme} for size in (WIDE, PHONE) for scheme in SCHEMES],
+    [{"viewport": {"width": width, "height": 800}, "color_scheme": scheme} for width, scheme in SCREENS],
     indirect=True,
-    ids=[f"{width} {scheme}" for width in (1280, 390) for scheme in SCHEMES],
+    ids=[f"{width} {scheme}" for width, scheme in SCREENS],
 )
 def test_axe_finds_nothing(visit: Page) -> None:
     for label in ("Receive", "Choose 300 times", "A quarter of a second", "One pump runs"):
