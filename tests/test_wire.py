@@ -454,7 +454,7 @@ def test_a_peer_that_has_gone_before_its_handshake_is_answered_is_not_an_applica
     end, peer = socket.socketpair()
     peer.close()
     with end, end.makefile("rb") as reader:
-        environ = create_environ("/ws") | handshake_environ(end, reader)
+        environ = create_environ("/ws", multithread=True) | handshake_environ(end, reader)
         with pytest.raises(ConnectionError):  # which a WSGI server does not log
             server.app(environ, lambda *_: pytest.fail("something was answered"))
     all_gone(server)

@@ -151,17 +151,21 @@ class App:
                 response.cache_control.no_store = True
                 return response
             case "guide":
-                return www.response(request, self._guide().encode(), "text/html")
+                return www.response(request, self._guide(request).encode(), "text/html")
             case "page":
                 self._problem(request)  # for the log: under some servers no handshake ever comes here
                 return self._page(request, arguments)
             case _:
                 return www.file_response(request, arguments["name"])
 
-    def _guide(self) -> str:
+    def _may_inspect(self, request: Request) -> bool:
+        """Whether there is an inspector that answers this peer. The guide then links to it."""
+        return False
+
+    def _guide(self, request: Request) -> str:
         """The guide as HTML. Raises NotFound, which says what is missing, if this installation lacks part of it."""
         try:
-            return guide.page()
+            return guide.page(self._may_inspect(request))
         except LookupError as error:
             self._throttled_log.error("the guide cannot be shown: %s", error)
             raise NotFound(f"The guide cannot be shown, since this installation is not complete: {error}.") from error
