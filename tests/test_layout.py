@@ -110,6 +110,7 @@ OURS: dict[str, set[str]] = {
         "runtime.system",
         "threadchat",
         "inspector.site",
+        "inspector.access",
         "lessons.run",
         "lessons.show",
     },
@@ -120,7 +121,10 @@ OURS: dict[str, set[str]] = {
     "lessons.run": {"lessons.lesson", *(f"lessons.{name}" for name in LESSONS)},
     "lessons.show": {"lessons.lesson", "lessons.run"},
     "inspector.__init__": set(),
+    "inspector.access": {"web.hosts"},
     "inspector.journey": set(),
+    "inspector.kernel": set(),
+    "inspector.evictions": {"inspector.kernel"},
     "inspector.watch": {
         "outbox",
         "runtime.runqueue",
@@ -129,7 +133,9 @@ OURS: dict[str, set[str]] = {
         "websocket.connection",
         "client",
         "options",
+        "inspector.evictions",
         "inspector.journey",
+        "inspector.kernel",
     },
     "inspector.states": {
         "channel",
@@ -141,7 +147,7 @@ OURS: dict[str, set[str]] = {
         "inspector.watch",
         "threadchat",
     },
-    "inspector.sampler": {"channel", "inspector.journey", "inspector.states", "inspector.watch"},
+    "inspector.sampler": {"channel", "inspector.journey", "inspector.kernel", "inspector.states", "inspector.watch"},
     "inspector.perfetto": {"inspector.journey", "inspector.sampler"},
     "inspector.bots": {"inspector.watch"},
     "inspector.lesson_processes": set(),
@@ -149,10 +155,10 @@ OURS: dict[str, set[str]] = {
         "channel",
         "web.app",
         "web.guide",
-        "web.hosts",
         "web.source",
         "web.www",
         "options",
+        "inspector.access",
         "inspector.bots",
         "inspector.lesson_processes",
         "inspector.perfetto",
@@ -173,6 +179,7 @@ OTHERS: dict[str, set[str]] = {
     "web.www": {"werkzeug"},
     "lessons.peers": {"wsproto"},
     "inspector.bots": {"wsproto"},
+    "inspector.access": {"werkzeug"},
     "inspector.site": {"werkzeug"},
 }
 HUB = "channel, outbox, runtime.runqueue"  # what the hub may import
@@ -286,8 +293,8 @@ def test_no_imports_form_a_circle() -> None:
         ("client", "from wsproto.events import Ping",
          "client imports wsproto, which is for inspector.bots, lessons.peers, websocket.wire"),
         ("cli", "import werkzeug.serving",
-         "cli imports werkzeug, which is for inspector.site, web.app, web.handler, web.proxies, web.server, "
-         "web.upgrade, web.www"),
+         "cli imports werkzeug, which is for inspector.access, inspector.site, web.app, web.handler, web.proxies, "
+         "web.server, web.upgrade, web.www"),
         ("hub", "from threadchat.lessons import show",
          f"hub imports lessons.show, but may import only: {HUB}"),
         ("channel", "import numpy", "channel imports numpy, which is for no module"),

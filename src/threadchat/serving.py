@@ -58,9 +58,9 @@ def serve(
             raise CannotServe(_why_not(host, port, error)) from error
         server.start()
         try:
-            say(f"threadchat listens: open {server.url} (Ctrl-C stops it)")
             if started is not None:
                 started(server)
+            say(f"threadchat listens: open {server.url} (Ctrl-C stops it)")
             number = signal.sigwait(STOP_SIGNALS)
             if number == signal.SIGINT and sys.stdout.isatty():
                 print()  # after the ^C that the terminal shows
