@@ -25,7 +25,16 @@ from threadchat.web.app import SECURITY_HEADERS
 
 WWW = Path(__file__).parents[1] / "www"
 EVIL = '<img src=x onerror="document.title=1"><b>bold</b>'
-REASON = "1008 evicted: not reading fast enough; 256 of 256 messages were waiting when more came"
+EVICTION = {
+    "kind": "evicted",
+    "name": "bot",
+    "reason": "1008 evicted: not reading fast enough",
+    "cause": "stopped",
+    "waited": 6.25,
+    "quiet": 6.15,
+    "waiting": 256,
+    "capacity": 256,
+}
 
 COUNT_ANIMATIONS = """
     document.animations = 0;
@@ -117,6 +126,11 @@ def channel(name: str, pending: int = 0, capacity: int = 256) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def held(size: int, room: int) -> dict[str, int]:
+    """What the kernel holds, without its bookkeeping."""
+    return {"bytes": size, "used": size, "room": room}
+
+
 def client(
     number: int, pending: int = 0, state: str = "receiving", name: str = "bot", line: int = 136
 ) -> dict[str, Any]:
@@ -127,6 +141,9 @@ def client(
         "write_pump": thread(f"writePump-{number}", state, f"send-{number}", line),
         "send": channel(f"send-{number}", pending),
         "away": state == "stuck",
+        "waits": 1.5 if state == "stuck" else 0,
+        "kernel": held(0, 4608),
+        "unread": held(0, 4096),
         "evicted": False,
         "messages_in": 0,
         "messages_out": 6,

@@ -131,11 +131,11 @@ def test_a_bot_that_stops_reading_is_evicted_within_twelve_seconds_of_the_demos_
         look.until(gone, "its eviction")
     (number,) = {client["number"] for picture in pictures for client in picture["clients"]} - before
     seen = [(picture, of(picture, number)) for picture in pictures if of(picture, number)]
-    first, last = seen[0][0]["hub"]["messages"], pictures[-1]["hub"]["messages"]
+    first, last = (int(picture["hub"]["messages"]) for picture in (seen[0][0], pictures[-1]))
     assert last - first < 12 * STARTING_PACE * STARTERS["chatty"]
 
     def begins(sign: Callable[[dict[str, Any]], bool]) -> int:
-        return next(picture["hub"]["messages"] for picture, client in seen if sign(client)) - first
+        return int(next(picture["hub"]["messages"] for picture, client in seen if sign(client))) - first
 
     steps = [
         begins(lambda client: client["unread"]["bytes"] > 1_000),  # in the peer's kernel

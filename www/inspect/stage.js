@@ -180,10 +180,10 @@ export class Stage {
   #geometry() {
     if (this.#board.dataset.size === "narrow") return null;
     /** @type {Ends[]} */
-    const ends = this.#rows.map(({ read, send, out, trouble }) => ({
+    const ends = this.#rows.map(({ read, send, peer, trouble }) => ({
       read: read.element,
       send: send.track,
-      out,
+      out: peer,
       trouble,
       crowd: false,
     }));
