@@ -92,16 +92,25 @@ JOURNEY = {
     ],
 }
 
-SIDE = {"title": "", "source": SOURCE, "seen": [["messages waiting", "48,211"]], "chart": None}
+LESSON_SOURCE = {
+    "file": "channel.py",
+    "first_line": 134,
+    "lines": SOURCE["lines"],
+    "changed": [136],
+    "folded": [134, 135],
+}
+SIDE = {"title": "", "source": LESSON_SOURCE, "seen": [["messages waiting", "48,211"]], "chart": None}
 LESSON = {
     "name": "no-limit",
     "title": "No limit",
     "question": "What happens?",
     "choices": ["It is evicted", "Memory grows"],
 }
+NEXT_LESSON = {**LESSON, "name": "convoy", "title": "The next one"}
 LESSON_SEEN = {
     **LESSON,
     "answer": 1,
+    "reasons": ["Nobody evicts it: its channel is never full.", ""],
     "broken": {
         **SIDE,
         "title": "Without",
@@ -234,7 +243,9 @@ class Inspector:
             case ["inspect", "message", "41"]:
                 return self._json(JOURNEY)
             case ["inspect", "lessons"]:
-                return self._json([LESSON])
+                return self._json([LESSON, NEXT_LESSON])
+            case ["inspect", "lessons", name]:
+                return self._json(LESSON_SEEN if name in [done.get("name") for done in self.done] else None)
             case ["inspect", "do"]:
                 self.headers.append(dict(request.headers))
                 self.done.append(json.loads(request.get_data()))

@@ -58,7 +58,7 @@ def test_a_message_can_be_followed_to_every_client(page: Page) -> None:
 def test_a_lesson_runs_in_the_page(page: Page) -> None:
     page.get_by_role("button", name="Lessons").click()
     expect(page.get_by_role("heading", name="A buffer without a limit")).to_be_visible(timeout=MINUTE)
-    page.get_by_role("button", name="A hub that unregisters through its own channel").click()
+    page.get_by_role("link", name="A hub that unregisters through its own channel").click()
     page.get_by_text("so it waits for ever").click()
     page.get_by_role("button", name="Run it and see").click()
     expect(page.get_by_text("It waits for itself: a deadlock", exact=False)).to_be_visible(timeout=MINUTE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,9 @@ from fake_inspector import (
 )
 from helpers import luminance, ratio
 from playwright.sync_api import Page, expect
+
+
+AXE = (files("axe_playwright_python") / "axe.min.js").read_text()
 
 
 def texts(page: Page, within: str) -> dict[str, float]:
@@ -391,6 +395,47 @@ def test_it_can_be_used_by_keyboard_alone(inspector: Inspector, look: Look) -> N
     expect(page.get_by_role("dialog", name="How to read it")).to_be_visible()
     page.keyboard.press("Escape")
     expect(page.get_by_role("dialog")).to_have_count(0)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_axe_finds_nothing(inspector: Inspector, look: Look, scheme: str, width: int) -> None:
+    page = look(color_scheme=scheme, reduced_motion="reduce", viewport={"width": width, "height": 800})
+    page.evaluate(AXE)
+
+    def check(what: str) -> None:
+        found = page.evaluate("axe.run().then(({ violations }) => violations)")
+        assert [(what, each["id"], [node["html"][:200] for node in each["nodes"]]) for each in found] == []
+
+    inspector.show(client(1), client(2, 40, "stuck"))
+    expect(page.locator("#hint")).to_contain_text("A frame has waited")
+    check("a client is stuck")
+    said = {"kind": "message", "id": 41, "client": 1, "text": "hello"}
+    inspector.show(client(1), events=[said, {**EVICTION, "client": 2}])
+    expect(page.locator("#why")).to_be_visible()
+    check("a client was evicted")
+    page.get_by_role("button", name="Close this explanation").click()
+    for opener in gauge_of(page, 1), page.get_by_role("button", name="hello"):
+        opener.click()
+        expect(page.locator("#detail")).to_be_visible()
+        check("something is looked into")
+        page.get_by_role("button", name="Close", exact=True).last.click()
+    inspector.show(client(1), crowd={"count": 7, "fill": [8] + 15 * [0], "reading": {"reading": 8}, "writing": {}})
+    expect(page.get_by_role("group", name="All clients")).to_be_visible()
+    check("a crowd")
+    inspector.restart()  # the client that was evicted is forgotten
+    inspector.show()
+    expect(page.get_by_text("Nobody is here yet")).to_be_visible()
+    check("nobody")
+    page.get_by_role("button", name="Lessons").click()
+    page.get_by_label("It is evicted").check()
+    check("a lesson")
+    page.get_by_role("button", name="Run it").click()
+    expect(page.locator("#lessons .verdict")).to_be_visible()
+    check("a lesson's result")
+    page.get_by_role("dialog").get_by_role("button", name="Close").click()
+    page.get_by_role("button", name="Help").click()
+    check("the help")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

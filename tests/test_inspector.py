@@ -597,7 +597,9 @@ def test_the_command_lists_and_runs_the_lessons(inspect: Inspect, lesson: Callab
     server = inspect()
     lesson("print(json.dumps({'name': sys.argv[1]} if sys.argv[1:] else [{'name': 'no-limit'}]))")
     assert server.get("/lessons") == [{"name": "no-limit"}]
+    assert server.get("/lessons/no-limit") is None
     assert server.do("lesson", name="no-limit") == (200, {"ok": True, "lesson": {"name": "no-limit"}})
+    assert server.get("/lessons/no-limit") == {"name": "no-limit"}, "the result is kept, for those who come back to it"
     for name in ("--yes", "", None, "../x"):
         assert server.do("lesson", name=name)[0] == 409
 

@@ -111,6 +111,7 @@ OURS: dict[str, set[str]] = {
         "threadchat",
         "inspector.site",
         "inspector.access",
+        "lessons.lesson",
         "lessons.run",
         "lessons.show",
     },

@@ -185,6 +185,7 @@ def _inspector(
 def _lesson(given: argparse.Namespace, parser: Parser) -> int:
     """`threadchat lesson`: teach one, or without a name list them all."""
     from threadchat.lessons import run, show  # not at the top: a server does without them
+    from threadchat.lessons.lesson import LessonFailed
 
     name = given.lesson
     if name is not None and name not in run.LESSONS:
@@ -198,7 +199,7 @@ def _lesson(given: argparse.Namespace, parser: Parser) -> int:
             show.teach(run.LESSONS[name], ask=not given.yes and _can_ask())
         else:
             show.catalogue()
-    except run.LessonFailed as error:
+    except LessonFailed as error:
         parser.fail(str(error))
     except (EOFError, KeyboardInterrupt):  # the reader leaves
         print()

@@ -3,13 +3,11 @@
 
 import { make } from "../dom.js";
 
-/** @import { Source } from "./types.js" */
-
 const MOST_INDENT = 40; // columns that may be cut off at the left
 
 /**
  * The lines as items of a list, without the indentation that all of them share.
- * @param {Source} source
+ * @param {{ first_line: number, lines: string[] }} source
  */
 export function linesOf({ first_line: first, lines }) {
   const filled = lines.filter((line) => line.trim());

@@ -183,10 +183,20 @@
  */
 
 /**
+ * A function's source, as a lesson shows it.
+ * @typedef {object} LessonSource
+ * @property {string} file
+ * @property {number} first_line
+ * @property {string[]} lines
+ * @property {number[]} changed the numbers of the lines that differ from the other side's
+ * @property {number[]} folded the numbers of those that need not be seen
+ */
+
+/**
  * One side of a lesson: the broken variant, or the real part.
  * @typedef {object} Side
  * @property {string} title
- * @property {Source} source
+ * @property {LessonSource} source
  * @property {[what: string, value: string][]} seen
  * @property {Chart | null} chart
  */
@@ -201,7 +211,7 @@
 
 /**
  * A lesson that has run.
- * @typedef {Lesson & { answer: number, broken: Side, real: Side, why: string }} LessonSeen
+ * @typedef {Lesson & { answer: number, reasons: string[], broken: Side, real: Side, why: string }} LessonSeen
  */
 
 export {};

@@ -47,6 +47,7 @@ URLS = Map(
         Rule("/inspect/source", endpoint="source", methods=["GET"]),
         Rule("/inspect/trace", endpoint="trace", methods=["GET"]),
         Rule("/inspect/lessons", endpoint="lessons", methods=["GET"]),
+        Rule("/inspect/lessons/<name>", endpoint="lesson", methods=["GET"]),
         Rule("/inspect/do", endpoint="do", methods=["POST"]),
     ],
     merge_slashes=False,
@@ -131,6 +132,8 @@ class InspectedApp(App):
                 return self._trace()
             case "lessons":
                 return self._all_lessons(request)
+            case "lesson":
+                return _json(self._lessons.result(arguments["name"]))
             case _:
                 return self._do(request)
 
