@@ -103,7 +103,7 @@ SIDE = {"title": "", "source": LESSON_SOURCE, "seen": [["messages waiting", "48,
 LESSON = {
     "name": "no-limit",
     "title": "No limit",
-    "question": "What happens?",
+    "question": "What happens in `send`?",
     "choices": ["It is evicted", "Memory grows"],
 }
 NEXT_LESSON = {**LESSON, "name": "convoy", "title": "The next one"}

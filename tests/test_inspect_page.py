@@ -25,7 +25,6 @@ from fake_inspector import (
 from helpers import luminance, ratio
 from playwright.sync_api import Page, expect
 
-
 AXE = (files("axe_playwright_python") / "axe.min.js").read_text()
 
 
@@ -114,6 +113,14 @@ def test_the_cause_that_is_shown_is_the_cause(
     expect(page.locator("#why p")).to_have_text(f": {brief}{told} {others}")
     expect(page.locator("#why")).not_to_contain_text("took no more bytes")
     expect(page.locator("#why li").last).to_have_text("evicted")
+
+
+def test_doing_something_else_makes_room_for_what_comes_of_it(inspector: Inspector, look: Look) -> None:
+    page = look()
+    inspector.show(client(1), events=[{**EVICTION, "client": 2}])
+    expect(page.locator("#why")).to_be_visible()
+    page.get_by_role("button", name="Burst").click()
+    expect(page.locator("#why")).to_be_hidden()
 
 
 def test_clients_that_were_evicted_for_different_causes_are_explained_apart(inspector: Inspector, look: Look) -> None:
@@ -399,7 +406,7 @@ def test_it_can_be_used_by_keyboard_alone(inspector: Inspector, look: Look) -> N
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390])
-def test_axe_finds_nothing(inspector: Inspector, look: Look, scheme: str, width: int) -> None:
+def test_axe_finds_nothing(inspector: Inspector, look: Look, errors: list[str], scheme: str, width: int) -> None:
     page = look(color_scheme=scheme, reduced_motion="reduce", viewport={"width": width, "height": 800})
     page.evaluate(AXE)
 
@@ -436,6 +443,11 @@ def test_axe_finds_nothing(inspector: Inspector, look: Look, scheme: str, width:
     page.get_by_role("dialog").get_by_role("button", name="Close").click()
     page.get_by_role("button", name="Help").click()
     check("the help")
+    page.get_by_role("dialog").get_by_role("button", name="Close").click()
+    inspector.lose()
+    expect(page.locator("#when")).to_have_text("last picture")
+    check("a lost connection")
+    errors.clear()  # the browser reports the lost connection
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -100,6 +100,7 @@ def test_the_lines_that_differ_are_marked_and_the_others_are_folded(inspector: I
     page = look()
     dialog = run_first_lesson(page, "Memory grows")
     expect(dialog.locator(".verdict")).to_have_text("Yes, that is what happens.")
+    expect(dialog.locator("legend code")).to_have_text("send")
     code = dialog.get_by_role("list", name="Source: Without")
     expect(code.locator("[data-changed]")).to_have_text(["receiver.park() (differs)"])
     expect(code.locator("li:visible")).to_have_text(["2 more lines", "receiver.park() (differs)", "return item"])

@@ -1,5 +1,5 @@
 // @ts-check
-// A listing: the lines of a function with their numbers.
+// A listing: the lines of a function with their numbers. And code in prose.
 
 import { make } from "../dom.js";
 
@@ -17,6 +17,12 @@ export function linesOf({ first_line: first, lines }) {
     return make("li", { value: number, "data-line": number }, make("code", {}, line.slice(indent) || " "));
   });
 }
+
+/**
+ * Prose with `code` in it, as nodes.
+ * @param {string} text
+ */
+export const prose = (text) => text.split("`").map((part, i) => (i % 2 ? make("code", {}, part) : part));
 
 /**
  * Mark a line and have it in sight.

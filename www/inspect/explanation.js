@@ -45,6 +45,7 @@ export class Explanation {
     document.addEventListener("pointerdown", onMove, { passive: true });
     document.addEventListener("click", ({ target }) => {
       if (!(target instanceof Element && target.closest("button"))) return;
+      if (target.closest("#do")) this.clear(); // what comes of it is to be seen
       this.#pressed = hintedAt(target);
       this.#point(null);
     });

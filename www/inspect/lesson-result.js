@@ -3,7 +3,7 @@
 // the explanation.
 
 import { draw, make } from "../dom.js";
-import { linesOf } from "./code.js";
+import { linesOf, prose } from "./code.js";
 import { rate } from "./words.js";
 
 /** @import { Chart, LessonSeen, LessonSource, Side } from "./types.js" */
@@ -20,8 +20,8 @@ export function makeResult({ answer, broken, choices, real, reasons, why }, pick
   const highest = Math.max(0, ...points.map(([, value]) => value));
   return [
     make("p", { class: "verdict", "data-right": right }, right ? "Yes, that is what happens." : "That is not what happens."),
-    right ? null : make("p", { class: "reason" }, reasons[picked] ?? ""),
-    right ? null : make("p", { class: "answer" }, "The answer is: ", make("q", {}, choices[answer])),
+    right ? null : make("p", { class: "reason" }, ...prose(reasons[picked] ?? "")),
+    right ? null : make("p", { class: "answer" }, "The answer is: ", make("q", {}, ...prose(choices[answer]))),
     make(
       "div",
       { class: "beside" },
@@ -29,7 +29,7 @@ export function makeResult({ answer, broken, choices, real, reasons, why }, pick
       makeSide(real, "real", latest, highest),
     ),
     make("h4", {}, "Why"),
-    ...why.split(/\n\s*\n/).map((paragraph) => make("p", {}, paragraph)),
+    ...why.split(/\n\s*\n/).map((paragraph) => make("p", {}, ...prose(paragraph))),
   ].filter((part) => part !== null);
 }
 
@@ -54,15 +54,17 @@ function makeSide({ title, source, seen, chart }, kind, latest, highest) {
 }
 
 /**
- * The lines, of which those that differ are marked. In the place of lines that are folded there is a button.
+ * The lines, of which those that differ are marked. In the place of lines that are folded there is a button. They are
+ * indented by tabs, whose width the style sheet chooses.
  *
  * @param {LessonSource} source
  * @param {string} label
  */
 function makeCode(source, label) {
   const list = make("ol", { class: "code", tabindex: "0", "aria-label": label });
+  const lines = source.lines.map((line) => line.replace(/^ +/, (indent) => "\t".repeat(indent.length / 4)));
   const [changed, folded] = [new Set(source.changed), new Set(source.folded)];
-  linesOf(source).forEach((item, i) => {
+  linesOf({ ...source, lines }).forEach((item, i) => {
     const number = source.first_line + i;
     if (changed.has(number)) {
       item.dataset.changed = "";

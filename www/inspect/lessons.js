@@ -5,6 +5,7 @@
 // result of each lesson, so that such an address leads back to it, from another page and from another browser.
 
 import { byId, find, make } from "../dom.js";
+import { prose } from "./code.js";
 import { makeResult } from "./lesson-result.js";
 import { act, ask, messageOf } from "./server.js";
 
@@ -123,7 +124,7 @@ export class Lessons {
     const progress = this.#progressOf(lesson);
     const choices = lesson.choices.map((choice, i) => makeChoice(choice, i, progress));
     const button = make("button", { type: "submit" }, progress.seen ? "Run it again" : "Run it and see");
-    const form = make("form", {}, make("fieldset", {}, make("legend", {}, lesson.question), ...choices), button);
+    const form = make("form", {}, make("fieldset", {}, make("legend", {}, ...prose(lesson.question)), ...choices), button);
     button.disabled = progress.picked === null || progress.running;
     form.addEventListener("change", () => {
       progress.picked = Number(new FormData(form).get("choice"));
@@ -204,7 +205,7 @@ export class Lessons {
 function makeChoice(choice, index, { picked, running, seen }) {
   const attributes = { type: "radio", name: "choice", value: index, checked: index === picked };
   const right = !running && index === seen?.answer;
-  return make("label", { "data-right": right }, make("input", attributes), make("span", {}, choice));
+  return make("label", { "data-right": right }, make("input", attributes), make("span", {}, ...prose(choice)));
 }
 
 /**
