@@ -8,6 +8,8 @@ import { rate } from "./words.js";
 
 /** @import { Chart, LessonSeen, LessonSource, Side } from "./types.js" */
 
+const INDENT = 4; // spaces
+
 /**
  * @param {LessonSeen} lesson
  * @param {number} picked the index of the choice
@@ -54,18 +56,18 @@ function makeSide({ title, source, seen, chart }, kind, latest, highest) {
 }
 
 /**
- * The lines, of which those that differ are marked. In the place of lines that are folded there is a button. They are
- * indented by tabs, whose width the style sheet chooses.
+ * The lines, of which those that differ are marked. In the place of lines that are folded there is a button. The
+ * style sheet indents them, so that the rest of a long line is indented too.
  *
  * @param {LessonSource} source
  * @param {string} label
  */
 function makeCode(source, label) {
   const list = make("ol", { class: "code", tabindex: "0", "aria-label": label });
-  const lines = source.lines.map((line) => line.replace(/^ +/, (indent) => "\t".repeat(indent.length / 4)));
   const [changed, folded] = [new Set(source.changed), new Set(source.folded)];
-  linesOf({ ...source, lines }).forEach((item, i) => {
+  linesOf(source).forEach((item, i) => {
     const number = source.first_line + i;
+    item.style.setProperty("--level", String(source.lines[i].search(/\S|$/) / INDENT));
     if (changed.has(number)) {
       item.dataset.changed = "";
       item.append(make("span", { class: "unseen" }, " (differs)"));
