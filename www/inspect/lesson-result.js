@@ -2,7 +2,7 @@
 // What a lesson has shown: whether the answer was right, the broken function beside the real one with what each did, and
 // the explanation.
 
-import { draw, make } from "../dom.js";
+import { draw, find, make } from "../dom.js";
 import { linesOf, prose } from "./code.js";
 import { rate } from "./words.js";
 
@@ -67,7 +67,9 @@ function makeCode(source, label) {
   const [changed, folded] = [new Set(source.changed), new Set(source.folded)];
   linesOf(source).forEach((item, i) => {
     const number = source.first_line + i;
-    item.style.setProperty("--level", String(source.lines[i].search(/\S|$/) / INDENT));
+    const [code, text] = [find(item, "code"), source.lines[i].trimStart()];
+    item.style.setProperty("--level", String((source.lines[i].length - text.length) / INDENT));
+    code.textContent = text || " ";
     if (changed.has(number)) {
       item.dataset.changed = "";
       item.append(make("span", { class: "unseen" }, " (differs)"));

@@ -2,7 +2,7 @@
 
 They use only the server's address. They tell the watch their names, and what they send at which time. The kinds:
 
-- chatty: sends a few messages a second, and reads.
+- chatty: sends some messages a second, and reads.
 - quiet: only reads.
 - slow: reads SLOW_BYTES a second.
 - stuck: reads nothing once it has joined. Its kernel still takes what arrives, until its small buffer is full.

@@ -11,7 +11,6 @@ waited for the peer for STUCK_AFTER, and once it has ended. The causes:
 
 from __future__ import annotations
 
-import socket
 import time
 from typing import Any
 
@@ -28,7 +27,7 @@ class Wait:
     the sampler look at it. Where both do so at once, at most a moment's progress is noticed late.
     """
 
-    def __init__(self, connected: socket.socket, frame: int) -> None:
+    def __init__(self, connected: object, frame: int) -> None:
         self.frame = frame
         self.since = time.monotonic()
         self.until: float | None = None  # when the wait was over

@@ -1,12 +1,11 @@
 """What the kernel knows of a connection: the bytes that it holds, how full its buffer is, and what the peer has taken.
 
-It tells so on Linux, over TCP. Elsewhere these functions return None.
+It tells so on Linux, of a plain TCP socket. Of anything else these functions know nothing, and say so.
 """
 
 from __future__ import annotations
 
 import array
-import fcntl
 import socket
 import struct
 import sys
@@ -34,31 +33,33 @@ class Held:
     room: int
 
 
-def unacknowledged(connected: socket.socket) -> Held | None:
+def unacknowledged(connected: object) -> Held | None:
     """What the peer's kernel has not taken yet."""
     return _held(connected, SIOCOUTQ, SEND)
 
 
-def unread(connected: socket.socket) -> Held | None:
+def unread(connected: object) -> Held | None:
     """What has arrived, and the program that has this end of the connection has not read yet."""
     return _held(connected, SIOCINQ, RECEIVE)
 
 
-def taken(connected: socket.socket) -> int | None:
+def taken(connected: object) -> int | None:
     """How many bytes the peer's kernel has taken since the connection began."""
     told = _tcp_info(connected, BYTES_ACKED + 8)
     return struct.unpack_from("Q", told, BYTES_ACKED)[0] if told else None
 
 
-def unanswered(connected: socket.socket) -> bool:
+def unanswered(connected: object) -> bool:
     """Whether the kernel has sent something again since the peer's kernel last answered."""
     told = _tcp_info(connected, RETRANSMITS + 1)
     return bool(told and told[RETRANSMITS])
 
 
-def _held(connected: socket.socket, request: int, where: tuple[int, int]) -> Held | None:
-    if sys.platform != "linux":
+def _held(connected: object, request: int, where: tuple[int, int]) -> Held | None:
+    if sys.platform != "linux" or not isinstance(connected, socket.socket):
         return None
+    import fcntl  # not at the top: Windows has none
+
     number = array.array("i", [0])
     # ValueError: the socket has been closed meanwhile. OSError: that too, or it is not TCP.
     with suppress(OSError, ValueError, struct.error):
@@ -68,8 +69,8 @@ def _held(connected: socket.socket, request: int, where: tuple[int, int]) -> Hel
     return None
 
 
-def _tcp_info(connected: socket.socket, size: int) -> bytes | None:
-    if sys.platform != "linux":
+def _tcp_info(connected: object, size: int) -> bytes | None:
+    if sys.platform != "linux" or not isinstance(connected, socket.socket):
         return None
     with suppress(OSError):
         told = connected.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, size)
