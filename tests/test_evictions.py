@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -86,7 +87,7 @@ def test_a_peer_whose_machine_does_not_answer_is_silent(inspect: Inspect) -> Non
         assert evict(server, look)["cause"] == "silent"
 
 
-def test_where_no_frame_waits_the_write_pump_has_ended(inspect: Inspect, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_no_frame_waits_there_is_no_write_pump(inspect: Inspect, monkeypatch: pytest.MonkeyPatch) -> None:
     server = inspect(send_buffer=1)
     with Peer(server.port), server.look() as look:
         look.until(lambda picture: picture["clients"], "the client")
@@ -98,6 +99,14 @@ def test_where_no_frame_waits_the_write_pump_has_ended(inspect: Inspect, monkeyp
         finally:
             server.hub.run_queue.next()
     assert (event["cause"], event["waited"], event["quiet"]) == ("ended", None, None)
+
+
+def test_a_frame_that_went_out_just_before_the_eviction_is_still_its_cause() -> None:
+    wait = evictions.Wait(None)
+    wait.until = time.monotonic()
+    assert evictions.facts(wait)["cause"] == "slow"
+    wait.until -= 2 * evictions.LATELY
+    assert evictions.facts(wait)["cause"] == "ended"
 
 
 def test_where_the_kernel_does_not_tell_nothing_is_claimed(inspect: Inspect, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -97,7 +97,7 @@ def test_a_stuck_client_is_seen_filling_and_evicted_with_the_reason(inspector: I
         ),
         (
             {"cause": "ended", "waited": None, "quiet": None},
-            "its write pump had ended",
+            "it had no write pump",
             ", and 256 of 256 messages waited.",
             "Nobody else waited.",
         ),

@@ -53,9 +53,9 @@ const CAUSES = {
     ],
   },
   ended: {
-    one: "its write pump had ended",
-    many: "their write pumps had ended",
-    chain: ["its write pump ended", "its send channel filled", "nobody would have emptied it", "evicted"],
+    one: "it had no write pump",
+    many: "they had no write pumps",
+    chain: ["it had no write pump", "its send channel filled", "nobody would have emptied it", "evicted"],
   },
 };
 

@@ -6,7 +6,7 @@ waited for the peer for STUCK_AFTER, and once it has ended. The causes:
 - stopped: while a frame waited, the peer took nothing any more, for long enough to say so.
 - slow: more came than the peer took.
 - silent: the peer's kernel does not answer any more.
-- ended: no frame waits; the client is leaving.
+- ended: no frame waits; there is no write pump (any more).
 """
 
 from __future__ import annotations
@@ -17,18 +17,19 @@ from typing import Any
 from threadchat.inspector import kernel
 
 LONG = 2.0  # seconds; that a peer took nothing for a shorter time does not tell that it has stopped
+# Seconds; when the hub has found the flag, the frame may have gone out before the hub's thread comes to the eviction.
+LATELY = 1.0
 NOTHING = 64  # bytes; a kernel may take a few more at the last moment, though nobody reads
 
 
 class Wait:
     """A frame for which the kernel had no room at once. It waits until the peer takes bytes.
 
-    `frame` is how many frames the connection had begun, this one included. Made by the thread that writes; the hub and
-    the sampler look at it. Where both do so at once, at most a moment's progress is noticed late.
+    Made by the thread that writes; the hub and the sampler look at it. Where both do so at once, at most a moment's
+    progress is noticed late.
     """
 
-    def __init__(self, connected: object, frame: int) -> None:
-        self.frame = frame
+    def __init__(self, connected: object) -> None:
         self.since = time.monotonic()
         self.until: float | None = None  # when the wait was over
         self._connected = connected
@@ -57,8 +58,8 @@ class Wait:
         return {"cause": cause, "waited": round(self.seconds, 3), "quiet": quiet}
 
 
-def facts(wait: Wait | None, frames: int) -> dict[str, Any]:
-    """The facts of an eviction, for its event. `wait` is the connection's last one, and `frames` its latest frame."""
-    if wait is None or wait.frame != frames:
+def facts(wait: Wait | None) -> dict[str, Any]:
+    """The facts of an eviction, for its event. `wait` is that of the connection's last frame that had to wait."""
+    if wait is None or (wait.until is not None and time.monotonic() - wait.until > LATELY):
         return {"cause": "ended", "waited": None, "quiet": None}
     return wait.facts()

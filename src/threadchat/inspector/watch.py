@@ -330,7 +330,7 @@ class WatchedHub(Hub):
         assert isinstance(client, Client)
         connection = client.connection
         assert isinstance(connection, WatchedConnection)
-        waiting, leaving, why = len(client.send), connection.ended, facts(connection.wait, connection.frames_out)
+        waiting, leaving, why = len(client.send), connection.ended, facts(connection.wait)
         super()._evict(client)
         if not leaving:
             self.evictions += 1
@@ -402,7 +402,7 @@ class WatchedConnection(Connection):
         self.ended = True
 
     def _write_rest(self, rest: memoryview) -> None:
-        self.wait = wait = Wait(self._socket, self.frames_out)
+        self.wait = wait = Wait(self._socket)
         try:
             super()._write_rest(rest)
         finally:
