@@ -171,7 +171,7 @@ def test_a_button_that_was_pressed_makes_room_for_what_comes_of_it(inspector: In
     expect(page.locator("#hint")).to_contain_text("A client that stops reading")
 
 
-@pytest.mark.parametrize("width", [1120, 1280, 1440, 1920])
+@pytest.mark.parametrize("width", [390, 800, 985, 1000, 1150, 1264, 1265, 1280, 1440, 1920])
 def test_nothing_of_a_row_is_cut_off(inspector: Inspector, look: Look, width: int) -> None:
     page = look(viewport={"width": width, "height": 800})
     inspector.show(client(1, name="chatty bot"), client(2), events=[{**EVICTION, "client": 3}])
@@ -181,6 +181,7 @@ def test_nothing_of_a_row_is_cut_off(inspector: Inspector, look: Look, width: in
     assert board is not None
     assert tool is not None
     assert tool["x"] + tool["width"] < board["x"] + board["width"] - 4
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert page.locator(".row .who b").first.evaluate("name => name.scrollWidth <= name.clientWidth")
 
 
