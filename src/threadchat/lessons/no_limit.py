@@ -27,7 +27,7 @@ def stop_reading() -> Result:
     seen: dict[str, Value] = {
         "messages sent to everybody": MESSAGES,
         "received by the client that reads": heard,
-        "waiting for the other client, at most": int(max(count for _, count in waiting)),
+        "waiting for the other client, at most": int(max(len(pile), *(count for _, count in waiting))),
         "waiting for it at the end": len(pile),
         "memory that these take, in bytes": sum(map(sys.getsizeof, pile)),
         "how its connection ended": stuck.connection.ending if stuck not in chat.hub.clients else "it is still open",
