@@ -10,18 +10,21 @@ import socket
 import struct
 import sys
 from contextlib import suppress
-from dataclasses import dataclass
+from typing import NamedTuple
+
+with suppress(ImportError):  # Windows has none
+    import fcntl
 
 # Linux: asm-generic/ioctls.h, asm-generic/socket.h, linux/sock_diag.h and struct tcp_info in linux/tcp.h
 SIOCOUTQ, SIOCINQ = 0x5411, 0x541B
 SO_MEMINFO = 55
+MEMORY = struct.Struct("9I")  # what it answers
 RECEIVE, SEND = (0, 1), (5, 3)  # where SO_MEMINFO has what is used of a buffer, and its size
 RETRANSMITS = 2  # where tcp_info has its count of time-outs in a row without an answer: one byte
 BYTES_ACKED = 120  # and where it has what the peer's kernel has acknowledged: eight bytes
 
 
-@dataclass(frozen=True)
-class Held:
+class Held(NamedTuple):
     """What the kernel holds for one direction of a connection.
 
     bytes: what was written and is not acknowledged yet, or what has arrived and is not read yet.
@@ -58,15 +61,16 @@ def unanswered(connected: object) -> bool:
 def _held(connected: object, request: int, where: tuple[int, int]) -> Held | None:
     if sys.platform != "linux" or not isinstance(connected, socket.socket):
         return None
-    import fcntl  # not at the top: Windows has none
-
-    number = array.array("i", [0])
-    # ValueError: the socket has been closed meanwhile. OSError: that too, or it is not TCP.
-    with suppress(OSError, ValueError, struct.error):
+    try:
+        memory = MEMORY.unpack(connected.getsockopt(socket.SOL_SOCKET, SO_MEMINFO, MEMORY.size))
+        used, room = memory[where[0]], memory[where[1]]
+        if not used:  # most are empty, and each picture asks for all
+            return Held(0, 0, room)
+        number = array.array("i", [0])
         fcntl.ioctl(connected, request, number)
-        memory = struct.unpack("9I", connected.getsockopt(socket.SOL_SOCKET, SO_MEMINFO, 36))
-        return Held(number[0], memory[where[0]], memory[where[1]])
-    return None
+        return Held(number[0], used, room)
+    except (OSError, ValueError, struct.error):  # it has been closed meanwhile, or it is not TCP
+        return None
 
 
 def _tcp_info(connected: object, size: int) -> bytes | None:

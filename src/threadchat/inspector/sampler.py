@@ -342,7 +342,7 @@ def _thread(name: str, frame: FrameType | None, state: State, seconds: float, mo
 
 
 def _held(held: Held | None) -> dict[str, int] | None:
-    return asdict(held) if held else None
+    return held._asdict() if held else None
 
 
 def _since(figures: Figures, role: str, state: State, progress: int, t: float) -> float:
