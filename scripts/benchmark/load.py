@@ -5,8 +5,8 @@ All clients must receive the same messages in the same order, and each sender's 
 receive a message defines the order; its sequence numbers are checked once, and the bytes of every other client are
 compared with it. This finds lost, repeated and reordered messages at the cost of comparing bytes.
 
-With --v1 the clients speak threadchat.v1: a line of a frame is a JSON object, the message is its text, and the texts are
-compared. The last few payloads are remembered with their texts, since most clients get the same.
+With --v1 the clients speak threadchat.v1: a line of a frame is a JSON object, the message is its text, and the texts
+are compared. The last few payloads are remembered with their texts, since most clients get the same.
 
 It runs as a process of its own: `python load.py saturation --port P --clients N ...` prints one line of JSON.
 """
