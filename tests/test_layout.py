@@ -35,7 +35,7 @@ LESSONS = (
 ORDER = (
     {"declarations", "options", "web.hosts"},  # which every module may import
     {"channel", "runtime"},
-    {"outbox"},
+    {"outbox", "deadlock"},
     {"hub"},
     {"websocket"},
     {"client"},
@@ -55,6 +55,7 @@ OURS: dict[str, set[str]] = {
     "runtime.system": set(),
     "runtime.threads": set(),
     "channel": set(),
+    "deadlock": {"channel"},
     "outbox": {"channel", "runtime.runqueue"},
     "web.hosts": set(),
     "declarations": set(),
