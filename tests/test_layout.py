@@ -1,8 +1,8 @@
 """The layout: which module may import which, read from the source.
 
 ORDER is the direction of the imports: a module may import those of its own step and of the steps before it. OURS says
-which of them each module does import. The inspector and the lessons look at the rest from outside: only the command
-line knows of them, and imports them when asked for them.
+which of them each module does import. The inspector, the lessons and the exercises look at the rest from outside: only
+the command line knows of them, and imports them when asked for them.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ LESSONS = (
     "nagle",
     "read_ahead",
 )
+EXERCISES = ("worker", "rendezvous", "close")
 
 # The steps of the layout, the first one at the bottom. A package stands for all its modules.
 ORDER = (
@@ -41,12 +42,17 @@ ORDER = (
     {"client"},
     {"rooms"},
     {"web"},
-    {"inspector", "lessons"},
+    {"inspector", "lessons", "exercises"},
     {"serving"},
     {"cli"},
     {"__main__", "__init__"},
 )
-NEIGHBOURS = ({"hub", "websocket"}, {"inspector", "lessons"})  # which do not import each other
+NEIGHBOURS = (  # which do not import each other
+    {"hub", "websocket"},
+    {"inspector", "lessons"},
+    {"inspector", "exercises"},
+    {"lessons", "exercises"},
+)
 
 # What a module may import of ours ("threadchat" is the package's own namespace: its version) and of others besides
 # the standard library. A new module belongs here, with what it may import.
@@ -113,7 +119,34 @@ OURS: dict[str, set[str]] = {
         "inspector.site",
         "lessons.run",
         "lessons.show",
+        "exercises.command",
     },
+    "exercises.__init__": set(),
+    "exercises.cards": set(),
+    "exercises.schedule": set(),
+    "exercises.standins": {"channel", "exercises.schedule", "runtime.threads"},
+    "exercises.verdict": {"channel", "deadlock", "exercises.schedule", "exercises.standins"},
+    "exercises.checks.__init__": set(),
+    "exercises.checks.helpers": {"exercises.schedule", "exercises.standins", "exercises.verdict"},
+    **{
+        f"exercises.checks.{name}": {
+            "channel",
+            "exercises.schedule",
+            "exercises.verdict",
+            "exercises.checks.helpers",
+        }
+        for name in EXERCISES
+    },
+    "exercises.child": {
+        "exercises.schedule",
+        "exercises.standins",
+        "exercises.verdict",
+        *(f"exercises.checks.{name}" for name in EXERCISES),
+    },
+    "exercises.checking": {"exercises.cards", "exercises.verdict"},
+    "exercises.folder": {"exercises.cards"},
+    "exercises.show": {"exercises.cards", "exercises.folder", "exercises.verdict"},
+    "exercises.command": {"exercises.cards", "exercises.checking", "exercises.folder", "exercises.show"},
     "lessons.__init__": set(),
     "lessons.lesson": set(),
     "lessons.peers": {"hub", "client", "websocket.connection", "web.app", "web.server", "options"},
