@@ -210,7 +210,8 @@ def test_a_race_is_told_with_the_lines_in_their_order(tmp_path: Path) -> None:
 
 def test_parts_of_a_card_are_found_by_their_headings() -> None:
     text = (
-        "# A title\n\nDo it.\n\n    x = 1\n\n## Start\n\n```python\ny = 2\n```\n\n## Hint\n\nOne.\n\n## Hint\n\nTwo.\n\n"
+        "# A title\n\nDo it.\n\n    x = 1\n\n## Start\n\n```python\ny = 2\n```\n\n"
+        "## Hint\n\nOne.\n\n## Hint\n\nTwo.\n\n"
         "## Solution\n\n```python\nz\n```\n\n## Go\n\n```go\ng\n```\n\n## Why\n\nSo.\n\n"
         "## Wrong: bad\n\nNo.\n\n```python\nw\n```\n"
     )

@@ -30,7 +30,7 @@ LESSONS = (
     "nagle",
     "read_ahead",
 )
-EXERCISES = ("worker", "rendezvous", "close")
+EXERCISES = ("worker", "rendezvous", "close", "default", "timeout", "semaphore", "channel", "select")
 
 # The steps of the layout, the first one at the bottom. A package stands for all its modules.
 ORDER = (
@@ -132,6 +132,7 @@ OURS: dict[str, set[str]] = {
         f"exercises.checks.{name}": {
             "channel",
             "exercises.schedule",
+            "exercises.standins",
             "exercises.verdict",
             "exercises.checks.helpers",
         }

@@ -15,7 +15,7 @@ LIMIT = 2.0  # seconds
 
 def check(card: Card, file: Path) -> Result:
     """Check the file. Never hangs, whatever the file does."""
-    command = [sys.executable, "-m", "threadchat.exercises.child", card.name, str(file)]
+    command = [sys.executable, "-m", "threadchat.exercises.child", card.name, str(file), str(LIMIT)]
     try:
         done = subprocess.run(
             command, stdin=subprocess.DEVNULL, capture_output=True, timeout=LIMIT, encoding="utf-8", errors="replace"

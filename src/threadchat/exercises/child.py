@@ -1,7 +1,7 @@
 """Runs the check of one exercise on the learner's file, in a process of its own, and prints the result as JSON.
 
-The command is `python -m threadchat.exercises.child NAME FILE`. The process is needed because the learner's threads may
-sleep for ever, run for ever or fill the memory. It ends within LIMIT seconds; `checking` kills it if it does not.
+The command is `python -m threadchat.exercises.child NAME FILE SECONDS`. The process is needed because the learner's
+threads may sleep for ever, run for ever or fill the memory. It ends within the seconds; `checking` kills it if not.
 """
 
 from __future__ import annotations
@@ -16,39 +16,59 @@ from dataclasses import asdict
 from pathlib import Path
 
 from threadchat.exercises import standins
-from threadchat.exercises.checks import close, rendezvous, worker
+from threadchat.exercises.checks import channel, close, default, rendezvous, select, semaphore, timeout, worker
 from threadchat.exercises.schedule import Chance, Plan, Schedule, SwitchOnce
 from threadchat.exercises.verdict import Code, Finding, Outcome, Result, Scenario, judge, story
 
 SCENARIOS: dict[str, Sequence[Scenario]] = {
-    module.__name__.rpartition(".")[2]: module.SCENARIOS for module in (worker, rendezvous, close)
+    module.__name__.rpartition(".")[2]: module.SCENARIOS
+    for module in (worker, rendezvous, close, default, timeout, semaphore, channel, select)
 }
-LIMIT = 1.5  # seconds for all runs
+MOST = 0.55  # of the time that the process has: after that no run is begun
+LONGEST = 0.2  # of the same, for one run
+LAST = 0.15  # of the same, to find a simpler run that shows the same
 MEMORY = 1024 * 1024 * 1024  # bytes that it may use
 STACK = 256 * 1024  # bytes for each thread
 
 
-def check(scenarios: Sequence[Scenario], code: Code, seconds: float = LIMIT) -> Result:
-    """Try all scenarios in many orders of the threads' steps, until one fails or the time is over."""
-    deadline = standins.now() + seconds
+def check(scenarios: Sequence[Scenario], code: Code, seconds: float) -> Result:
+    """Try all scenarios in many orders of the threads' steps, until one fails or the time is over.
+
+    They take turns, each in its simplest order first.
+    """
+    until = standins.now() + seconds * MOST
+    steps = [1] * len(scenarios)
     runs, printed = 0, ""
-    for scenario in scenarios:
-        first_steps = 1
-        for number in range(scenario.orders):
-            if number and standins.now() > deadline:
-                break
-            outcome = run(scenario, code, _plan(number, first_steps), deadline)
+    for number in range(max(scenario.orders for scenario in scenarios)):
+        for place, scenario in enumerate(scenarios):
+            if number >= scenario.orders or (number and standins.now() > until):
+                continue
+            outcome = run(scenario, code, _plan(number, steps[place]), seconds * LONGEST)
             if not number:
-                first_steps = max(1, outcome.schedule.steps)
+                steps[place] = max(1, outcome.schedule.steps)
             printed = printed or code.printed
             runs += 1
             if finding := judge(scenario, outcome):
-                told = story(outcome.schedule) if number else ()
-                return Result(Finding(finding.paragraphs, finding.name, told), runs, code.printed)
+                if number:
+                    finding = _simplest(scenario, code, outcome, finding, steps[place], standins.now() + seconds * LAST)
+                return Result(finding, runs, code.printed)
     return Result(None, runs, printed)
 
 
-def run(scenario: Scenario, code: Code, plan: Plan, deadline: float) -> Outcome:
+def _simplest(scenario: Scenario, code: Code, outcome: Outcome, finding: Finding, steps: int, until: float) -> Finding:
+    """The finding with the story of how it came to it; of a run with a single switch, if one shows the same."""
+    for number in range(2, 2 * steps + 2, 2):
+        if standins.now() > until:
+            break
+        other = run(scenario, code, _plan(number, steps), until - standins.now())
+        found = judge(scenario, other) if other.in_time else None
+        if found and found.name == finding.name:
+            outcome, finding = other, found
+            break
+    return Finding(finding.paragraphs, finding.name, story(outcome.schedule))
+
+
+def run(scenario: Scenario, code: Code, plan: Plan, seconds: float) -> Outcome:
     """One run."""
     schedule = Schedule(code.file, plan)
     standins.obey(schedule)
@@ -57,7 +77,7 @@ def run(scenario: Scenario, code: Code, plan: Plan, deadline: float) -> Outcome:
         code.begin()
         scenario.run(code)
 
-    return Outcome(schedule, code, schedule.run(main, deadline - standins.now()))
+    return Outcome(schedule, code, schedule.run(main, seconds))
 
 
 def _plan(number: int, steps: int) -> Plan:
@@ -78,7 +98,7 @@ def _read(file: str) -> Code | Finding:
         return Finding((f"The file cannot be read: {error}",))
 
 
-def main(name: str, file: str) -> None:
+def main(name: str, file: str, seconds: str) -> None:
     """Print the result of a check as JSON, and end the process."""
     out = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
@@ -86,7 +106,7 @@ def main(name: str, file: str) -> None:
     threading.stack_size(STACK)
     standins.install()
     code = _read(file)
-    result = Result(code, 0) if isinstance(code, Finding) else check(SCENARIOS[name], code)
+    result = Result(code, 0) if isinstance(code, Finding) else check(SCENARIOS[name], code, float(seconds))
     json.dump(asdict(result), out)
     out.flush()
     os._exit(0)  # unlike sys.exit, does not wait for the learner's threads

@@ -35,24 +35,24 @@ def obey(new: Schedule) -> None:
 class Thread(threading.Thread):
     """threading.Thread."""
 
-    _task: Task | None = None
+    task: Task | None = None
 
     def start(self) -> None:
-        self._task = schedule().add(self)
+        self.task = schedule().add(self)
         super().start()
 
     def run(self) -> None:
-        assert self._task
-        schedule().life(self._task, super().run)
+        assert self.task
+        schedule().life(self.task, super().run)
 
     def join(self, timeout: float | None = None) -> None:
-        if self._task is None:
+        if self.task is None:
             raise RuntimeError("cannot join thread before it is started")
-        if not self._task.ended:
-            schedule().sleep(self._task, timeout)
+        if not self.task.ended:
+            schedule().sleep(self.task, timeout)
 
     def is_alive(self) -> bool:
-        return self._task is not None and not self._task.ended
+        return self.task is not None and not self.task.ended
 
 
 class Lock:
@@ -197,11 +197,11 @@ class Semaphore:
 class Parked(channel_module._Parked):
     """A thread parked on a channel: it sleeps as the schedule has it."""
 
-    __slots__ = ("_task",)
+    __slots__ = ("task",)
 
     def __init__(self) -> None:
         super().__init__()
-        self._task = schedule().current
+        self.task = schedule().current
 
     def serve(self, case: Any, item: Any) -> None:
         super().serve(case, item)
@@ -212,19 +212,19 @@ class Parked(channel_module._Parked):
         self._rise()
 
     def _rise(self) -> None:
-        assert self._task
-        schedule().wake(self._task)
+        assert self.task
+        schedule().wake(self.task)
 
     def sleep(self, channels: Sequence[Channel[Any]], timeout: float | None = None) -> tuple[Any, Any]:
-        assert self._task
-        self._task.on = list(channels)
+        assert self.task
+        self.task.on = list(channels)
         return super().sleep(channels, timeout)
 
     def _park(self, timeout: float | None) -> bool:
         if self.claimed():
             return self._wake.acquire()
-        assert self._task
-        if schedule().sleep(self, timeout, self._task.on):
+        assert self.task
+        if schedule().sleep(self, timeout, self.task.on):
             return self._wake.acquire()
         return not self.claim()
 

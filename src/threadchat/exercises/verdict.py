@@ -15,7 +15,7 @@ from threadchat.exercises import standins
 from threadchat.exercises.schedule import Failed, Schedule, Task
 
 STORY = 8  # turns of threads that are told
-WORDS = {"send": ("sends to", "send to"), "receive": ("receives from", "receive from")}
+WORDS = {"send": ("sends to", "send to", "sent to"), "receive": ("receives from", "receive from", "received from")}
 
 
 @dataclass(frozen=True)
@@ -38,11 +38,15 @@ class Result:
 
 @dataclass(frozen=True)
 class Sleeper:
-    """A thread that sleeps for ever. `line` is in the learner's file, or 0 if it sleeps in the check's own code."""
+    """A thread that sleeps for ever. `line` is in the learner's file, or 0 if it sleeps in the check's own code.
+
+    `called` says from where the function was called in which it sleeps, if that is in the learner's file too.
+    """
 
     task: Task
     line: int
     code: str
+    called: str
     waits: str
     go: str
     cases: tuple[tuple[Any, str, str], ...]  # channel, "send" or "receive", and what the code calls the channel
@@ -56,7 +60,7 @@ class Sleeper:
         return any(op == operation and (channel is None or ch is channel) for ch, op, _ in self.cases)
 
     def __str__(self) -> str:
-        where = f"at line {self.line}, `{self.code}`" if self.line else f"(the check) at `{self.code}`"
+        where = f"at line {self.line}, `{self.code}`{self.called}" if self.line else f"(the check) at `{self.code}`"
         return f"{self.name} {where}: {self.waits}." + (f" In Go: {self.go}" if self.go else "")
 
 
@@ -105,7 +109,7 @@ class Outcome:
 
     def __post_init__(self) -> None:
         if self.schedule.ending in ("deadlock", "ended"):
-            tasks = [task for task in self.schedule.tasks if task.asleep]
+            tasks = [task for task in self.schedule.tasks if task.asleep and task.until is None]
             self.asleep = [_sleeper(task, self.schedule, self.code) for task in tasks]
 
     @property
@@ -171,7 +175,7 @@ class Scenario:
     run: Callable[[Code], None]
     mistakes: tuple[Mistake, ...] = ()
     rest: tuple[str, ...] = ()
-    orders: int = 150
+    orders: int = 160
 
 
 def judge(scenario: Scenario, outcome: Outcome) -> Finding | None:
@@ -200,22 +204,25 @@ def story(schedule: Schedule) -> tuple[str, ...]:
 
 
 def relations(outcome: Outcome, sleepers: Sequence[Sleeper]) -> Iterator[str]:
-    """For each thread that waits on one channel: what the threads do that could wake it."""
-    for sleeper in sleepers:
-        if len(sleeper.cases) != 1:
-            continue
+    """For each channel on which a thread waits, and no other: what the threads do that could wake it."""
+    waits = {(id(each.cases[0][0]), each.cases[0][1]): each for each in sleepers if len(each.cases) == 1}
+    for sleeper in waits.values():
         channel, operation, name = sleeper.cases[0]
         other = "receive" if operation == "send" else "send"
         users = outcome.schedule.users(channel, other)
-        does, do = WORDS[other]
+        does, do, done = WORDS[other]
         if not users:
             yield f"No thread has ever tried to {do} `{name}`."
         elif users == [sleeper.name]:
             yield f"The only thread that ever {does} `{name}` is {sleeper.name} itself."
         else:
             for user in users:
-                if user != sleeper.name:
-                    yield f"{user} {does} `{name}`, but {_state(outcome, user)}."
+                found = outcome.sleeper(user)
+                if found is None:
+                    yield f"{user} has {done} `{name}`, but it has ended."
+                elif user != sleeper.name:
+                    where = f"at line {found.line}" if found.line else "as well"
+                    yield f"{user} {does} `{name}`, but it is asleep {where}."
 
 
 def at(outcome: Outcome, line: int) -> str:
@@ -223,18 +230,14 @@ def at(outcome: Outcome, line: int) -> str:
     return f"line {line}, `{outcome.text(line)}`"
 
 
-def _state(outcome: Outcome, name: str) -> str:
-    sleeper = outcome.sleeper(name)
-    if sleeper is None:
-        return "it has ended"
-    return f"it is asleep at line {sleeper.line}" if sleeper.line else "it is asleep as well"
-
-
 def _sleeper(task: Task, schedule: Schedule, code: Code) -> Sleeper:
     frame = _own_frame(task.frame(), code.file)
     assert frame is not None
     line = frame.f_lineno if frame.f_code.co_filename == code.file else 0
     text = linecache.getline(frame.f_code.co_filename, frame.f_lineno).strip()
+    caller, called = frame.f_back, ""
+    if line and caller is not None and caller.f_code.co_filename == code.file:
+        called = f", called from line {caller.f_lineno}, `{linecache.getline(code.file, caller.f_lineno).strip()}`"
     if isinstance(task.waits_for, standins.Parked):
         wait = Wait(0, frame, task.waits_for, task.on)
         waits, go = wait.described()
@@ -242,8 +245,8 @@ def _sleeper(task: Task, schedule: Schedule, code: Code) -> Sleeper:
             (channel, "send" if isinstance(case, Send) else "receive", name_of(channel, frame))
             for channel, case in cases_of(task.waits_for, task.on)
         )
-        return Sleeper(task, line, text, waits, go, cases)
-    return Sleeper(task, line, text, _waits(task.waits_for, frame), "", ())
+        return Sleeper(task, line, text, called, waits, go, cases)
+    return Sleeper(task, line, text, called, _waits(task.waits_for, frame), "", ())
 
 
 def _waits(thing: Any, frame: FrameType) -> str:

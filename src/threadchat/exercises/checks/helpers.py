@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
-from threadchat.exercises.schedule import Task
+from threadchat.exercises.schedule import Failed
 from threadchat.exercises.standins import Thread, schedule
-from threadchat.exercises.verdict import Finding, Mistake, Outcome
+from threadchat.exercises.verdict import POLLING, Finding, Mistake, Outcome
 
 T = TypeVar("T")
 
@@ -43,13 +43,6 @@ def wait(seconds: float) -> None:
     schedule().sleep("time", seconds)
 
 
-def current() -> Task:
-    """The thread that runs."""
-    task = schedule().current
-    assert task
-    return task
-
-
 def known(name: str, applies: Callable[[Outcome], object]) -> Mistake:
     """The mistake of that name, for runs to which this applies. What it is about is in the card."""
 
@@ -57,3 +50,19 @@ def known(name: str, applies: Callable[[Outcome], object]) -> Mistake:
         return Finding(tuple(outcome.facts()), name) if applies(outcome) else None
 
     return mistake
+
+
+def must_sleep(started: Start[Any], for_what: str) -> None:
+    """Fail if the thread wakes by itself, to look, while nothing has happened. To be called after `settle`."""
+    task = started.thread.task
+    if task and task.until is not None:
+        raise Failed(
+            f"{task.name} waits for {for_what}, and wakes by itself after some time to look whether it is there. "
+            + POLLING,
+            "polling",
+        )
+
+
+def now() -> float:
+    """The schedule's clock: 0 at the beginning of a run."""
+    return schedule().now
