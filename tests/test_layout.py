@@ -30,7 +30,20 @@ LESSONS = (
     "nagle",
     "read_ahead",
 )
-EXERCISES = ("worker", "rendezvous", "close", "default", "timeout", "semaphore", "channel", "select")
+EXERCISES = (
+    "worker",
+    "rendezvous",
+    "close",
+    "default",
+    "timeout",
+    "semaphore",
+    "channel",
+    "select",
+    "hub",
+    "full",
+    "pumps",
+    "stop",
+)
 
 # The steps of the layout, the first one at the bottom. A package stands for all its modules.
 ORDER = (
@@ -123,11 +136,12 @@ OURS: dict[str, set[str]] = {
     },
     "exercises.__init__": set(),
     "exercises.cards": set(),
+    "exercises.connection": {"channel"},
     "exercises.schedule": set(),
     "exercises.standins": {"channel", "exercises.schedule", "runtime.threads"},
-    "exercises.verdict": {"channel", "deadlock", "exercises.schedule", "exercises.standins"},
+    "exercises.verdict": {"channel", "deadlock", "exercises.connection", "exercises.schedule", "exercises.standins"},
     "exercises.checks.__init__": set(),
-    "exercises.checks.helpers": {"exercises.schedule", "exercises.standins", "exercises.verdict"},
+    "exercises.checks.helpers": {"channel", "exercises.schedule", "exercises.standins", "exercises.verdict"},
     **{
         f"exercises.checks.{name}": {
             "channel",
@@ -135,8 +149,18 @@ OURS: dict[str, set[str]] = {
             "exercises.standins",
             "exercises.verdict",
             "exercises.checks.helpers",
+            "exercises.connection",
         }
         for name in EXERCISES
+        if name != "stop"
+    },
+    "exercises.checks.stop": {
+        "channel",
+        "exercises.schedule",
+        "exercises.verdict",
+        "exercises.checks.helpers",
+        "exercises.checks.pumps",
+        "exercises.connection",
     },
     "exercises.child": {
         "exercises.schedule",

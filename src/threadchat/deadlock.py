@@ -22,8 +22,10 @@ from __future__ import annotations
 
 import ast
 import gc
+import itertools
 import linecache
 import queue
+import re
 import sys
 import threading
 import types
@@ -144,14 +146,16 @@ class Wait:
             if isinstance(on, threading.Thread):
                 return f"waits for the end of the thread {on.name}", ""
             return f"waits for a {type(on).__name__}", ""
-        code = linecache.getline(self.frame.f_code.co_filename, self.frame.f_lineno).strip()
+        code, line = statement(self.frame), linecache.getline(self.frame.f_code.co_filename, self.frame.f_lineno)
         cases = list(cases_of(self.parked, self.on))
         if len(cases) == 1 and "select(" not in code:
             channel, item = cases[0]
             name = name_of(channel, self.frame)
             if item is not None:
                 return f"sends to `{name}`", f"{name} <- {_sent(code)}"
-            return f"receives from `{name}`", f"for x := range {name}" if code.startswith("for ") else f"<-{name}"
+            return f"receives from `{name}`", f"for x := range {name}" if line.lstrip().startswith(
+                "for "
+            ) else f"<-{name}"
         names = [(name_of(channel, self.frame), item) for channel, item in cases]
         said = [f"receive from `{name}`" if item is None else f"send to `{name}`" for name, item in names]
         go = [f"case <-{name}:" if item is None else f"case {name} <- x:" for name, item in names]
@@ -169,18 +173,40 @@ def cases_of(parked: channel_module._Parked, channels: Iterable[Channel[Any]]) -
 
 
 def name_of(thing: object, frame: types.FrameType | None) -> str:
-    """What the code calls the object: a variable of the frame or of its callers, or an attribute of one of them."""
+    """What the code calls the object: a variable of the frame or of its callers, or an attribute of one of them.
+
+    A name that stands in the statement that is executed comes before all others.
+    """
     while frame is not None:
-        for variables in (frame.f_locals, frame.f_globals):
-            for name, value in list(variables.items()):
-                if value is thing:
-                    return name
-        for name, value in list(frame.f_locals.items()):
-            for attribute in _attributes(value):
-                if getattr(value, attribute, None) is thing:
-                    return attribute if name == "self" else f"{name}.{attribute}"
+        names = list(_names_in(thing, frame))
+        if names:
+            words = set(re.findall(r"\w+", statement(frame)))
+            return next((name for name in names if words.issuperset(name.split("."))), names[0])
         frame = frame.f_back
     return repr(thing)
+
+
+def _names_in(thing: object, frame: types.FrameType) -> Iterator[str]:
+    variables = list(frame.f_locals.items())
+    for name, value in variables:
+        yield from ([name] if value is thing else [])
+    for name, value in variables:
+        for attribute in _attributes(value):
+            if getattr(value, attribute, None) is thing:
+                yield attribute if name == "self" else f"{name}.{attribute}"
+    yield from (name for name, value in list(frame.f_globals.items()) if value is thing)
+
+
+def statement(frame: types.FrameType) -> str:
+    """The source of the expression that the frame executes, such as a call."""
+    code, instruction = frame.f_code, frame.f_lasti // 2
+    first, last, begin, end = next(itertools.islice(code.co_positions(), instruction, None), (None,) * 4)
+    if first is None or last is None or begin is None or end is None:
+        return linecache.getline(code.co_filename, frame.f_lineno)
+    lines = [linecache.getline(code.co_filename, line).encode() for line in range(first, last + 1)]
+    lines[-1] = lines[-1][:end]
+    lines[0] = lines[0][begin:]
+    return b"".join(lines).decode(errors="replace")
 
 
 def _attributes(value: object) -> list[str]:

@@ -1,7 +1,8 @@
 """Runs the check of one exercise on the learner's file, in a process of its own, and prints the result as JSON.
 
-The command is `python -m threadchat.exercises.child NAME FILE SECONDS`. The process is needed because the learner's
-threads may sleep for ever, run for ever or fill the memory. It ends within the seconds; `checking` kills it if not.
+The command is `python -m threadchat.exercises.child NAME FILE UNTIL`. The process is needed because the learner's
+threads may sleep for ever, run for ever or fill the memory. It ends before UNTIL, a time of `time.monotonic`, which all
+processes of a machine share; `checking` kills it if it does not.
 """
 
 from __future__ import annotations
@@ -12,17 +13,30 @@ import resource
 import sys
 import threading
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from threadchat.exercises import standins
-from threadchat.exercises.checks import channel, close, default, rendezvous, select, semaphore, timeout, worker
+from threadchat.exercises.checks import (
+    channel,
+    close,
+    default,
+    full,
+    hub,
+    pumps,
+    rendezvous,
+    select,
+    semaphore,
+    stop,
+    timeout,
+    worker,
+)
 from threadchat.exercises.schedule import Chance, Plan, Schedule, SwitchOnce
 from threadchat.exercises.verdict import Code, Finding, Outcome, Result, Scenario, judge, story
 
 SCENARIOS: dict[str, Sequence[Scenario]] = {
     module.__name__.rpartition(".")[2]: module.SCENARIOS
-    for module in (worker, rendezvous, close, default, timeout, semaphore, channel, select)
+    for module in (worker, rendezvous, close, default, timeout, semaphore, channel, select, hub, full, pumps, stop)
 }
 MOST = 0.55  # of the time that the process has: after that no run is begun
 LONGEST = 0.2  # of the same, for one run
@@ -50,22 +64,25 @@ def check(scenarios: Sequence[Scenario], code: Code, seconds: float) -> Result:
             runs += 1
             if finding := judge(scenario, outcome):
                 if number:
-                    finding = _simplest(scenario, code, outcome, finding, steps[place], standins.now() + seconds * LAST)
+                    finding = replace(finding, story=story(outcome.schedule))
+                    finding = _simplest(scenarios, code, steps, finding, standins.now() + seconds * LAST)
                 return Result(finding, runs, code.printed)
     return Result(None, runs, printed)
 
 
-def _simplest(scenario: Scenario, code: Code, outcome: Outcome, finding: Finding, steps: int, until: float) -> Finding:
-    """The finding with the story of how it came to it; of a run with a single switch, if one shows the same."""
-    for number in range(2, 2 * steps + 2, 2):
-        if standins.now() > until:
-            break
-        other = run(scenario, code, _plan(number, steps), until - standins.now())
-        found = judge(scenario, other) if other.in_time else None
-        if found and found.name == finding.name:
-            outcome, finding = other, found
-            break
-    return Finding(finding.paragraphs, finding.name, story(outcome.schedule))
+def _simplest(
+    scenarios: Sequence[Scenario], code: Code, steps: Sequence[int], finding: Finding, until: float
+) -> Finding:
+    """The same finding with the story of a run in which the threads are switched once, if there is one; or as it is."""
+    for number in range(2, 2 * max(steps) + 2, 2):
+        for scenario, count in zip(scenarios, steps, strict=True):
+            if standins.now() > until:
+                return finding
+            outcome = run(scenario, code, _plan(number, count), until - standins.now())
+            found = judge(scenario, outcome) if outcome.in_time else None
+            if found and found.name == finding.name:
+                return replace(found, story=story(outcome.schedule))
+    return finding
 
 
 def run(scenario: Scenario, code: Code, plan: Plan, seconds: float) -> Outcome:
@@ -77,7 +94,7 @@ def run(scenario: Scenario, code: Code, plan: Plan, seconds: float) -> Outcome:
         code.begin()
         scenario.run(code)
 
-    return Outcome(schedule, code, schedule.run(main, seconds))
+    return Outcome(schedule, code, schedule.run(main, seconds), scenario.rest)
 
 
 def _plan(number: int, steps: int) -> Plan:
@@ -98,7 +115,7 @@ def _read(file: str) -> Code | Finding:
         return Finding((f"The file cannot be read: {error}",))
 
 
-def main(name: str, file: str, seconds: str) -> None:
+def main(name: str, file: str, until: str) -> None:
     """Print the result of a check as JSON, and end the process."""
     out = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
@@ -106,7 +123,9 @@ def main(name: str, file: str, seconds: str) -> None:
     threading.stack_size(STACK)
     standins.install()
     code = _read(file)
-    result = Result(code, 0) if isinstance(code, Finding) else check(SCENARIOS[name], code, float(seconds))
+    result = (
+        Result(code, 0) if isinstance(code, Finding) else check(SCENARIOS[name], code, float(until) - standins.now())
+    )
     json.dump(asdict(result), out)
     out.flush()
     os._exit(0)  # unlike sys.exit, does not wait for the learner's threads

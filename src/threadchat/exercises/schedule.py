@@ -106,6 +106,7 @@ class Schedule:
         self.current: Task | None = None
         self.history: list[tuple[Task, int]] = []  # the lines that were executed, of the learner's file
         self.uses: dict[int, tuple[Any, dict[str, list[str]]]] = {}  # of each channel: the threads, by operation
+        self.names: dict[int, str] = {}  # of channels, in the check's own words
         self.ending = ""  # "ended", "deadlock", "busy" or "polling"
         self.choices = 1  # the most threads that were ready at a step
         self._plan = plan
@@ -217,8 +218,8 @@ class Schedule:
         if not ready:
             timed = [task for task in self.tasks if task.asleep and task.until is not None]
             if not timed:
-                main = self.tasks[0]
-                self._finish("ended" if main.ended else "deadlock")
+                self._finish("ended" if self.tasks[0].ended else "deadlock")
+                return  # the thread that has ended as the last one
             self._naps += 1
             if self._naps > NAPS:
                 self._finish("polling")
@@ -234,11 +235,13 @@ class Schedule:
         task.gate.release()
 
     def _finish(self, ending: str) -> None:
-        """End the run. The calling thread goes no further."""
+        """End the run. The calling thread goes no further, unless it has ended."""
         if not self.ending:
             self.ending = ending
             self._over.release()
         sys.settrace(None)
+        if self.current and self.current.ended:
+            return
         for_ever = threading.Lock()
         for_ever.acquire()
         for_ever.acquire()

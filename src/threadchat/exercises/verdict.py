@@ -5,13 +5,14 @@ from __future__ import annotations
 import ast
 import linecache
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from types import FrameType
 from typing import Any
 
 from threadchat.channel import Closed, Send
 from threadchat.deadlock import Wait, cases_of, name_of
-from threadchat.exercises import standins
+from threadchat.exercises import connection, standins
 from threadchat.exercises.schedule import Failed, Schedule, Task
 
 STORY = 8  # turns of threads that are told
@@ -98,19 +99,21 @@ class Code:
             self.printed += (" " if sep is None else sep).join(map(str, values)) + ("\n" if end is None else end)
 
 
-@dataclass
 class Outcome:
-    """A run that has come to its end. `asleep` has the threads that sleep for ever."""
+    """A run that has come to its end. `rest` names the threads that may sleep for ever ("*": all)."""
 
-    schedule: Schedule
-    code: Code
-    in_time: bool
-    asleep: list[Sleeper] = field(default_factory=list)
+    def __init__(self, schedule: Schedule, code: Code, in_time: bool, rest: tuple[str, ...] = ()) -> None:
+        self.schedule = schedule
+        self.code = code
+        self.in_time = in_time
+        ended = schedule.ending in ("deadlock", "ended")
+        self._asleep = [task for task in schedule.tasks if ended and task.asleep and task.until is None]
+        self._rest = rest
 
-    def __post_init__(self) -> None:
-        if self.schedule.ending in ("deadlock", "ended"):
-            tasks = [task for task in self.schedule.tasks if task.asleep and task.until is None]
-            self.asleep = [_sleeper(task, self.schedule, self.code) for task in tasks]
+    @cached_property
+    def asleep(self) -> list[Sleeper]:
+        """The threads that sleep for ever."""
+        return [_sleeper(task, self.schedule, self.code) for task in self._asleep]
 
     @property
     def deadlock(self) -> bool:
@@ -143,7 +146,15 @@ class Outcome:
     def facts(self) -> list[str]:
         """What the threads do: where the learner's have raised errors, and where they sleep for ever."""
         said = ["All threads are asleep: deadlock."] if self.deadlock else []
-        return [*self.raised(), *said, *map(str, self.asleep), *relations(self, self.asleep)]
+        return [*self.raised(), *said, *map(str, self.noted()), *relations(self, self.noted())]
+
+    def noted(self) -> list[Sleeper]:
+        """The threads that sleep for ever, without those that may, unless all do."""
+        if self.deadlock:
+            return self.asleep
+        if "*" in self._rest or all(task.name in self._rest for task in self._asleep):
+            return []
+        return [each for each in self.asleep if each.name not in self._rest]
 
     def sleeper(self, name: str) -> Sleeper | None:
         """The thread of that name, if it sleeps for ever."""
@@ -183,8 +194,7 @@ def judge(scenario: Scenario, outcome: Outcome) -> Finding | None:
     for mistake in (_unwritten, *scenario.mistakes, _raised, _told, _too_slow, _deadlock):
         if finding := mistake(outcome):
             return finding
-    left = [each for each in outcome.asleep if "*" not in scenario.rest and each.name not in scenario.rest]
-    if left:
+    if left := outcome.noted():
         said = "A thread is left over" if len(left) == 1 else "Threads are left over"
         return Finding(
             (f"{said}: asleep for ever, and nothing will wake it.", *map(str, left), *relations(outcome, left))
@@ -238,13 +248,18 @@ def _sleeper(task: Task, schedule: Schedule, code: Code) -> Sleeper:
     caller, called = frame.f_back, ""
     if line and caller is not None and caller.f_code.co_filename == code.file:
         called = f", called from line {caller.f_lineno}, `{linecache.getline(code.file, caller.f_lineno).strip()}`"
+    if line and _inside(task.frame(), connection.__file__):
+        return Sleeper(task, line, text, called, "waits for a line from the other side", "", ())
     if isinstance(task.waits_for, standins.Parked):
-        wait = Wait(0, frame, task.waits_for, task.on)
-        waits, go = wait.described()
+        waits, go = Wait(0, frame, task.waits_for, task.on).described()
         cases = tuple(
             (channel, "send" if isinstance(case, Send) else "receive", name_of(channel, frame))
             for channel, case in cases_of(task.waits_for, task.on)
         )
+        own = schedule.names.get(id(cases[0][0])) if len(cases) == 1 and not line else None
+        if own:  # the check says it
+            text, waits, go = f"for line in {own}:", f"receives from `{own}`", f"for line := range {own}"
+            cases = ((cases[0][0], cases[0][1], own),)
         return Sleeper(task, line, text, called, waits, go, cases)
     return Sleeper(task, line, text, called, _waits(task.waits_for, frame), "", ())
 
@@ -271,9 +286,16 @@ def _own_frame(frame: FrameType | None, file: str) -> FrameType | None:
     while inner is not None and not _of_a_check(inner):
         inner = inner.f_back
     outer = inner
-    while outer is not None and outer.f_globals.get("__name__", "").endswith(".helpers"):
+    while outer is not None and (not _of_a_check(outer) or outer.f_globals["__name__"].endswith(".helpers")):
         outer = outer.f_back
     return outer or inner
+
+
+def _inside(frame: FrameType | None, file: str) -> bool:
+    """Whether the frame, or one of its callers, is of this file."""
+    while frame is not None and frame.f_code.co_filename != file:
+        frame = frame.f_back
+    return frame is not None
 
 
 def _of_a_check(frame: FrameType) -> bool:
@@ -314,7 +336,7 @@ def _told(outcome: Outcome) -> Finding | None:
     found = outcome.error(Failed)
     if not found or not isinstance(found[1], Failed):
         return None
-    return Finding((*str(found[1]).split("\n\n"), *map(str, outcome.asleep)), found[1].name)
+    return Finding((*str(found[1]).split("\n\n"), *map(str, outcome.noted())), found[1].name)
 
 
 def _raised(outcome: Outcome) -> Finding | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
+from threadchat.channel import Channel
 from threadchat.exercises.schedule import Failed
 from threadchat.exercises.standins import Thread, schedule
 from threadchat.exercises.verdict import POLLING, Finding, Mistake, Outcome
@@ -31,6 +32,12 @@ class Start(Generic[T]):
         """Wait for the end of the thread. Returns None if it raised an error, which the verdict tells."""
         self.thread.join()
         return self.value if self.done else None
+
+
+def reader(name: str, channel: Channel[T], channel_name: str) -> Start[list[T]]:
+    """Starts a thread that receives until the channel is closed. `channel_name` is what reports call the channel."""
+    schedule().names[id(channel)] = channel_name
+    return Start(name, list, channel)
 
 
 def settle() -> None:
