@@ -88,7 +88,6 @@ def test_a_known_mistake_is_found_named_and_explained(
 
 
 RACES = {
-    ("default", "check then act"),
     ("semaphore", "check then act"),
     ("channel", "a lost wake-up"),
     ("channel", "check then act"),

@@ -258,7 +258,7 @@ def _sleeper(task: Task, schedule: Schedule, code: Code) -> Sleeper:
         )
         own = schedule.names.get(id(cases[0][0])) if len(cases) == 1 and not line else None
         if own:  # the check says it
-            text, waits, go = f"for line in {own}:", f"receives from `{own}`", f"for line := range {own}"
+            text, waits, go = f"{own}.receive()", f"receives from `{own}`", f"<-{own}"
             cases = ((cases[0][0], cases[0][1], own),)
         return Sleeper(task, line, text, called, waits, go, cases)
     return Sleeper(task, line, text, called, _waits(task.waits_for, frame), "", ())

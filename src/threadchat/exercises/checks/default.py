@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from threadchat.channel import Channel
-from threadchat.exercises.checks.helpers import Start, known, now, settle
+from threadchat.exercises.checks.helpers import Start, call_it, known, now, settle
 from threadchat.exercises.schedule import Failed
 from threadchat.exercises.verdict import Code, Outcome, Scenario
 
@@ -49,6 +49,7 @@ def two_takers(code: Code) -> None:
 
 def somebody_waits(code: Code) -> None:
     box: Channel[str] = Channel()
+    call_it(box, "box")
     reader = Start("reader", box.receive)
     settle()
     if code.offer(box, "line") is not True:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from threadchat.channel import Closed
-from threadchat.exercises.checks.helpers import Start, known, must_sleep, reader, settle
+from threadchat.exercises.checks.helpers import Start, call_it, known, must_sleep, settle
 from threadchat.exercises.schedule import Failed
 from threadchat.exercises.verdict import Code, Outcome, Scenario
 
@@ -31,13 +31,14 @@ def one_leaves(code: Code) -> None:
     hub = code.Hub()
     Start("hub", hub.run)
     ann, bob = code.Client("Ann"), code.Client("Bob")
-    anns = reader("Ann's reader", ann.send, "ann.send")
+    call_it(ann.send, "ann.send")
+    reader = Start("Ann's reader", list, ann.send)
     for client in (ann, bob):
         hub.register.send(client)
     hub.broadcast.send("before")
     hub.unregister.send(ann)
     hub.broadcast.send("after")
-    got = anns.join(), bob.send.receive(), bob.send.receive()
+    got = reader.join(), bob.send.receive(), bob.send.receive()
     if got != (["before"], "before", "after"):
         raise Failed(
             f"'before' was broadcast, Ann unregistered, 'after' was broadcast. Ann received {got[0]}, and Bob "
