@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from helpers import LIMIT, until
 
+from threadchat import deadlock as module
 from threadchat.channel import Channel, Send, select
 from threadchat.deadlock import Deadlock, Detector, Sleeper, deadlock, leaks
 
@@ -133,6 +134,18 @@ def test_threads_that_serve_each_other_are_no_deadlock() -> None:
             assert back.receive() == number
         there.close()
         thread.join()
+
+
+def test_threads_that_start_and_end_all_the_time_are_no_deadlock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread that starts another, or waits for its end, sleeps for a moment while that one is not to be seen yet."""
+    monkeypatch.setattr(module, "LOOK_EVERY", 0.0)
+    idle: Channel[int] = Channel()
+    receiver = start(lambda: list(idle), "idle")
+    with Detector():
+        for _ in range(500):
+            start(lambda: None, "short").join()
+    idle.close()
+    receiver.join(LIMIT)
 
 
 def leave_a_sender() -> threading.Thread:

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import ast
 import textwrap
+import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+import test_hub
+from helpers import LIMIT
+from right_answers import RIGHT
 
 from threadchat.exercises import checking, show
 from threadchat.exercises.cards import Card, Wrong, parse, read_cards
@@ -62,6 +68,37 @@ def test_the_solution_is_right(card: Card, tmp_path: Path) -> None:
     result = checked(card, card.solution, tmp_path)
     assert result.finding is None
     assert result.runs >= 100
+
+
+@pytest.mark.parametrize(("name", "source"), RIGHT, ids=[name for name, _ in RIGHT])
+def test_another_right_answer_is_right_too(name: str, source: str, tmp_path: Path) -> None:
+    (card,) = (card for card in CARDS if card.name == name)
+    assert checked(card, source, tmp_path).finding is None
+
+
+@pytest.mark.parametrize(
+    "test",
+    [
+        test_hub.test_every_client_gets_every_message_in_the_hubs_order,
+        test_hub.test_a_client_is_registered_when_the_send_returns,
+        test_hub.test_an_unregistered_client_still_receives_what_was_sent_before_and_then_its_channel_is_closed,
+        test_hub.test_a_client_that_the_hub_does_not_know_can_be_unregistered,
+        test_hub.test_a_stuck_client_stays_as_long_as_its_buffer_has_room,
+        test_hub.test_after_a_stop_a_send_to_the_hub_raises_closed,
+    ],
+)
+def test_the_last_solutions_hub_passes_the_real_hubs_tests_of_what_both_do(test: Callable[[Any], None]) -> None:
+    """The others are about what the real hub does better: batches, the eviction of stuck clients alone, goodbyes."""
+    names: dict[str, Any] = {"__name__": "exercise"}
+    exec(CARDS[-1].solution, names)
+    hub = names["Hub"]()
+    thread = threading.Thread(target=hub.run)
+    thread.start()
+    try:
+        test(hub)
+    finally:
+        hub.stop()
+        thread.join(LIMIT)
 
 
 @pytest.mark.parametrize("card", CARDS, ids=lambda card: card.name)

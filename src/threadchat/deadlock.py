@@ -114,23 +114,30 @@ def leaks() -> list[Sleeper]:
 class Wait:
     """What a thread waits for: one of these channels, the end of a thread, or a condition.
 
-    `frame` is the innermost frame of the code that called into a channel or into `threading`.
+    `frame` is the innermost frame of the code that called into a channel or into `threading`. `waiter` is the thread's
+    lock in a condition's line.
     """
 
     def __init__(
-        self, ident: int, frame: types.FrameType, parked: channel_module._Parked | None, on: list[Any]
+        self,
+        ident: int,
+        frame: types.FrameType,
+        parked: channel_module._Parked | None,
+        on: list[Any],
+        waiter: object = None,
     ) -> None:
         self.ident = ident
         self.frame = frame
         self.parked = parked
         self.on = on
+        self.waiter = waiter
 
     def lasts(self) -> bool:
         """Whether the thread has slept ever since this was made."""
         if self.parked is not None:
             return not self.parked.claimed()
         (on,) = self.on
-        return on.is_alive() if isinstance(on, threading.Thread) else True
+        return on.is_alive() if isinstance(on, threading.Thread) else _waits_in(on, self.waiter)
 
     def sleeper(self) -> Sleeper:
         """The report."""
@@ -237,25 +244,25 @@ def _wait_of(ident: int, innermost: types.FrameType) -> Wait | None:
     """What the thread waits for; None if it runs, or wakes by itself."""
     frame: types.FrameType | None = innermost
     outermost = innermost  # of the frames inside these modules
-    found: tuple[channel_module._Parked | None, list[Any]] | None = None
+    found: tuple[channel_module._Parked | None, list[Any], object] | None = None
     while frame is not None and frame.f_code.co_filename in INSIDE:
         here = frame.f_locals
         if found is None and frame.f_code in SLEEPS:
             if here.get("timeout") is not None:
                 return None
             if frame.f_code is channel_module._Parked.sleep.__code__:
-                found = (here["self"], list(here["channels"]))
+                found = (here["self"], list(here["channels"]), None)
             else:
-                found = (None, [here["self"]])
-            if frame.f_code is threading.Condition.wait.__code__ and _notified(here):
-                return None
+                found = (None, [here["self"]], here.get("waiter"))
+            if frame.f_code is threading.Condition.wait.__code__ and not _waits_in(here["self"], here.get("waiter")):
+                return None  # it has been notified
         outermost, frame = frame, frame.f_back
     return Wait(ident, frame or outermost, *found) if found is not None else None
 
 
-def _notified(here: dict[str, Any]) -> bool:
-    """Whether a thread in Condition.wait, with these local variables, has been notified, or does not wait yet."""
-    return not any(each is here.get("waiter") for each in list(here["self"]._waiters))
+def _waits_in(condition: Any, waiter: object) -> bool:
+    """Whether the lock is in the condition's line: its thread has not been notified."""
+    return any(each is waiter for each in list(condition._waiters))
 
 
 def _waits() -> tuple[list[Wait], list[types.FrameType]]:
@@ -283,11 +290,12 @@ def _all_asleep() -> list[Wait]:
     asleep = {wait.ident for wait in waits}
     if asleep != threads - {me} or not any(wait.parked is not None for wait in waits):
         return []
-    for wait in waits:
-        if not wait.lasts() or any(isinstance(on, threading.Thread) and on.ident not in threads for on in wait.on):
-            return []
+    # A thread that starts another sleeps until that one runs, which is to be seen by its name, then by its frame.
     starting = any(each.ident is None for each in threading.enumerate())
-    return [] if starting or _threads() != threads else waits
+    if starting or _threads() != threads:
+        return []
+    ends = [on for wait in waits for on in wait.on if isinstance(on, threading.Thread)]
+    return waits if all(wait.lasts() for wait in waits) and all(end.ident in threads for end in ends) else []
 
 
 def _threads() -> set[int]:

@@ -32,7 +32,7 @@ def one_leaves(code: Code) -> None:
     Start("hub", hub.run)
     ann, bob = code.Client("Ann"), code.Client("Bob")
     call_it(ann.send, "ann.send")
-    reader = Start("Ann's reader", list, ann.send)
+    reader: Start[list[str]] = Start("Ann's reader", list, ann.send)
     for client in (ann, bob):
         hub.register.send(client)
     hub.broadcast.send("before")
