@@ -237,7 +237,8 @@ def _exercise(given: argparse.Namespace, parser: Parser) -> int:
     """`threadchat exercise`: explain the next exercise, or do what the action says."""
     from threadchat.exercises import command  # not at the top: a server does without it
 
-    return command.run(given.words, given.folder, parser.fail_with_hint)
+    with interrupting():
+        return command.run(given.words, given.folder, parser.fail_with_hint)
 
 
 def _can_ask() -> bool:
