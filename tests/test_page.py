@@ -65,9 +65,10 @@ def test_nothing_empty_is_sent(server: Running, visit: Visit) -> None:
     assert sent == ["something"]
 
 
-def test_an_empty_log_says_so_until_something_is_said(server: Running, visit: Visit) -> None:
+def test_an_empty_log_says_what_will_be_seen_and_not_that_nothing_was_said(server: Running, visit: Visit) -> None:
+    say(server, ["said before anyone looked"])
     page = visit(server.url)
-    nothing = page.get_by_text("Nothing has been said yet.")
+    nothing = page.get_by_text("You see what is said from now on.")
     expect(nothing).to_be_visible()
     write(page, "something")
     expect(nothing).to_be_hidden()
@@ -82,16 +83,18 @@ def test_the_limit_shows_while_typing(server: Running, visit: Visit) -> None:
     field.fill("é" * 200)
     expect(counter).to_have_text("")
     expect(field).to_have_attribute("aria-invalid", "false")
+    field.fill("é" * 250)
+    expect(counter).to_have_text("Room for 6 more characters")
     field.fill("é" * 256)
-    expect(counter).to_have_text("512 of 512 bytes")
+    expect(counter).to_have_text("Room for 0 more characters")
     expect(field).to_have_attribute("aria-invalid", "false")
     expect(send).to_be_enabled()
 
     field.press("End")
     page.keyboard.type("a")
-    expect(counter).to_have_text("513 of 512 bytes: 1 too many to send")
+    expect(counter).to_have_text("1 character too long to send")
     expect(field).to_have_attribute("aria-invalid", "true")
-    expect(field).to_have_accessible_description("513 of 512 bytes: 1 too many to send")
+    expect(field).to_have_accessible_description("1 character too long to send")
     expect(send).to_be_disabled()
     field.press("Enter")
     send.click(force=True)
@@ -100,17 +103,72 @@ def test_the_limit_shows_while_typing(server: Running, visit: Visit) -> None:
     field.press("Backspace")
     expect(field).to_have_attribute("aria-invalid", "false")
     field.fill("  " + "é" * 256 + "  ")
-    expect(counter).to_have_text("512 of 512 bytes")
+    expect(counter).to_have_text("Room for 0 more characters")
     field.press("Enter")
     expect(messages_of(page)).to_have_text(["é" * 256])
     expect(counter).to_have_text("")
     assert sent == ["é" * 256]
 
 
+def test_a_screen_reader_hears_once_that_a_text_is_too_long(server: Running, visit: Visit) -> None:
+    page = visit(server.url)
+    page.evaluate("""() => {
+        window.heard = [];
+        new MutationObserver(records => {
+            for (const { target } of records) {
+                const region = (target.closest ? target : target.parentElement).closest("[aria-live], [role=status]");
+                if (region) window.heard.push(region.textContent);
+            }
+        }).observe(document.body, { subtree: true, childList: true, characterData: true });
+    }""")
+    field_of(page).fill("x" * 500)
+    field_of(page).press("End")
+    page.keyboard.type("y" * 40)
+    expect(page.locator("#counter")).to_have_text("28 characters too long to send")
+    field_of(page).fill("short")
+    expect(page.locator("#counter")).to_have_text("")
+    page.keyboard.type(" again")
+    assert page.evaluate("heard") == ["The message has become too long.", "The message fits again."]
+
+
+def test_an_emoji_of_several_parts_counts_as_one_character(server: Running, visit: Visit) -> None:
+    page = visit(server.url)
+    field_of(page).fill("x" * 512 + "👩‍👩‍👧" * 2)
+    expect(page.locator("#counter")).to_have_text("2 characters too long to send")
+
+
+@pytest.mark.parametrize(
+    ("text", "links"),
+    [
+        ("see https://example.org/a?b=c#d.", ["https://example.org/a?b=c#d"]),
+        (
+            "(http://example.org/x_(y)) and HTTPS://EXAMPLE.org/z!",
+            ["http://example.org/x_(y)", "HTTPS://EXAMPLE.org/z"],
+        ),
+        ("“https://example.org”, <https://example.net/>", ["https://example.org", "https://example.net/"]),
+        ("javascript:alert(1) ftp://example.org https:// xhttps://example.org", []),
+        ("https://example.org/<b>x</b>", ["https://example.org/"]),
+    ],
+)
+def test_addresses_become_links_and_everything_else_stays_text(
+    server: Running, visit: Visit, text: str, links: list[str]
+) -> None:
+    page = visit(server.url)
+    write(page, text)
+    expect(messages_of(page)).to_have_text([text])
+    found = messages_of(page).locator("a")
+    assert found.all_inner_texts() == links
+    for link in found.all():
+        expect(link).to_have_attribute("href", link.inner_text())
+        expect(link).to_have_attribute("rel", "noopener noreferrer")
+        expect(link).to_have_attribute("target", "_blank")
+    assert messages_of(page).locator("*").count() == len(links)
+
+
 def test_the_server_sets_the_limit(serve: Serve, visit: Visit) -> None:
     page = visit(serve(message_size=16).url)
     write(page, "🧵🧵🧵🧵a")
-    expect(page.locator("#counter")).to_have_text("17 of 16 bytes: 1 too many to send")
+    expect(page.locator("#counter")).to_have_text("1 character too long to send")
     expect(field_of(page)).to_have_value("🧵🧵🧵🧵a")
     write(page, "🧵🧵🧵🧵")
     expect(messages_of(page)).to_have_text(["🧵🧵🧵🧵"])
@@ -124,7 +182,7 @@ def test_the_limit_is_asked_again_at_each_connection(serve: Serve, visit: Visit)
     field_of(page).fill("x" * 20)
     serve(port=old.port, message_size=16)
     expect(status_of(page)).to_have_text("Connected ", timeout=30_000)
-    expect(page.locator("#counter")).to_have_text("20 of 16 bytes: 4 too many to send")
+    expect(page.locator("#counter")).to_have_text("4 characters too long to send")
     expect(field_of(page)).to_have_attribute("aria-invalid", "true")
 
 
@@ -135,7 +193,7 @@ def test_the_limit_stays_512_when_the_server_does_not_say(serve: Serve, visit: V
     page.goto(serve(message_size=16).url)
     expect(status_of(page)).to_have_text("Connected ")
     field_of(page).fill("x" * 513)
-    expect(page.locator("#counter")).to_have_text("513 of 512 bytes: 1 too many to send")
+    expect(page.locator("#counter")).to_have_text("1 character too long to send")
 
 
 def test_a_browser_without_websockets_gets_a_notice(server: Running, visit: Visit) -> None:

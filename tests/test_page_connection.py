@@ -131,4 +131,24 @@ def test_the_websocket_and_the_limits_are_below_the_pages_address(serve: Serve, 
     expect(status_of(page)).to_have_text("Connected ")
     assert addresses == ["wss://chat.test/some/room/ws"]
     field_of(page).fill("x" * 17)
-    expect(page.locator("#counter")).to_have_text("17 of 16 bytes: 1 too many to send")
+    expect(page.locator("#counter")).to_have_text("1 character too long to send")
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+def test_a_clock_that_is_set_meanwhile_does_not_change_the_wait(serve: Serve, visit: Visit, hours: int) -> None:
+    server = serve()
+    page = visit(server.url, LONG_WAITS)
+    server.stop()
+    expect(status_of(page)).to_contain_text("Reconnecting in 600 seconds")
+    page.evaluate("hours => { const now = Date.now; Date.now = () => now() + hours * 3600e3; }", hours)
+    expect(status_of(page)).to_contain_text(re.compile(r"Reconnecting in 59[0-9] seconds"))
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_a_lost_connection_moves_nothing(serve: Serve, visit: Visit, width: int) -> None:
+    server = serve()
+    page = visit(server.url, LONG_WAITS, viewport={"width": width, "height": 700})
+    before = page.locator("main").bounding_box()
+    server.stop()
+    expect(page.get_by_role("button", name="Reconnect now")).to_be_in_viewport(ratio=1)
+    assert page.locator("main").bounding_box() == before

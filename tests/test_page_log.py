@@ -14,6 +14,7 @@ from chat_page import (
     say,
     scroll_to,
     visit_without_server,
+    write,
 )
 from helpers import Running
 from playwright.sync_api import Page, expect
@@ -67,6 +68,14 @@ def test_the_new_messages_button_leads_to_the_bottom(server: Running, full_page:
     expect(messages_of(full_page).last).to_be_in_viewport(ratio=1)
     say(server, ["later news"])
     expect(messages_of(full_page)).to_have_count(102)
+    expect(messages_of(full_page).last).to_be_in_viewport(ratio=1)
+    expect(more_of(full_page)).to_be_hidden()
+
+
+def test_what_one_says_oneself_scrolls_into_view(full_page: Page) -> None:
+    scroll_to(full_page, 0)
+    write(full_page, "from above")
+    expect(messages_of(full_page).last).to_have_text("from above")
     expect(messages_of(full_page).last).to_be_in_viewport(ratio=1)
     expect(more_of(full_page)).to_be_hidden()
 

@@ -33,7 +33,10 @@ if ("WebSocket" in window) {
   listen(connection, "limit", (/** @type {number} */ bytes) => form.setLimit(bytes));
   listen(connection, "lines", (/** @type {string[]} */ lines) => lines.forEach((line) => log.append(line)));
   listen(connection, "notice", (/** @type {string} */ text) => log.append(text, "notice"));
-  listen(document, "say", (/** @type {string} */ text) => connection.send(text));
+  listen(document, "say", (/** @type {string} */ text) => {
+    connection.send(text);
+    log.scrollToBottom(); // a person who speaks wants to see the answer
+  });
   listen(document, "reconnect", () => connection.reconnectNow());
   window.addEventListener("online", () => connection.reconnectNow());
   document.addEventListener("visibilitychange", () => {

@@ -81,18 +81,18 @@ export class Connection extends EventTarget {
       }
       // Full jitter: pages that lost the same server must not all come back at the same moment.
       const delay = Math.random() * Math.min(LONGEST_DELAY_MS, FIRST_DELAY_MS * 2 ** this.#failures++);
-      this.#wait(why, Date.now() + delay);
+      this.#wait(why, performance.now() + delay);
     };
   }
 
   /**
-   * Reconnect when it is time. Until then the status counts the seconds.
+   * Reconnect when it is time. Until then the status counts the seconds. The wall clock may be set meanwhile.
    *
    * @param {string} why
-   * @param {number} due the time, by Date.now()
+   * @param {number} due the time, by performance.now()
    */
   #wait(why, due) {
-    const left = due - Date.now();
+    const left = due - performance.now();
     if (left <= 0) {
       this.connect();
       return;

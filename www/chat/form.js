@@ -1,19 +1,34 @@
 // @ts-check
 // The form with the field for a message. Sends "say" with the text.
 
-import { byId } from "../dom.js";
+import { byId, setText } from "../dom.js";
 
-const NEAR = 0.8; // of the limit: from there on the bytes are counted
+const NEAR = 0.8; // of the limit: from there on what is left is counted
 
 const encoder = new TextEncoder();
 
 /** @param {string} text */
 const byteLength = (text) => encoder.encode(text).length;
 
+const segmenter = new Intl.Segmenter();
+
+/**
+ * The text as what people call characters: an accent or the parts of an emoji count with what they belong to.
+ * @param {string} text
+ */
+const charactersOf = (text) => Array.from(segmenter.segment(text), ({ segment }) => segment);
+
+/**
+ * @param {number} count
+ * @param {string} noun
+ */
+const plural = (count, noun) => `${count} ${noun}${count === 1 ? "" : "s"}`;
+
 export class Form {
   #field = byId("msg", HTMLInputElement);
   #button = byId("send", HTMLButtonElement);
   #counter = byId("counter");
+  #alert = byId("fits");
   #limit = 512; // bytes in one message, until the server says otherwise
   #open = false; // whether there is a connection
 
@@ -51,15 +66,37 @@ export class Form {
     this.#field.disabled = this.#button.disabled = true;
   }
 
-  /** Show how long the text in the field is, if it is nearly too long, and whether it can be sent. */
+  /** Show how much room is left, if it is little, and whether the text can be sent. */
   #check() {
-    const bytes = byteLength(this.#field.value.trim());
-    const over = bytes > this.#limit;
-    let text = "";
-    if (bytes > this.#limit * NEAR) text = `${bytes} of ${this.#limit} bytes`;
-    if (over) text += `: ${bytes - this.#limit} too many to send`;
-    this.#counter.textContent = text;
+    const text = this.#field.value.trim();
+    const left = this.#limit - byteLength(text);
+    const over = left < 0;
+    const near = !over && left < this.#limit * (1 - NEAR);
+    if (over) this.#counter.textContent = `${plural(this.#excess(text), "character")} too long to send`;
+    else this.#counter.textContent = near ? `Room for ${plural(this.#roomFor(text, left), "more character")}` : "";
+    // A screen reader hears when the text has become too long and when it fits again, not the counter at each key.
+    setText(this.#alert, over ? "The message has become too long." : this.#alert.textContent && "The message fits again.");
     this.#field.setAttribute("aria-invalid", String(over));
     this.#button.setAttribute("aria-disabled", String(over || !this.#open));
+  }
+
+  /**
+   * How many characters at the end must go until the text can be sent.
+   * @param {string} text
+   */
+  #excess(text) {
+    let left = this.#limit;
+    const characters = charactersOf(text);
+    const fitting = characters.findIndex((character) => (left -= byteLength(character)) < 0);
+    return characters.length - fitting;
+  }
+
+  /**
+   * How many characters like those of the text go into so many bytes.
+   * @param {string} text
+   * @param {number} bytes
+   */
+  #roomFor(text, bytes) {
+    return Math.floor((bytes * charactersOf(text).length) / byteLength(text));
   }
 }

@@ -2,6 +2,7 @@
 // The log: a row for each message and notice. It follows what is new while its bottom is in sight.
 
 import { byId, make } from "../dom.js";
+import { nodesOf } from "./text.js";
 
 const MAX_ROWS = 5000; // the oldest rows go first
 const FRAME_MS = 16; // of messages are gathered into one change of the page
@@ -27,13 +28,13 @@ export class Log {
     this.#list.addEventListener("scroll", onScroll, { passive: true });
     // A phone's keyboard or a turned screen changes the log's size. It stays at the bottom if it was there.
     new ResizeObserver(() => {
-      if (this.#following) this.#scrollToBottom();
+      if (this.#following) this.scrollToBottom();
     }).observe(this.#list);
     this.#more.addEventListener("mousedown", (event) => event.preventDefault()); // leave the focus in the field
     this.#more.addEventListener("click", () => {
       // The button is about to vanish; a keyboard's focus must not vanish with it.
       if (document.activeElement === this.#more) this.#list.focus({ preventScroll: true });
-      this.#scrollToBottom();
+      this.scrollToBottom();
     });
   }
 
@@ -61,10 +62,10 @@ export class Log {
     const before = anchor?.getBoundingClientRect().top;
 
     for (let i = 0; i < excess; i++) this.#list.firstChild?.remove();
-    this.#list.append(...items.map(({ text, kind }) => make("div", { class: kind }, text)));
+    this.#list.append(...items.map(({ text, kind }) => make("div", { class: kind }, ...nodesOf(text))));
 
     if (doScroll) {
-      this.#scrollToBottom();
+      this.scrollToBottom();
     } else {
       // Removing rows above pulls the others up; give back exactly as much.
       if (anchor && excess) this.#list.scrollTop += anchor.getBoundingClientRect().top - before;
@@ -76,7 +77,8 @@ export class Log {
     return this.#list.scrollHeight - this.#list.clientHeight - this.#list.scrollTop < BOTTOM_PX;
   }
 
-  #scrollToBottom() {
+  /** Show the newest row, and follow what is new from here on. */
+  scrollToBottom() {
     this.#list.scrollTop = this.#list.scrollHeight;
     this.#following = true;
     this.#setUnread(0);
