@@ -1,21 +1,35 @@
 // @ts-check
-// The log: a row for each message and notice. It follows what is new while its bottom is in sight.
+// The log: a row for each message and notice, and below them what is on its way. It follows what is new while its
+// bottom is in sight. Sends "again" and "discard" with a text of which nobody knows whether it was delivered.
 
 import { byId, make } from "../dom.js";
+import { dayOf, lineOf, messageRow, noticeRow } from "./row.js";
 import { nodesOf } from "./text.js";
+
+/** @import { Text } from "./outgoing.js" */
+/** @import { Message } from "./types.js" */
 
 const MAX_ROWS = 5000; // the oldest rows go first
 const FRAME_MS = 16; // of messages are gathered into one change of the page
 const BOTTOM_PX = 2; // zoomed pages have fractions of a pixel: the bottom is not met exactly
 
-/** @typedef {"message" | "notice"} Kind */
+/** @typedef {{ row: HTMLElement, line: string, counts: boolean }} Item counts: as a message, among the unread */
 
 export class Log {
+  #scroller = byId("scroller");
   #list = byId("log");
+  #outgoing = byId("outgoing");
   #more = byId("more", HTMLButtonElement);
 
-  /** @type {{ text: string, kind: Kind }[]} rows not yet on the page */
+  /** @type {Item[]} rows not yet on the page */
   #pending = [];
+  /** @type {string[]} a line for each row, for the text file */
+  #lines = [];
+  /** @type {Text[] | null} what is on its way, if that has changed */
+  #texts = null;
+  /** @type {Message | null} the message in the last row, if it is one */
+  #last = null;
+  #day = "";
   #flushTimer = 0;
   #unread = 0; // messages added below what the reader is looking at
   #following = true; // the log was at its bottom when last seen
@@ -25,28 +39,75 @@ export class Log {
       this.#following = this.#isAtBottom();
       if (this.#following) this.#setUnread(0);
     };
-    this.#list.addEventListener("scroll", onScroll, { passive: true });
+    this.#scroller.addEventListener("scroll", onScroll, { passive: true });
     // A phone's keyboard or a turned screen changes the log's size. It stays at the bottom if it was there.
     new ResizeObserver(() => {
       if (this.#following) this.scrollToBottom();
-    }).observe(this.#list);
+    }).observe(this.#scroller);
     this.#more.addEventListener("mousedown", (event) => event.preventDefault()); // leave the focus in the field
     this.#more.addEventListener("click", () => {
       // The button is about to vanish; a keyboard's focus must not vanish with it.
-      if (document.activeElement === this.#more) this.#list.focus({ preventScroll: true });
+      if (document.activeElement === this.#more) this.#scroller.focus({ preventScroll: true });
       this.scrollToBottom();
     });
+    // There is no pointing on a phone: a tap shows the date.
+    this.#list.addEventListener("click", ({ target }) => {
+      if (target instanceof HTMLTimeElement) target.classList.toggle("full");
+    });
+  }
+
+  get isEmpty() {
+    return this.#lines.length === 0 && this.#pending.length === 0;
+  }
+
+  /** All rows as the lines of a text file. */
+  get transcript() {
+    return this.#lines.map((line) => `${line}\n`).join("");
+  }
+
+  /**
+   * @param {Message} message
+   * @param {{ me: string, mine: boolean, mentioned: boolean, past: boolean }} seen what it is to the reader
+   */
+  message(message, { me, mine, mentioned, past }) {
+    const day = dayOf(message.at);
+    if (day !== this.#day) this.notice(day, "day");
+    this.#day = day;
+    const row = messageRow(message, { before: this.#last, me, mine, mentioned });
+    this.#add({ row, line: lineOf(message), counts: !past });
+    this.#last = message;
+  }
+
+  /**
+   * @param {string} text
+   * @param {"notice" | "gap" | "day" | "joined"} kind
+   */
+  notice(text, kind = "notice") {
+    this.#add({ row: noticeRow(text, kind), line: `-- ${text}`, counts: false });
+    this.#last = null;
+  }
+
+  /** @param {Text[]} texts */
+  setOutgoing(texts) {
+    this.#texts = [...texts];
+    this.#flushTimer ||= setTimeout(() => this.#flush(), FRAME_MS);
+  }
+
+  /** Show the newest row, and follow what is new from here on. */
+  scrollToBottom() {
+    this.#scroller.scrollTop = this.#scroller.scrollHeight;
+    this.#following = true;
+    this.#setUnread(0);
   }
 
   /**
    * Add one row. Rows reach the page in batches, so that a burst costs one layout a frame and not one a line. A timer
    * sets the pace, because a hidden page is given no animation frames.
    *
-   * @param {string} text
-   * @param {Kind} kind
+   * @param {Item} item
    */
-  append(text, kind = "message") {
-    this.#pending.push({ text, kind });
+  #add(item) {
+    this.#pending.push(item);
     this.#flushTimer ||= setTimeout(() => this.#flush(), FRAME_MS);
   }
 
@@ -62,26 +123,42 @@ export class Log {
     const before = anchor?.getBoundingClientRect().top;
 
     for (let i = 0; i < excess; i++) this.#list.firstChild?.remove();
-    this.#list.append(...items.map(({ text, kind }) => make("div", { class: kind }, ...nodesOf(text))));
+    if (items.length) this.#list.append(...items.map(({ row }) => row));
+    this.#lines.splice(0, excess);
+    this.#lines.push(...items.map(({ line }) => line));
+    if (this.#texts) this.#outgoing.replaceChildren(...this.#texts.map((text) => this.#outgoingRow(text)));
+    this.#texts = null;
 
     if (doScroll) {
       this.scrollToBottom();
     } else {
       // Removing rows above pulls the others up; give back exactly as much.
-      if (anchor && excess) this.#list.scrollTop += anchor.getBoundingClientRect().top - before;
-      this.#setUnread(this.#unread + items.filter(({ kind }) => kind === "message").length);
+      if (anchor && excess) this.#scroller.scrollTop += anchor.getBoundingClientRect().top - before;
+      this.#setUnread(this.#unread + items.filter(({ counts }) => counts).length);
     }
   }
 
-  #isAtBottom() {
-    return this.#list.scrollHeight - this.#list.clientHeight - this.#list.scrollTop < BOTTOM_PX;
+  /** @param {Text} item */
+  #outgoingRow(item) {
+    const words = {
+      "on its way": "on its way",
+      late: "not delivered yet",
+      unsure: "The connection was lost meanwhile. This may or may not have been delivered.",
+    };
+    const ask = (/** @type {string} */ name) => () =>
+      this.#outgoing.dispatchEvent(new CustomEvent(name, { bubbles: true, detail: item }));
+    return make(
+      "li",
+      { class: "message mine", "data-state": item.state },
+      make("div", { class: "text" }, ...nodesOf(item.text)),
+      make("p", { class: "state" }, words[item.state]),
+      item.state === "unsure" ? make("button", { type: "button", onclick: ask("again") }, "Send again") : null,
+      item.state === "unsure" ? make("button", { type: "button", onclick: ask("discard") }, "Discard") : null,
+    );
   }
 
-  /** Show the newest row, and follow what is new from here on. */
-  scrollToBottom() {
-    this.#list.scrollTop = this.#list.scrollHeight;
-    this.#following = true;
-    this.#setUnread(0);
+  #isAtBottom() {
+    return this.#scroller.scrollHeight - this.#scroller.clientHeight - this.#scroller.scrollTop < BOTTOM_PX;
   }
 
   /** @param {number} count */

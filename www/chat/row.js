@@ -1,0 +1,61 @@
+// @ts-check
+// The rows of the log: a message, a notice, and the lines between days.
+
+import { make } from "../dom.js";
+import { colourOf, nameOf } from "./people.js";
+import { nodesOf } from "./text.js";
+
+/** @import { Message } from "./types.js" */
+
+const TOGETHER_S = 300; // messages of one person within this time stand below one name
+
+const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
+const date = new Intl.DateTimeFormat(undefined, { weekday: "long", day: "numeric", month: "long", year: "numeric" });
+const full = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "medium" });
+
+/** @param {number} at seconds since 1970 */
+export const dayOf = (at) => date.format(at * 1000);
+
+/** A message's line in a text file. @param {Message} message */
+export function lineOf({ at, name, text }) {
+  return `[${new Date(at * 1000).toISOString().replace("T", " ").slice(0, 19)}] ${name}: ${text}`;
+}
+
+/**
+ * Whether the message stands below the name of the one before it.
+ *
+ * @param {Message} message
+ * @param {Message | null} before
+ */
+function continues(message, before) {
+  return (
+    before !== null && message.by === before.by && message.name === before.name && message.at - before.at < TOGETHER_S
+  );
+}
+
+/**
+ * @param {Message} message
+ * @param {{ before: Message | null, me: string, mine: boolean, mentioned: boolean }} seen what it looks like to the reader
+ */
+export function messageRow(message, { before, me, mine, mentioned }) {
+  const { at, name, text } = message;
+  const kinds = ["message", mine && "mine", mentioned && "mentioned", continues(message, before) && "again"];
+  return make(
+    "div",
+    { class: kinds.filter(Boolean).join(" "), "data-colour": colourOf(name) },
+    make(
+      "p",
+      { class: "from" },
+      nameOf(name),
+      " ",
+      make("time", { datetime: new Date(at * 1000).toISOString(), title: full.format(at * 1000) }, clock.format(at * 1000)),
+    ),
+    make("div", { class: "text" }, ...nodesOf(text, me)),
+  );
+}
+
+/**
+ * @param {string} text
+ * @param {"notice" | "gap" | "day" | "joined"} kind
+ */
+export const noticeRow = (text, kind) => make("div", { class: `notice ${kind}` }, text);
