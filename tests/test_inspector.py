@@ -23,6 +23,7 @@ from threadchat.inspector.perfetto import trace
 from threadchat.inspector.sampler import DRAWN, PICTURES, VIEWERS
 from threadchat.inspector.site import InspectedApp
 from threadchat.inspector.watch import EVENTS, Watch
+from threadchat.messages import message
 from threadchat.options import Options
 from threadchat.web.app import App
 
@@ -267,7 +268,7 @@ def test_a_journey_tells_how_many_messages_share_a_frame_and_which_clients_were_
             server.watch.journeys.announce("peer", text, None, follow=True)
             journey = server.watch.journeys.begin("peer", 1, text)
             assert journey is not None
-            server.hub.broadcast.send(Followed.on(journey, text))
+            server.hub.broadcast.send(Followed.on(journey, message(text, "by")))
         look.until_event("evicted")
         server.hub.run_queue.next()
         told = [journey.as_json()["deliveries"] for journey in server.watch.journeys.all() if journey.text == "2"]

@@ -18,6 +18,7 @@ from threadchat.hub import Hub
 from threadchat.inspector.journey import Followed
 from threadchat.inspector.sampler import DRAWN, SHARE
 from threadchat.inspector.watch import Watch, WatchedConnection, WatchedHub
+from threadchat.messages import message
 from threadchat.options import Options
 from threadchat.websocket.connection import Connection
 
@@ -118,5 +119,5 @@ def test_the_hub_looks_for_followed_messages_only_while_one_is_on_its_way() -> N
     assert journey is not None
     one_coming = instructions(lambda: watched.pass_on(batches()))
     assert one_coming > idle + BATCHES * BATCH
-    watched.pass_on([[Followed.on(journey, "followed")]])
+    watched.pass_on([[Followed.on(journey, message("followed", "by"))]])
     assert instructions(lambda: watched.pass_on(batches())) == idle

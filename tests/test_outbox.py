@@ -337,6 +337,17 @@ def test_a_closed_outbox_gives_what_is_left_and_then_raises_and_holds_no_turn(
     assert all_free(run_queue)
 
 
+def test_a_second_receiver_is_a_mistake_and_not_a_close(outbox: Outbox[int], run_queue: RunQueue) -> None:
+    hold_turn(run_queue)
+    outbox.send(1)
+    taken = go(take, outbox)
+    in_line(run_queue, 1)
+    assert outbox.receive() == 1
+    run_queue.next()
+    assert isinstance(error(taken), RuntimeError)
+    assert run_queue.statistics().free == 1
+
+
 def test_an_idle_receiver_learns_of_a_close_in_its_turn(outbox: Outbox[int], run_queue: RunQueue) -> None:
     taking = go(take, outbox)
     idle(outbox)

@@ -68,6 +68,11 @@ def test_there_is_one_turn_unless_more_are_asked_for() -> None:
     assert RunQueue().statistics() == RunQueueStatistics(turns=1, free=1, waiting=0)
 
 
+def test_a_run_queue_without_a_turn_is_refused() -> None:
+    with pytest.raises(ValueError, match="at least one turn"):
+        RunQueue(0)
+
+
 def test_the_process_has_one_run_queue_for_all_hubs() -> None:
     assert RUN_QUEUE.turns == 1
     assert Hub().run_queue is Hub().run_queue is RUN_QUEUE

@@ -117,7 +117,7 @@ def test_a_stop_waits_for_a_connection_whose_thread_has_only_just_started(
         assert started.wait(LIMIT)
         connections = set(threading.enumerate()) - connections
         stopping = server.stop_in_thread()
-        until(lambda: not server.app._hub_thread.is_alive(), "the hub's end")
+        until(lambda: server.app.rooms.lobby.failed, "the hub's end")
         may_go_on.set()
         stopping.join(LIMIT / 4)
         stopped, left = not stopping.is_alive(), [thread for thread in connections if thread.is_alive()]
@@ -141,7 +141,7 @@ def test_an_answer_on_its_way_arrives_despite_a_stop(serve: Serve, monkeypatch: 
     with closing(open_socket(server, b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")) as peer:
         assert answering.wait(LIMIT)
         stopping = server.stop_in_thread()
-        until(lambda: not server.app._hub_thread.is_alive(), "the hub's end")
+        until(lambda: server.app.rooms.lobby.failed, "the hub's end")
         may_answer.set()
         answer = received(peer)
         stopping.join(LIMIT)

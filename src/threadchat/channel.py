@@ -77,19 +77,29 @@ class Channel(Generic[T]):
 
     With `capacity` 0 the channel is unbuffered: a send returns when a receiver has taken the item. Otherwise `capacity`
     items wait in the buffer before a send blocks. Raises TypeError for a capacity that is not an integer, and
-    ValueError for a negative one.
+    ValueError for a negative one. With a type `of`, sending anything else raises TypeError; without it, type checkers
+    alone see to that.
 
     A channel is a reference, as in Go: a copy is the same channel, and two channels are equal if they are the same one.
     It is always true, also when it is empty (`if channel:` asks whether there is one: Go's `channel != nil`).
     """
 
-    __slots__ = ("_buffer", "_closed", "_mutex", "_receivers", "_senders", "capacity")
+    __slots__ = (
+        "_buffer",
+        "_closed",
+        "_mutex",
+        "_of",
+        "_receivers",
+        "_senders",
+        "capacity",
+    )
 
-    def __init__(self, capacity: int = 0) -> None:
+    def __init__(self, capacity: int = 0, of: type[T] | None = None) -> None:
         capacity = int(operator.index(capacity))
         if capacity < 0:
             raise ValueError("a channel's capacity must be 0 or more")
         self.capacity = capacity  # items: Go's cap(ch)
+        self._of = of
         buffer: queue.Queue[T] = queue.Queue(capacity)
         # The mutex must be held to read or change any of the next four fields.
         self._mutex = buffer.mutex
@@ -104,6 +114,7 @@ class Channel(Generic[T]):
 
         Raises Closed if the channel is closed, before the call or while it waits.
         """
+        self._check(item)
         with self._mutex:
             if self._offer(item):
                 return
@@ -113,12 +124,14 @@ class Channel(Generic[T]):
 
     def send_nowait(self, item: T) -> None:
         """`select { case ch <- item: default: }`. Raises WouldBlock instead of waiting, and Closed as `send` does."""
+        self._check(item)
         with self._mutex:
             if not self._offer(item):
                 raise WouldBlock
 
     def send_what_fits(self, items: Sequence[T]) -> Sequence[T]:
         """Send as many items as fit, in one step and without waiting. Returns the items left over. Raises Closed."""
+        self._check(*items)
         with self._mutex:
             return self._offer_what_fits(items)
 
@@ -197,6 +210,19 @@ class Channel(Generic[T]):
             receivers = {receiver for receiver in self._receivers if not receiver.claimed()}
             return ChannelStatistics(len(self._buffer), self.capacity, len(senders), len(receivers), self._closed)
 
+    def _check(self, *items: T) -> None:
+        """Raise TypeError if the channel is not for these items."""
+        if self._of is not None:
+            for item in items:
+                if not isinstance(item, self._of):
+                    raise TypeError(f"a channel of {self._of.__name__} cannot take {item!r:.100}")
+
+    def _leave(self, thread: _Parked) -> None:
+        """Remove a thread that no longer waits from both lines."""
+        with self._mutex:
+            self._receivers = [each for each in self._receivers if each is not thread]
+            self._senders = [each for each in self._senders if each[0] is not thread]
+
     # The caller of the methods below holds the mutex.
 
     def _offer(self, item: T) -> bool:
@@ -266,12 +292,6 @@ class Channel(Generic[T]):
             return bool(self._buffer or self._closed)
         return any(not sender.claimed() for sender, _ in self._senders)
 
-    def _leave(self, thread: _Parked) -> None:
-        """Remove a thread that no longer waits from both lines. Takes the mutex itself."""
-        with self._mutex:
-            self._receivers = [each for each in self._receivers if each is not thread]
-            self._senders = [each for each in self._senders if each[0] is not thread]
-
 
 class ReceiveOnly(Protocol[T_co]):
     """`<-chan T`: a type for code that only receives. Type checkers hold it; nothing checks it at run time."""
@@ -321,6 +341,9 @@ def select(*cases: Case, default: bool = False, timeout: float | None = None) ->
     Without a case that can ever be ready it blocks for ever.
     """
     live = [case for case in cases if case is not None and not (isinstance(case, Send) and case.channel is None)]
+    for case in live:
+        if isinstance(case, Send):
+            _channel_of(case)._check(case.item)
     # Every select locks its channels in the same order, so that two selects cannot wait for each other. It holds all
     # mutexes from the first look until it stands in all lines, so that no item is missed in between.
     channels = sorted({_channel_of(case) for case in live}, key=id)
@@ -396,7 +419,7 @@ class _Parked:
         return self._claim.acquire(blocking=False)
 
     def claimed(self) -> bool:
-        """Whether this thread has been served, or has given up, and only has not run since."""
+        """Whether it is decided how the wait ends: the thread was served or has given up, and is about to run."""
         return self._claim.locked()
 
     def serve(self, case: Channel[Any] | Send[Any], item: Any) -> None:
@@ -412,8 +435,8 @@ class _Parked:
     def sleep(self, channels: Sequence[Channel[Any]], timeout: float | None = None) -> tuple[Case, Any]:
         """For the parked thread: sleep until served. Returns the case and the item.
 
-        `channels` has the channel of each place in which it stands: a channel twice if it stands in both of its lines,
-        or twice in one. Raises Closed if it was refused, and TimeoutError.
+        `channels` names the channel of each case it waits for, so a channel with two cases appears twice. Raises Closed
+        if the case was refused, and TimeoutError.
         """
         served = False
         try:

@@ -1,12 +1,16 @@
 """A client: it stands between one WebSocket and the hub, with a read pump and a write pump. This is client.go.
 
 The read pump is the only reader of the connection, and the write pump the only thread that writes messages to it.
-However a client ends, the same steps follow in the same order:
+When the peer leaves, these steps follow one another:
 
     the read pump leaves its loop, and its thread unregisters the client;
-    the hub removes the client and closes its channel `send` (when the hub evicts or stops, this is the first step);
+    the hub removes the client and closes its channel `send`;
     the write pump sends what is pending, then the close frame, and ends;
     the read pump's thread joins it, waits a moment for the peer to close its side, and gives the socket back.
+
+When the hub evicts the client or stops, it closes `send` first. When a write fails, the write pump ends first. In both
+cases the read pump then finds the connection ended, and the remaining steps follow. Go undoes each pump's work in a
+`defer`; here a `finally` does.
 
 The races, each forced by a test of the same number in tests/test_client.py:
 1. A message is broadcast after the handshake was answered and before the client is registered.
@@ -36,6 +40,7 @@ from threadchat.hub import Ending, Hub
 from threadchat.options import Options
 from threadchat.runtime.system import give_way_to_wakers
 from threadchat.runtime.threads import go
+from threadchat.subprotocol import LINES, Subprotocol
 from threadchat.websocket.connection import CLOSE_WAIT, Connection, ConnectionClosed
 
 log = logging.getLogger("threadchat")
@@ -44,14 +49,17 @@ CLOSE_CODES = {  # RFC 6455, section 7.4.1
     Ending.EVICTED: (1008, "evicted: not reading fast enough"),
     Ending.STOPPED: (1001, "the server is stopping"),
 }
+FAILED = "the server has failed"  # the reason with close code 1011
 
 
 class Client:
     """One client of the hub. `number` names its threads and its log lines."""
 
-    __slots__ = ("_ping_every", "_reading", "connection", "hub", "number", "send", "stuck")
+    __slots__ = ("_ping_every", "_protocol", "_read_pump_done", "connection", "hub", "number", "send", "stuck")
 
-    def __init__(self, hub: Hub, connection: Connection, options: Options, number: int) -> None:
+    def __init__(
+        self, hub: Hub, connection: Connection, options: Options, number: int, protocol: Subprotocol = LINES
+    ) -> None:
         self.hub = hub
         # The WebSocket. The read pump reads from it, the write pump writes to it.
         self.connection = connection
@@ -62,47 +70,51 @@ class Client:
         self.stuck: Channel[None] = Channel(1)
         # Called by the pump that is writing, and only one of them writes at a time.
         connection.on_stuck, connection.on_unstuck = partial(_raise_flag, self.stuck), self.stuck.take_pending
+        self._protocol = protocol
         self._ping_every = options.ping_every
-        # Held until the read pump is done. A lock, because an Event would take 1 KB a client.
-        self._reading = threading.Lock()
-        self._reading.acquire()
+        # Released when the read pump is done. A lock, because an Event would take 1 KB a client.
+        self._read_pump_done = threading.Lock()
+        self._read_pump_done.acquire()
 
     def read_pump(self) -> None:
         """Pass messages from the connection to the hub until one of them has gone. Runs in the thread of the request.
 
-        While the hub is busy and its buffer is full, nothing is read here, and TCP slows the peer down.
+        While the hub is busy and its buffer is full, nothing is read here, and TCP slows the peer down. The limits that
+        Go sets here (SetReadLimit, SetReadDeadline, SetPongHandler) are the connection's.
         """
         try:
-            for message in self.connection:
-                message = message.replace("\n", " ").strip()
-                if message:
+            for text in self.connection:
+                if (message := self._protocol.read(text)) is not None:
                     self.send.urgent = True  # a client that speaks gets its own message before others get it
                     self.hub.broadcast.send(message)
         except Closed:
             pass  # the hub has stopped (race 3)
         finally:
-            self._reading.release()
+            self._read_pump_done.release()
 
     def write_pump(self) -> None:
-        """Pass messages from the hub to the connection, all that are pending as one, until the hub closes `send`."""
-        give_way_to_wakers()
+        """Pass messages from the hub to the connection, all that are pending at once, until one of them has gone."""
         next_ping = time.monotonic() + self._ping_every
         try:
+            give_way_to_wakers()
             while True:
                 try:
                     frame = self.send.receive_in_turn(self.connection.encode, until=next_ping)
-                except TimeoutError:
+                except TimeoutError:  # Go: case <-ticker.C
                     self.connection.send_ping()
                     next_ping = time.monotonic() + self._ping_every
                 else:
                     # Outside the turn, because it may block.
                     self.connection.send(frame)
         except (Closed, ConnectionClosed):
-            pass
+            pass  # the hub has closed `send` (Go: !ok), or the peer has gone
+        except Exception:
+            self.connection.end(1011, FAILED)
+            raise
         finally:
-            self.connection.send_close()
             _raise_flag(self.stuck)
-            if not self._reading.acquire(timeout=CLOSE_WAIT):
+            self.connection.send_close()
+            if not self._read_pump_done.acquire(timeout=CLOSE_WAIT):
                 self.connection.abort()  # the peer did not answer the close frame
 
     def end(self, why: Ending) -> None:
@@ -116,36 +128,41 @@ class Client:
             self.hub.unregister.send(self)
 
 
-def serve_ws(hub: Hub, connection: Connection, options: Options, number: int) -> None:
+def serve_ws(hub: Hub, connection: Connection, options: Options, number: int, protocol: Subprotocol = LINES) -> None:
     """Serve one WebSocket from its handshake to its end: the Go example's serveWs. Runs in the thread of the request.
 
     Raises Closed if the hub has stopped, HandshakeFailed if the request is no handshake, and ConnectionClosed if the
     peer has gone. In these three cases the request was not answered.
     """
-    client = Client(hub, connection, options, number)
+    client = Client(hub, connection, options, number, protocol)
     write_pump = None
-    hub.register.send(client)  # race 1: before the handshake is answered
     try:
-        connection.accept()
+        protocol.before_registration(connection)
+        hub.register.send(client)  # race 1: before a plain client's handshake is answered
+        protocol.after_registration(connection)
         try:
             write_pump = go(client.write_pump, f"writePump-{number}")
-        except RuntimeError as error:  # the system has no more threads
-            client.unregister()  # race 11: before anything that waits
+        except (RuntimeError, MemoryError) as error:  # the system has no more threads
             connection.end(1013, "the server is full")
-            connection.send_close()
-            connection.close()
             log.error("client %d has no write pump: %s", number, error)
             return
         log.info("client %d joined from %s", number, connection.peer)
         with _named(f"readPump-{number}"):
             client.read_pump()
+    except Closed:
+        if not connection.accepted:
+            raise
+        connection.end(*CLOSE_CODES[Ending.STOPPED])
     except Exception:
-        connection.end(1011, "the server has failed")  # unless it has ended already; RFC 6455, section 7.4.1
+        connection.end(1011, FAILED)  # unless it has ended already
         raise
     finally:
-        client.unregister()
+        client.unregister()  # race 11: before anything that waits
         if write_pump is not None:
             write_pump.join()
+        elif connection.accepted:
+            connection.send_close()
+        if connection.accepted:
             connection.close()
             log.info("client %d left: %s", number, connection.ending)
 

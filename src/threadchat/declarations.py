@@ -50,6 +50,7 @@ class Group(Enum):
     LISTEN = "where it listens"
     ADMISSION = "who may connect"
     MESSAGES = "messages"
+    ROOMS = "rooms and what is kept of them"
     TIME = "time limits"
     INSPECTOR = "the inspector"
     PROCESS = "the process"

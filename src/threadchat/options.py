@@ -106,6 +106,33 @@ class Options:
         "compress messages for clients that offer permessage-deflate; each of them then takes a few hundred KB for a "
         "compressor, and each message is compressed once for each of them",
     )
+    history: int = whole_number(
+        200,
+        Group.ROOMS,
+        "messages",
+        "how many of a room's newest messages somebody who comes for the first time is shown",
+        least=0,
+    )
+    keep: int = whole_number(
+        10_000,
+        Group.ROOMS,
+        "entries",
+        "how many messages, joins and the like each room keeps for clients that come back and have missed some; 4 MB a "
+        "room at most; 0 keeps none, not even a history",
+        least=0,
+    )
+    max_rooms: int = whole_number(
+        1_000,
+        Group.ROOMS,
+        "rooms",
+        "how many rooms there may be at once; when one more is wanted, the room that has been empty for longest ends, "
+        "and while none is empty the answer is 503",
+    )
+    room_linger: float = seconds(
+        600.0,
+        Group.ROOMS,
+        "how long a room stays, with all that was said in it, after the last client has left",
+    )
     request_wait: float = seconds(
         10.0,
         Group.TIME,

@@ -67,9 +67,11 @@ class Outbox(Channel[T]):
             with self._mutex:
                 self.urgent = False
                 items = self._take_all()
-            if not items:  # closed and empty: nobody else receives before the close
-                raise Closed(self)
-            return work(items)
+            if items:
+                return work(items)
+            if not self._closed:
+                raise RuntimeError("an outbox has one receiver, and another thread has received what was pending")
+            raise Closed(self)
         finally:
             self.run_queue.next()
 

@@ -17,6 +17,7 @@ from threadchat.client import Client
 from threadchat.hub import Hub
 from threadchat.options import Options
 from threadchat.runtime.system import fit_for_a_crowd, give_way_to_wakers, start_with_one_heap, stay_on_one_processor
+from threadchat.subprotocol import Subprotocol
 from threadchat.web.app import App
 from threadchat.web.server import Server
 from threadchat.websocket.connection import Connection
@@ -42,8 +43,8 @@ class BarestHub(Hub):
 class BarestClient(Client):
     __slots__ = ("frames", "parked", "wake")
 
-    def __init__(self, hub: Hub, connection: Connection, options: Options, number: int) -> None:
-        super().__init__(hub, connection, options, number)
+    def __init__(self, hub: Hub, connection: Connection, options: Options, number: int, protocol: Subprotocol) -> None:
+        super().__init__(hub, connection, options, number, protocol)
         self.frames: deque[bytes] = deque()
         self.parked = True
         self.wake = threading.Lock()

@@ -1,8 +1,9 @@
 """Followed messages: the time of each step, from the read pump to the kernel's send buffers of the receivers.
 
-A followed message is a `Followed`: a str that carries its Journey. It replaces the plain str when the read pump sends
-the message to the hub. Each watched part on the way recognizes it by its type. For a message that is not followed, the
-whole cost is that test of the type. While no followed message is on its way to the hub, the hub does not even test.
+A followed message is a `Followed`: an Entry that carries its Journey. It replaces the plain entry when the read pump
+sends the message to the hub. Each watched part on the way recognizes it by its type. For a message that is not
+followed, the whole cost is that test of the type. While no followed message is on its way to the hub, the hub does not
+even test.
 
 Any thread may record a step. Each field has one writer, so nothing here needs a lock.
 """
@@ -17,6 +18,8 @@ from dataclasses import dataclass, field
 from os.path import dirname
 from types import FrameType
 from typing import Any
+
+from threadchat.messages import Entry
 
 KEPT = 60.0  # seconds that a journey is kept
 MOST_KEPT = 1_000  # journeys
@@ -111,16 +114,20 @@ class Journey:
         }
 
 
-class Followed(str):
-    """The text of a message that is followed, with its journey."""
+class Followed(Entry):
+    """An entry of the room whose message is followed, with its journey."""
+
+    __slots__ = ("journey",)
 
     journey: Journey
 
     @classmethod
-    def on(cls, journey: Journey, text: str) -> Followed:
-        message = cls(text)
-        message.journey = journey
-        return message
+    def on(cls, journey: Journey, entry: Entry) -> Followed:
+        """A copy of the entry, which the log has not taken yet, on that journey."""
+        followed = cls(entry)
+        followed.kind, followed.by, followed.name = entry.kind, entry.by, entry.name
+        followed.n, followed.text, followed.journey = entry.n, entry.text, journey
+        return followed
 
 
 class Journeys:

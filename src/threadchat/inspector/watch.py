@@ -26,6 +26,7 @@ from threadchat.channel import Channel
 from threadchat.client import Client
 from threadchat.hub import BROADCAST_BUFFER, Hub, Member
 from threadchat.inspector.journey import PACKAGE, Followed, Journey, Journeys, place
+from threadchat.messages import Entry
 from threadchat.options import Options
 from threadchat.outbox import Outbox
 from threadchat.runtime.runqueue import RunQueue
@@ -137,8 +138,8 @@ class WatchedChannel(Watchable, Channel[T]):
 
     __slots__ = ("name",)
 
-    def __init__(self, name: str, capacity: int = 0) -> None:
-        super().__init__(capacity)
+    def __init__(self, name: str, capacity: int = 0, of: type[T] | None = None) -> None:
+        super().__init__(capacity, of)
         self.name = name
 
 
@@ -179,7 +180,7 @@ class BroadcastChannel(WatchedChannel[str]):
     __slots__ = ("_watch",)
 
     def __init__(self, watch: Watch) -> None:
-        super().__init__("broadcast", BROADCAST_BUFFER)
+        super().__init__("broadcast", BROADCAST_BUFFER, of=str)
         self._watch = watch
 
     def choose(self, choosing: bool) -> None:
@@ -195,6 +196,9 @@ class ChoosingBroadcastChannel(BroadcastChannel):
     def send(self, message: str) -> None:
         pump = threading.current_thread().name
         client = self._watch.clients.get(int(pump.rpartition("-")[2])) if pump.startswith("readPump-") else None
+        if not isinstance(message, Entry) or not message:
+            Channel.send(self, message)  # not a message, or nobody's
+            return
         journey = self._begin(client, message) if client else None
         if journey is None:
             Channel.send(self, message)  # not super(): by now another thread may have made it a plain one again
@@ -348,7 +352,6 @@ class WatchedConnection(Connection):
         "_found",
         "_vain",
         "_watch",
-        "accepted",
         "departed",
         "drawn",
         "ended",
@@ -366,7 +369,6 @@ class WatchedConnection(Connection):
     def __init__(self, watch: Watch, environ: dict[str, Any], options: Options) -> None:
         super().__init__(environ, options)
         self.name = watch.names.pop(self.peer, self.peer)
-        self.accepted = False
         self.evicted = False
         self.ended = False  # whether it is decided how the connection ends
         self.departed = False  # whether its threads are done with it
@@ -382,7 +384,6 @@ class WatchedConnection(Connection):
         super().accept()
         if self._watch.kernel_buffer is not None:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self._watch.kernel_buffer)
-        self.accepted = True
         self._watch.note("joined", client=self.number, name=self.name, reason="")
 
     def end(self, code: int, reason: str | None = None) -> None:
@@ -466,7 +467,7 @@ def _line(function: Callable[..., Any], text: str) -> tuple[str, int]:
 
 
 # The line of the step "read", which the read pump has left when it sends the message to the hub.
-READ_LINE = _line(Client.read_pump, "for message in self.connection")
+READ_LINE = _line(Client.read_pump, "for text in self.connection")
 
 
 def _followed(messages: Sequence[str]) -> Sequence[Followed]:

@@ -53,6 +53,8 @@ class RunQueue:
     """
 
     def __init__(self, turns: int = 1) -> None:
+        if turns < 1:
+            raise ValueError("a run queue has at least one turn")
         self.turns = turns
         # The mutex must be held to read or change any of the next four fields.
         self._mutex = threading.Lock()

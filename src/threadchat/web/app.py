@@ -9,8 +9,9 @@ from __future__ import annotations
 import errno
 import json
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from werkzeug.exceptions import BadRequest, HTTPException, MisdirectedRequest, NotFound, ServiceUnavailable
 from werkzeug.routing import Map, Rule
@@ -20,11 +21,13 @@ from werkzeug.wrappers import Request, Response
 from threadchat.channel import Closed
 from threadchat.client import serve_ws
 from threadchat.hub import Hub
+from threadchat.names import NotAName, clean_room_name
 from threadchat.options import Options
-from threadchat.runtime.threads import go
+from threadchat.rooms import LOBBY, NoRoom, Rooms
 from threadchat.web import guide, www
 from threadchat.web.admission import RETRY_AFTER, Admission, Full
 from threadchat.web.hosts import Hosts
+from threadchat.web.spoken import spoken
 from threadchat.web.throttled_log import ThrottledLog
 from threadchat.web.upgrade import Origins, check_upgrade
 from threadchat.websocket.connection import Connection, ConnectionClosed, HandshakeFailed
@@ -52,6 +55,8 @@ URLS = Map(
         Rule("/static/<path:name>", endpoint="static", methods=["GET"]),
         Rule("/limits", endpoint="limits", methods=["GET"]),
         Rule("/ws", endpoint="ws", methods=["GET"]),
+        Rule("/r/<room>", endpoint="page", methods=["GET"]),
+        Rule("/r/<room>/ws", endpoint="ws", methods=["GET"]),
     ],
     merge_slashes=False,  # a redirect from "//" would name an address that a proxy may not know
 )
@@ -69,23 +74,27 @@ class WebSocketDone(ConnectionResetError):
 
 
 class App:
-    """A chat as a WSGI application, with a hub of its own, which runs in a thread until `close`.
+    """A chat as a WSGI application, with rooms whose hubs run in threads until `close`.
 
     Any thread may call it, as WSGI servers do, and any thread may `close` it. `hub` and `connection_type` are for a
-    caller that watches the chat: a hub of its own making, and what is called with (environ, options) for each client.
+    caller that watches the lobby: a hub of its own making, and what is called with (environ, options) for each client.
     """
 
     def __init__(
         self, options: Options, hub: Hub | None = None, connection_type: Callable[..., Connection] = Connection
     ) -> None:
         self.options = options
-        self.hub = hub or Hub()
+        self.rooms = Rooms(options, lambda name: hub if hub is not None and name == LOBBY else Hub())
         self._connection_type = connection_type
         self._hosts = Hosts(options.allow_hosts or ("*",))
         self._origins = Origins(options.allow_origins)
         self._admission = Admission(options.max_clients, options.max_clients_per_address)
         self._throttled_log = ThrottledLog(log)
-        self._hub_thread = go(self.hub.run, "hub")
+
+    @property
+    def hub(self) -> Hub:
+        """The lobby's hub."""
+        return self.rooms.lobby.hub
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         try:
@@ -98,8 +107,7 @@ class App:
 
     def close(self) -> None:
         """Disconnect all clients (close code 1001) and refuse new ones (503). Returns when all have gone: seconds."""
-        self.hub.stop()
-        self._hub_thread.join()
+        self.rooms.stop()
         self._admission.wait_until_empty()
 
     def _respond(self, request: Request) -> Response:
@@ -110,7 +118,7 @@ class App:
         endpoint, arguments = URLS.bind_to_environ(request).match(websocket=False)
         match endpoint:
             case "ws":
-                self._serve_ws(request)
+                self._serve_ws(request, _room_name(arguments))
                 raise WebSocketDone
             case "limits":
                 limits = {"message_size": self.options.message_size}
@@ -120,7 +128,7 @@ class App:
             case "guide":
                 return www.response(request, self._guide().encode(), "text/html")
             case "page":
-                return www.file_response(request, "chat/index.html")
+                return self._page(request, arguments)
             case _:
                 return www.file_response(request, arguments["name"])
 
@@ -132,19 +140,36 @@ class App:
             self._throttled_log.error("the guide cannot be shown: %s", error)
             raise NotFound(f"The guide cannot be shown, since this installation is not complete: {error}.") from error
 
-    def _serve_ws(self, request: Request) -> None:
+    def _page(self, request: Request, arguments: Mapping[str, str]) -> Response:
+        """The page of the lobby or of a room. Another spelling of the room's name is redirected."""
+        page = www.file_response(request, "chat/index.html")
+        if "room" in arguments:
+            name = _room_name(arguments)
+            if name == LOBBY:
+                return redirect(request.root_path + "/", 308)
+            if name != arguments["room"]:
+                return redirect(f"{request.root_path}/r/{quote(name, safe='')}", 308)
+            page = www.response(request, www.page_below("chat/index.html"), "text/html")
+        return page
+
+    def _serve_ws(self, request: Request, name: str) -> None:
         """Serve a WebSocket from its handshake to its end. Raises HTTPException if the handshake is refused."""
         check_upgrade(request, self._origins)
-        connection = self._connection_type(request.environ, self.options)
+        make_connection = self._connection_type if name == LOBBY else Connection
+        connection = make_connection(request.environ, self.options)
         address = request.environ.get("REMOTE_ADDR", "")
         try:
-            with self._admission.admit(address) as number:
-                serve_ws(self.hub, connection, self.options, number)
+            with (
+                self._admission.admit(address) as number,
+                self.rooms.enter(name) as room,
+                spoken(room, connection, request) as protocol,
+            ):
+                serve_ws(room.hub, connection, self.options, number, protocol)
         except ConnectionClosed:
             pass  # the peer left before it was answered
         except HandshakeFailed as error:
             raise BadRequest(str(error)) from error
-        except Full as error:
+        except (Full, NoRoom) as error:
             self._throttled_log.error(f"refused a client from %s: {error}", address)
             raise ServiceUnavailable(f"Come back later: {error}.", retry_after=RETRY_AFTER) from error
         except Closed as error:
@@ -160,6 +185,14 @@ class App:
         if host is not None and host not in self._hosts:
             log.warning("refused a request for host %.200a: it is not one of this server's (see --allow-host)", host)
             raise MisdirectedRequest("This server does not answer to this host name, unless allowed by --allow-host.")
+
+
+def _room_name(arguments: Mapping[str, str]) -> str:
+    """The room that the address names, in its one spelling. Raises NotFound where it is not a name."""
+    try:
+        return clean_room_name(arguments.get("room", LOBBY))
+    except NotAName as error:
+        raise NotFound(str(error)) from error
 
 
 def create_app(options: Options | None = None) -> App:

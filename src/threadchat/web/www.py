@@ -24,6 +24,11 @@ def file_response(request: Request, name: str) -> Response:
     return response(request, Path(path).read_bytes(), kind or "application/octet-stream")
 
 
+def page_below(name: str) -> bytes:
+    """The page `name`, for an address one level further down: its links to "static/" begin with "../"."""
+    return (WWW / name).read_bytes().replace(b'"static/', b'"../static/')
+
+
 def response(request: Request, body: bytes, mimetype: str) -> Response:
     """Answer with `body`, which the browser may keep if it asks each time whether it has changed (304 if not).
 

@@ -89,12 +89,16 @@ class Connection:
         "_wire",
         "_writable",
         "_writing",
+        "accepted",
         "blocked",
         "compresses",
+        "form",
+        "message_size",
         "on_stuck",
         "on_unstuck",
         "peer",
         "received",
+        "subprotocol",
     )
 
     # Made by `accept`. The socket is read by the reader, and written by the thread that holds _writing.
@@ -109,6 +113,13 @@ class Connection:
         # Who is connected, for people: "address:port", printable.
         self.peer = ascii(":".join(str(environ[key]) for key in ("REMOTE_ADDR", "REMOTE_PORT") if key in environ))[1:-1]
         self.received = 0  # the peer's messages so far; written by the reader
+        # What `accept` agrees to: one of the protocols that the peer has offered (RFC 6455, section 1.9), or none; and
+        # how many bytes a message may have.
+        self.subprotocol: str | None = None
+        self.message_size = options.message_size
+        self.accepted = False  # whether the handshake was answered; written by the reader
+        # What turns the items that `encode` is given into lines. None: they are lines.
+        self.form: Callable[[Sequence[Any]], Sequence[str]] | None = None
         self.compresses = False  # whether permessage-deflate was agreed on; set by `accept`
         # Called by the thread that writes: when a frame has waited for the peer for STUCK_AFTER, and when it no longer
         # waits.
@@ -135,7 +146,10 @@ class Connection:
         options = self._options
         try:
             self._socket, self._wire, self._early = answer_handshake(
-                self._environ, compression=options.compression, message_size=options.message_size
+                self._environ,
+                compression=options.compression,
+                message_size=self.message_size,
+                subprotocol=self.subprotocol,
             )
         except OSError as error:
             raise ConnectionClosed from error
@@ -150,6 +164,7 @@ class Connection:
         self._writable = select.poll()
         self._writable.register(self._socket, select.POLLOUT)
         self._pong_deadline = time.monotonic() + options.pong_wait
+        self.accepted = True
 
     def __iter__(self) -> Iterator[str]:
         """The peer's text messages, until the connection ends. Pings are answered, and faults end the connection.
@@ -179,8 +194,9 @@ class Connection:
                         return
             data = self._receive()
 
-    def encode(self, lines: Sequence[str]) -> bytes:
-        """The frame of a text message with these lines, for `send`."""
+    def encode(self, items: Sequence[Any]) -> bytes:
+        """The frame of a text message with the lines of these items, for `send`; empty if there are none."""
+        lines = items if self.form is None else self.form(items)
         if self.compresses:  # each connection has a compressor of its own
             return self._wire.compressed_frame(lines)
         return text_frame(tuple(lines))
@@ -191,6 +207,10 @@ class Connection:
             if self._closing:
                 raise ConnectionClosed
             self._write(frame)
+
+    def reply(self, line: str) -> None:
+        """Send one line at once, past the write pump. For the reader. Blocks and raises as `send` does."""
+        self._send(text_frame((line,)))  # not compressed: the compressor is the writer's
 
     def send_ping(self) -> None:
         """Send a ping. Blocks for the write wait at most. Raises ConnectionClosed."""

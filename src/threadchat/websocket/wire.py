@@ -95,9 +95,11 @@ Event = str | Ping | Pong | Fragment | Close | Fault
 def text_frame(lines: tuple[str, ...]) -> bytes:
     """The frame of a text message with these lines, not compressed. Any thread may call it.
 
-    The last few are remembered, because a broadcast sends the same one to each client.
+    Empty lines are left out; if no others are there, there is no frame (b""). The last few frames are remembered,
+    because a broadcast sends the same one to each client.
     """
-    return _frame(Opcode.TEXT, "\n".join(lines).encode())
+    text = "\n".join(filter(None, lines))
+    return _frame(Opcode.TEXT, text.encode(errors="replace")) if text else b""
 
 
 def ping_frame() -> bytes:
@@ -156,7 +158,8 @@ class Wire:
 
     def compressed_frame(self, lines: Sequence[str]) -> bytes:
         """The frame of a text message with these lines. It must be sent: those that follow build on it."""
-        return bytes(self._frames.send_data("\n".join(lines)))
+        text = "\n".join(filter(None, lines))
+        return bytes(self._frames.send_data(text)) if text else b""
 
     def receive(self, data: bytes) -> list[Event]:
         """Take bytes from the peer; return the events that they complete, in order.
@@ -261,19 +264,24 @@ class Wire:
 
 
 def answer_handshake(
-    environ: dict[str, Any], *, compression: bool, message_size: int
+    environ: dict[str, Any],
+    *,
+    compression: bool,
+    message_size: int,
+    subprotocol: str | None = None,
 ) -> tuple[socket.socket, Wire, bytes]:
     """Answer the handshake of a WSGI request (section 4.2) on its socket, which from then on does not block.
 
     Returns the socket, the Wire, and what the peer has sent already behind its request. `compression` is whether
-    permessage-deflate may be agreed on. Raises HandshakeFailed, or OSError when the peer has gone.
+    permessage-deflate may be agreed on; `subprotocol` is agreed on where the peer has offered it. Raises
+    HandshakeFailed, or OSError when the peer has gone.
     """
     environ = _environ_for_simple_websocket(environ, compression)
     sockets = [environ[name] for name in ("werkzeug.socket", "gunicorn.socket") if name in environ]
     try:
         for each in sockets:
             each.setblocking(False)  # before the answer: the hub already knows this client
-        server: Any = simple_websocket.Server(environ, thread_class=_NoThread)
+        server: Any = simple_websocket.Server(environ, subprotocol, thread_class=_NoThread)
     except (RemoteProtocolError, ValueError) as error:
         # Defect: simple-websocket lets wsproto's errors through, and wsproto lets ValueError through for some headers.
         for each in sockets:

@@ -1,0 +1,106 @@
+"""What happens in a room: its entries. Each is a line for plain clients, and a line of JSON for threadchat.v1.
+
+An entry is made by the thread in which it comes up, a read pump for example. The room's log then numbers it (see
+`log`). From that moment on it does not change, and every thread may read it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from json.encoder import encode_basestring as quoted
+from zlib import crc32
+
+MESSAGE, JOIN, LEAVE, NAME = (
+    "msg",
+    "join",
+    "leave",
+    "name",
+)  # the kinds of entries, as threadchat.v1 names them
+
+
+class Entry(str):
+    """One entry. As a string it is the line that plain clients get; an empty one is not sent to them.
+
+    Until the log has taken it, it has no `id` (1, 2, 3, ... in each room), `at` (seconds since 1970) and `epoch`.
+    """
+
+    __slots__ = ("at", "by", "epoch", "id", "kind", "n", "name", "text")
+
+    kind: str
+    by: str  # the public tag of the session that it comes from
+    name: str | None  # of the person, at that time
+    n: int | None  # the number that the session gave it, if it is a message with one
+    text: str  # the message; may have several lines
+    id: int
+    at: float
+    epoch: str
+
+    @property
+    def token(self) -> str:
+        """The point of the log after this entry, for `since`: opaque, and safe in a URL."""
+        return token(self.epoch, self.id, self.check)
+
+    @property
+    def check(self) -> int:
+        """A check value of what the entry says: another entry with the same id has another one."""
+        return crc32(f"{self.id} {self.at} {self.kind} {self.by} {self.n} {self.name}\n{self.text}".encode())
+
+
+def message(text: str, by: str, name: str | None = None, n: int | None = None) -> Entry:
+    """What somebody says. Plain clients get it on one line, with the name before it if there is one."""
+    line = " ".join(text.splitlines()) if "\n" in text or "\r" in text else text
+    entry = Entry(line if name is None else f"{name}: {line}")
+    entry.kind, entry.by, entry.name, entry.n, entry.text = MESSAGE, by, name, n, text
+    return entry
+
+
+def event(kind: str, by: str, name: str) -> Entry:
+    """Somebody comes (JOIN), has gone (LEAVE) or has a new name (NAME). Plain clients are not told."""
+    entry = Entry()
+    entry.kind, entry.by, entry.name, entry.n, entry.text = kind, by, name, None, ""
+    return entry
+
+
+def token(epoch: str, number: int, check: int) -> str:
+    """The token of a point of the log, from its parts."""
+    return f"{epoch}.{number}.{check:x}"
+
+
+class Run(tuple[Entry, ...]):
+    """Entries that follow one another in one log. Two runs are equal if they are of the same entries.
+
+    (Entries are equal, as strings, if their plain lines are.)
+    """
+
+    __slots__ = ()
+
+    def __hash__(self) -> int:
+        return hash((self[0].epoch, self[0].id))
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Run):
+            return NotImplemented
+        own, its = self[0], other[0]
+        return len(self) == len(other) and own.id == its.id and own.epoch == its.epoch
+
+
+@lru_cache(maxsize=8)
+def json_lines(entries: Run) -> tuple[str, ...]:
+    """The lines of threadchat.v1 for these entries. The last few are remembered: a broadcast sends the same to all."""
+    return tuple(map(json_line, entries))
+
+
+def json_line(entry: Entry) -> str:
+    """One entry as threadchat.v1 has it."""
+    name = "null" if entry.name is None else quoted(entry.name)
+    where = f'"token":"{entry.token}","id":{entry.id},"at":{entry.at}'
+    begin = f'{{"type":"{entry.kind}",{where},"name":{name},"by":"{entry.by}"'
+    if entry.kind != MESSAGE:
+        return begin + "}"
+    return f'{begin},"n":{"null" if entry.n is None else entry.n},"text":{quoted(entry.text)}}}'
+
+
+def plain_lines(entries: Sequence[Entry]) -> Sequence[str]:
+    """The lines that a plain client gets for these entries."""
+    return [entry for entry in entries if entry]

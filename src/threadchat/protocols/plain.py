@@ -1,0 +1,53 @@
+"""Plain lines: a line is a message, and a frame may hold several. The Go example's page speaks this.
+
+With a name (`?name=Ann`) others see `Ann: hello`. With `?history=N` the last N messages come first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from threadchat.messages import JOIN, Entry, event, message, plain_lines
+from threadchat.people import Person
+from threadchat.rooms import Room
+from threadchat.subprotocol import Subprotocol
+from threadchat.websocket.connection import Connection
+
+
+class Plain(Subprotocol):
+    """The plain lines of one connection in a room. `person` is None for somebody without a name.
+
+    `history` is the number of messages that come first.
+    """
+
+    def __init__(self, room: Room, by: str, person: Person | None, history: int) -> None:
+        self._room = room
+        self._by = by
+        self._person = person
+        self._history = min(history, room.options.history)
+        self._seen = 0  # the newest id that was sent as history; what the hub passes on up to it is left out
+
+    def before_registration(self, connection: Connection) -> None:
+        """Say who comes, if that is somebody with a name."""
+        if self._person is not None:
+            self._room.say(event(JOIN, self._by, self._person.name))
+
+    def after_registration(self, connection: Connection) -> None:
+        """Answer the handshake, and send the history."""
+        connection.accept()
+        if self._history:
+            log = self._room.log
+            entries = log.read(log.recent(self._history), 2 * self._history) or ()
+            if entries:
+                connection.send(connection.encode(plain_lines(entries)[-self._history :]))
+                self._seen = entries[-1].id
+                connection.form = self._unseen
+
+    def read(self, text: str) -> Entry | None:
+        """See `Subprotocol.read`."""
+        name = None if self._person is None else self._person.name
+        line = super().read(text)
+        return message(line, self._by, name) if line else None
+
+    def _unseen(self, entries: Sequence[Entry]) -> Sequence[str]:
+        return [entry for entry in entries if entry.id > self._seen]

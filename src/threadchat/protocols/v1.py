@@ -1,0 +1,171 @@
+"""The subprotocol threadchat.v1: JSON objects, one a line, with names, history, recovery and acknowledgement.
+
+A client is told where in the log it stands (hello), then what it has missed, or the newest messages, and then what is
+new. With the token of the last entry that it saw it is given all that came since, or is told that there is a gap.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+from threadchat.messages import JOIN, NAME, Entry, Run, event, json_lines, message
+from threadchat.names import NotAName
+from threadchat.people import Person
+from threadchat.rooms import Room
+from threadchat.subprotocol import Subprotocol
+from threadchat.websocket.connection import Connection, ConnectionClosed
+
+SUBPROTOCOL = "threadchat.v1"
+SESSION = re.compile("[A-Za-z0-9_-]{16,64}")
+PAGE = 256  # entries that are sent as one, while a client catches up
+TRIES = 3  # how often a client may fall behind what the log keeps, before it is sent away
+MOST_HERE = 200  # people that hello names
+LARGEST_NUMBER = 2**53 - 1
+
+
+def tag(session: str) -> str:
+    """The public tag (`by`) of a session: 96 bits of its SHA-256, the same in every process."""
+    return hashlib.sha256(session.encode()).hexdigest()[:24]
+
+
+def frame_size(message_size: int) -> int:
+    """How many bytes a frame from the client may have: JSON may write each byte of a message as six."""
+    return 6 * message_size + 256
+
+
+class Refused(ValueError):
+    """What the client says cannot be taken; str() says why, in a sentence for people."""
+
+
+class V1(Subprotocol):
+    """One connection of a session in a room. `since` is the token from which to go on, if the client has one.
+
+    `known` is whether the client has a session of its own making: only then can it send something again.
+    """
+
+    def __init__(
+        self,
+        room: Room,
+        connection: Connection,
+        person: Person,
+        known: bool,
+        since: str | None,
+    ) -> None:
+        self._room = room
+        self._connection = connection
+        self._person = person
+        self._known = known
+        self._since = since
+        self._seen = 0  # the newest id that was sent before the write pump took over
+        connection.form = self._lines
+
+    def before_registration(self, connection: Connection) -> None:
+        """Answer the handshake; send hello and, page by page, what comes before the present; say who comes."""
+        connection.subprotocol = SUBPROTOCOL
+        connection.message_size = frame_size(self._room.options.message_size)
+        connection.accept()
+        with self._room.arriving(connection):
+            self._send_hello()
+            self._catch_up(PAGE)
+        self._room.say(event(JOIN, self._person.by, self._person.name))
+
+    def after_registration(self, connection: Connection) -> None:
+        """Send what the log has taken since. What the hub passes on comes after that, or is part of it."""
+        self._catch_up(1)
+
+    def read(self, text: str) -> Entry | None:
+        """See `Subprotocol.read`."""
+        number = None
+        try:
+            said = json.loads(text)
+            number = _number(said)
+            match said:
+                case {"type": "msg", "text": str(text)}:
+                    return self._message(text, number)
+                case {"type": "name", "name": str(name)}:
+                    name = self._room.people.rename(self._person, name)
+                    return event(NAME, self._person.by, name)
+            raise Refused("This is nothing that a client says in threadchat.v1.")
+        except (ValueError, RecursionError) as error:
+            why = str(error) if isinstance(error, (Refused, NotAName)) else "This is not JSON."
+            self._reply({"type": "error", "n": number, "text": why})
+            return None
+
+    def _message(self, text: str, number: int | None) -> Entry | None:
+        """The message for the hub; None if it is a repeat, which is acknowledged. Raises Refused."""
+        text = text.replace("\r\n", "\n").replace("\r", "\n").strip()
+        most = self._room.options.message_size
+        try:
+            size = len(text.encode())
+        except UnicodeEncodeError:
+            raise Refused("The text has half a character in it (a lone surrogate).") from None
+        if size > most:
+            raise Refused(f"A message has at most {most} bytes.")
+        if not text:
+            raise Refused("The message is empty.")
+        by = self._person.by
+        if number is not None and number <= (self._room.log.last(by) or 0):
+            # If it is still on its way to the log, this is not seen here: then the log leaves the second one out.
+            self._reply({"type": "ack", "n": number})
+            return None
+        return message(text, by, self._person.name, number)
+
+    def _reply(self, line: dict[str, Any]) -> None:
+        with suppress(ConnectionClosed):
+            self._connection.reply(json.dumps(line))
+
+    def _send_hello(self) -> None:
+        log, by = self._room.log, self._person.by
+        now = self._room.snapshot()
+        since = log.find(self._since) if self._since else None
+        self._seen = log.recent(self._room.options.history) if since is None else since
+        hello = {
+            "type": "hello",
+            "room": self._room.name,
+            "token": log.token(self._seen),
+            "top": now.top,
+            "recovered": since is not None,
+            "last": log.last(by) if self._known else None,
+            "name": self._person.name,
+            "by": by,
+            "count": len(now.here),
+            "here": [{"name": name, "by": each} for each, name in list(now.here.items())[:MOST_HERE]],
+            "message_size": self._room.options.message_size,
+        }
+        self._connection.reply(json.dumps(hello))
+        if self._since and since is None:
+            self._connection.reply('{"type":"gap"}')
+
+    def _catch_up(self, least: int) -> None:
+        """Send entries from the log until fewer than `least` are left. Raises ConnectionClosed."""
+        for _ in range(TRIES):
+            while (page := self._room.log.read(self._seen, PAGE)) is not None:
+                if len(page) < least:
+                    return
+                self._connection.send(self._connection.encode(page))
+                self._seen = page[-1].id
+            self._connection.reply('{"type":"gap"}')  # it was too slow: the log has dropped what comes next
+            self._seen = self._room.log.recent(self._room.options.history)
+        self._connection.end(1013, "the room is too fast for this connection")
+        raise ConnectionClosed
+
+    def _lines(self, entries: Sequence[Entry]) -> Sequence[str]:
+        if self._seen:
+            if entries[-1].id > self._seen and entries[0].id <= self._seen:
+                entries = [entry for entry in entries if entry.id > self._seen]
+            elif entries[-1].id <= self._seen:
+                return ()
+        return json_lines(Run(entries))
+
+
+def _number(said: object) -> int | None:
+    """The number of what the client says, if it has one. Raises Refused."""
+    number = said.get("n") if isinstance(said, dict) else None
+    if number is None or (type(number) is int and 1 <= number <= LARGEST_NUMBER):
+        return number
+    raise Refused("A message's number is a whole one, from 1 to 2^53 - 1.")
