@@ -269,4 +269,4 @@ def test_everything_is_below_the_pages_address(
     assert addresses == [f"{scheme.replace('http', 'ws')}://chat.test/{socket_path}?name=Ann"]
     expect(page.get_by_role("link", name="Guide")).to_have_attribute("href", f"{root}{mount}guide")
     page.get_by_role("button", name="Rooms").click()
-    expect(page.get_by_role("link", name="The lobby")).to_have_attribute("href", f"{root}{mount}")
+    expect(page.get_by_role("link", name="The lobby")).to_have_attribute("href", f"{root}{mount}?name=Ann")

@@ -110,6 +110,21 @@ def test_a_growing_field_hides_no_message(full: tuple[Page, Line]) -> None:
     expect(messages_of(page).last).to_be_in_viewport(ratio=1)
 
 
+def test_a_log_that_becomes_lower_while_it_scrolls_stays_at_the_bottom(full: tuple[Page, Line]) -> None:
+    page, line = full
+    page.evaluate("""() => {
+        // Both in one frame, so that the event of the scrolling comes when the log is lower already.
+        const scroller = document.getElementById("scroller"), field = document.getElementById("msg");
+        scroller.scrollTop -= 5;
+        scroller.scrollTop += 5;
+        field.value = "one\\ntwo\\nthree\\nfour";
+        field.dispatchEvent(new InputEvent("input", { bubbles: true }));
+    }""")
+    line.say("the next one")
+    expect(messages_of(page)).to_have_count(101)
+    expect(messages_of(page).last).to_be_in_viewport(ratio=1)
+
+
 def test_a_burst_shows_in_order_and_old_rows_go(enter: Enter) -> None:
     page, line = enter()
     lines = numbered(MAX_ROWS + 200)

@@ -34,10 +34,11 @@ export class Attention {
   /**
    * A new message of somebody else has come.
    *
-   * @param {{ name: string, text: string }} message
+   * @param {string} name
+   * @param {string} text
    * @param {boolean} mentioned whether it addresses the reader
    */
-  message({ name, text }, mentioned) {
+  message(name, text, mentioned) {
     if (!document.hidden) return;
     this.#unread++;
     this.#render();

@@ -11,6 +11,7 @@ import { Naming } from "./naming.js";
 import { Outgoing } from "./outgoing.js";
 import { People } from "./people.js";
 import { addressOfRoom, lobby, roomInAddress } from "./place.js";
+import { nameIn } from "./row.js";
 import { Session } from "./session.js";
 import { Status } from "./status.js";
 import { mentions } from "./text.js";
@@ -46,9 +47,7 @@ function setRoom(room) {
 }
 
 /** @param {string} room */
-function enter(room) {
-  location.assign(room.toLowerCase() === "lobby" ? lobby : addressOfRoom(room));
-}
+const enter = (room) => location.assign(addressOfRoom(room));
 
 /** Save what the page shows as a text file. */
 function save() {
@@ -95,8 +94,9 @@ function chat(known) {
       const before = people.nameBefore(entry);
       if (!past) people.changed(entry);
       form.setName(people.me);
-      // One's own coming and going is no news, and in a crowd nobody's is.
-      if (entry.type === "name" || !(people.isCrowd || people.isMe(entry))) log.notice(words(before));
+      // One's own coming and going is no news; in a crowd, or before one came, nobody's is.
+      const news = !people.isCrowd && !people.isMe(entry) && (!past || connection.returned);
+      if (news || entry.type === "name") log.notice(words(before));
     });
 
   listen(connection, "status", (/** @type {State} */ state) => {
@@ -121,9 +121,9 @@ function chat(known) {
       const mentioned = !mine && mentions(message.text, people.me);
       const history = past && !connection.returned;
       outgoing.heard(message);
-      people.nameBefore(message);
+      if (message.name !== null) people.nameBefore({ name: message.name, by: message.by });
       log.message(message, { me: people.me, mine, mentioned, past: history });
-      if (!mine && !history) attention.message(message, mentioned);
+      if (!mine && !history) attention.message(nameIn(message), message.text, mentioned);
     }),
   );
   listen(connection, "join", (/** @type {Presence} */ entry) => presence(entry, () => `${entry.name} joined`));
@@ -134,7 +134,7 @@ function chat(known) {
   });
   listen(connection, "ack", (/** @type {{ n: number }} */ { n }) => outgoing.acknowledged(n));
   listen(connection, "error", (/** @type {Refusal} */ refusal) => {
-    if (refusal.n !== undefined) {
+    if (refusal.n != null) {
       outgoing.refused(refusal);
     } else {
       connection.name = naming.known;
@@ -201,7 +201,7 @@ function chat(known) {
 
 setRoom(roomInAddress);
 byId("guide", HTMLAnchorElement).href = new URL("guide", lobby).href;
-byId("to-lobby", HTMLAnchorElement).href = lobby.href;
+byId("to-lobby", HTMLAnchorElement).href = addressOfRoom("lobby").href;
 byId("save").addEventListener("click", save);
 byId("room-form").addEventListener("submit", (event) => {
   event.preventDefault();

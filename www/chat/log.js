@@ -32,16 +32,14 @@ export class Log {
   #day = "";
   #flushTimer = 0;
   #unread = 0; // messages added below what the reader is looking at
-  #following = true; // the log was at its bottom when last seen
+  #following = true; // the reader is at the bottom, and wants to see what is new
+  #top = 0; // how far the log was scrolled when last seen
 
   constructor() {
-    const onScroll = () => {
-      this.#following = this.#isAtBottom();
-      if (this.#following) this.#setUnread(0);
-    };
-    this.#scroller.addEventListener("scroll", onScroll, { passive: true });
-    // A phone's keyboard or a turned screen changes the log's size. It stays at the bottom if it was there.
+    this.#scroller.addEventListener("scroll", () => this.#look(), { passive: true });
+    // A phone's keyboard, a growing field or a turned screen changes the log's size. It stays at the bottom.
     new ResizeObserver(() => {
+      this.#look();
       if (this.#following) this.scrollToBottom();
     }).observe(this.#scroller);
     this.#more.addEventListener("mousedown", (event) => event.preventDefault()); // leave the focus in the field
@@ -96,6 +94,7 @@ export class Log {
   /** Show the newest row, and follow what is new from here on. */
   scrollToBottom() {
     this.#scroller.scrollTop = this.#scroller.scrollHeight;
+    this.#top = this.#scroller.scrollTop;
     this.#following = true;
     this.#setUnread(0);
   }
@@ -117,7 +116,7 @@ export class Log {
     this.#pending = [];
 
     // Measure before changing anything: where the reader is, and where the oldest row that stays is.
-    const doScroll = this.#isAtBottom();
+    this.#look();
     const excess = Math.max(0, this.#list.childElementCount + items.length - MAX_ROWS);
     const anchor = this.#list.children[excess];
     const before = anchor?.getBoundingClientRect().top;
@@ -129,11 +128,12 @@ export class Log {
     if (this.#texts) this.#outgoing.replaceChildren(...this.#texts.map((text) => this.#outgoingRow(text)));
     this.#texts = null;
 
-    if (doScroll) {
+    if (this.#following) {
       this.scrollToBottom();
     } else {
       // Removing rows above pulls the others up; give back exactly as much.
       if (anchor && excess) this.#scroller.scrollTop += anchor.getBoundingClientRect().top - before;
+      this.#top = this.#scroller.scrollTop;
       this.#setUnread(this.#unread + items.filter(({ counts }) => counts).length);
     }
   }
@@ -157,8 +157,19 @@ export class Log {
     );
   }
 
-  #isAtBottom() {
-    return this.#scroller.scrollHeight - this.#scroller.clientHeight - this.#scroller.scrollTop < BOTTOM_PX;
+  /**
+   * Find out whether the reader follows what is new. Being away from the bottom is not enough to say no: the log may have
+   * become lower, or what is in it higher. Somebody who reads what is old has scrolled up.
+   */
+  #look() {
+    const { scrollHeight, clientHeight, scrollTop } = this.#scroller;
+    if (scrollHeight - clientHeight - scrollTop < BOTTOM_PX) {
+      this.#following = true;
+      this.#setUnread(0);
+    } else if (scrollTop < this.#top) {
+      this.#following = false;
+    }
+    this.#top = scrollTop;
   }
 
   /** @param {number} count */

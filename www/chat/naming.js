@@ -2,7 +2,7 @@
 // The name: asked for once, in the place of the message's field, and remembered in this browser. Sends "named".
 
 import { byId } from "../dom.js";
-import { nameInAddress } from "./place.js";
+import { nameInAddress, setNameInAddress } from "./place.js";
 import { recall, remember } from "./store.js";
 
 export class Naming {
@@ -18,12 +18,13 @@ export class Naming {
 
   /** The name that this person goes by, or "". */
   get known() {
-    return nameInAddress || recall("browser", "name") || "";
+    return nameInAddress() || recall("browser", "name") || "";
   }
 
   /** @param {string} name */
   keep(name) {
-    if (!nameInAddress) remember("browser", "name", name);
+    if (nameInAddress()) setNameInAddress(name);
+    else remember("browser", "name", name);
   }
 
   ask() {

@@ -88,7 +88,7 @@ export class Outgoing extends EventTarget {
 
   /** @param {Message} message */
   heard({ by, n }) {
-    if (by === this.#by && n !== undefined) this.acknowledged(n);
+    if (by === this.#by && n != null) this.acknowledged(n);
   }
 
   /** @param {number} n */
@@ -105,7 +105,7 @@ export class Outgoing extends EventTarget {
    * @param {Refusal} refusal
    */
   refused({ n, text }) {
-    if (n === undefined || this.#underWay()?.n !== n) return;
+    if (n == null || this.#underWay()?.n !== n) return;
     const back = this.texts.filter((item) => item.state !== "unsure");
     clearTimeout(this.#stuckTimer);
     this.texts = this.texts.filter((item) => item.state === "unsure");

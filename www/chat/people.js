@@ -42,7 +42,7 @@ export class People {
     return `Here: ${[`${this.me} (you)`, ...this.others].join(", ")}`;
   }
 
-  /** @param {{ by?: string }} person */
+  /** @param {{ by: string }} person */
   isMe({ by }) {
     return by === this.#by;
   }
@@ -58,9 +58,9 @@ export class People {
 
   /**
    * The name that a person had until this entry, or "" if it is not known.
-   * @param {{ name: string, by?: string }} entry
+   * @param {{ name: string, by: string }} entry
    */
-  nameBefore({ name, by = "" }) {
+  nameBefore({ name, by }) {
     const before = this.#seen.get(by) ?? this.#here.get(by) ?? "";
     this.#seen.set(by, name);
     return before;

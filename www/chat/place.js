@@ -12,11 +12,21 @@ export const roomInAddress = found ? decoded(found[1]) : "lobby";
 /** The address below which the chat is: the lobby's. */
 export const lobby = new URL(found ? ".." : ".", location.href);
 
-/** @param {string} name */
-export const addressOfRoom = (name) => new URL(`r/${encodeURIComponent(name)}`, lobby);
+/** The address of a room's page, or the lobby's. What this address asks for goes along. @param {string} name */
+export function addressOfRoom(name) {
+  const path = name.toLowerCase() === "lobby" ? "." : `r/${encodeURIComponent(name)}`;
+  return new URL(path + location.search, lobby);
+}
 
-/** The name that the page's address asks for: `?name=Ann`. */
-export const nameInAddress = new URLSearchParams(location.search).get("name") ?? "";
+/** The name that the page's address asks for (`?name=Ann`), or "". */
+export const nameInAddress = () => new URLSearchParams(location.search).get("name") ?? "";
+
+/** Ask for another name from now on, also when the page is loaded again. @param {string} name */
+export function setNameInAddress(name) {
+  const address = new URL(location.href);
+  address.searchParams.set("name", name);
+  history.replaceState(null, "", address);
+}
 
 /**
  * The WebSocket's address. A page served over https must use wss.

@@ -16,9 +16,13 @@ const full = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: 
 /** @param {number} at seconds since 1970 */
 export const dayOf = (at) => date.format(at * 1000);
 
+/** Clients that know nothing of names may talk too. @param {Message} message */
+export const nameIn = ({ name }) => name ?? "somebody";
+
 /** A message's line in a text file. @param {Message} message */
-export function lineOf({ at, name, text }) {
-  return `[${new Date(at * 1000).toISOString().replace("T", " ").slice(0, 19)}] ${name}: ${text}`;
+export function lineOf(message) {
+  const time = new Date(message.at * 1000).toISOString().replace("T", " ").slice(0, 19);
+  return `[${time}] ${nameIn(message)}: ${message.text}`;
 }
 
 /**
@@ -38,7 +42,8 @@ function continues(message, before) {
  * @param {{ before: Message | null, me: string, mine: boolean, mentioned: boolean }} seen what it looks like to the reader
  */
 export function messageRow(message, { before, me, mine, mentioned }) {
-  const { at, name, text } = message;
+  const { at, text } = message;
+  const name = nameIn(message);
   const kinds = ["message", mine && "mine", mentioned && "mentioned", continues(message, before) && "again"];
   return make(
     "div",

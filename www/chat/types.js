@@ -30,9 +30,9 @@
  * @property {string} token
  * @property {number} id
  * @property {number} at seconds since 1970
- * @property {string} name
- * @property {string} [by]
- * @property {number} [n] the sender's own number
+ * @property {string | null} name null: a client without names
+ * @property {string} by
+ * @property {number | null} [n] the sender's own number
  * @property {string} text
  */
 
@@ -53,7 +53,7 @@
 /**
  * @typedef {object} Refusal
  * @property {"error"} type
- * @property {number} [n] the text that it is about
+ * @property {number | null} [n] the text that it is about
  * @property {string} text
  */
 
