@@ -35,7 +35,7 @@ def test_a_text_is_on_its_way_until_its_echo_comes(enter: Enter) -> None:
     expect(outgoing_of(page)).to_have_text([f"hello{ON_ITS_WAY}"])
     message = line.receive()
     assert message == msg(1, "hello")
-    line.say("hello")  # of somebody else: no echo
+    line.say("hello", n=1)  # of somebody else, with a number of theirs: no echo
     expect(texts_of(page)).to_have_text(["hello"])
     expect(outgoing_of(page)).to_have_count(1)
     line.echo(message)

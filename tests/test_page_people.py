@@ -341,7 +341,7 @@ def test_what_is_shown_can_be_saved_as_a_text_file(enter: Enter, way: str, tmp_p
     assert (tmp_path / "talk.txt").read_text() == (
         f"-- {day}\n"
         "[2026-09-21 14:13:20] Bea: one\ntwo `three`\n"
-        "-- Some messages are missing here.\n"
+        "-- Messages may be missing here.\n"
         "[2026-09-21 14:13:21] Ann: mine\n"
     )
 

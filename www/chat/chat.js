@@ -142,7 +142,7 @@ function chat(known) {
     }
   });
   listen(connection, "gap", (/** @type {{ unannounced: boolean }} */ { unannounced }) => {
-    log.notice("Some messages are missing here.", "gap");
+    log.notice("Messages may be missing here.", "gap");
     if (unannounced) outgoing.gap();
   });
   listen(connection, "state", (/** @type {{ log: string }} */ state) => outgoing.setLog(state.log === "up"));
