@@ -134,6 +134,16 @@ def test_where_the_server_may_have_forgotten_the_page_asks(
         expect(outgoing_of(page)).to_have_count(0)
 
 
+def test_in_a_new_log_the_first_text_is_sent_again_too(scripted: Scripted, enter: Enter) -> None:
+    page, line = enter(SHORT_WAITS, hello={"last": 4})
+    line.cut()
+    restarted = scripted.join().hello(last=None, recovered=False)
+    write(page, "first here")
+    assert restarted.receive() == msg(5, "first here")
+    restarted.cut()
+    assert scripted.join().hello(last=None, recovered=True).receive() == msg(5, "first here")
+
+
 def test_another_log_in_the_midst_makes_what_is_under_way_unsure(enter: Enter) -> None:
     page, line = enter()
     write(page, "perhaps")

@@ -7,7 +7,10 @@ export class Completion {
   /** @type {() => string[]} */
   names = () => [];
   #field;
-  /** @type {{ start: number, end: number, names: string[], index: number }} where the last Tab's name is; the next one */
+  /**
+   * Where the last Tab's name is, and which one is next.
+   * @type {{ start: number, end: number, names: string[], index: number }}
+   */
   #last = { start: 0, end: -1, names: [], index: 0 };
 
   /** @param {HTMLTextAreaElement} field */

@@ -6,7 +6,7 @@ import { socketAddress } from "./place.js";
 
 /** @import { Session } from "./session.js" */
 /** @import { State } from "./status.js" */
-/** @import { Down, Hello, Up } from "./types.js" */
+/** @import { Down, Entry, Hello, Up } from "./types.js" */
 
 const FIRST_DELAY_MS = 1000; // the longest wait before the first new attempt...
 const LONGEST_DELAY_MS = 30_000; // ...doubled for each failure, but never more than this
@@ -22,8 +22,8 @@ const PUT_OUT = 4001; // by the organiser
 /**
  * Sends itself these events, each with a value as its `detail`:
  * - "status", a State: what to show
- * - "hello", "msg", "join", "leave", "name", "ack", "error", "state": what the server sent. An entry that is repeated
- *   comes once
+ * - "hello", "ack", "error", "state": what the server sent
+ * - "msg", "presence": an entry of the room's log; one that the server repeats comes once
  * - "gap", { unannounced }: entries are missing here; unannounced: another log has begun while the page was connected
  * - "closed", null: the connection has ended
  */
@@ -146,13 +146,13 @@ export class Connection extends EventTarget {
         this.#greet(message);
         break;
       case "msg":
+        if (this.#isNew(message)) this.#emit("msg", message);
+        return;
       case "join":
       case "leave":
       case "name":
-        if (message.id <= this.#newest) return; // a repeat
-        this.#newest = message.id;
-        this.#token = message.token;
-        break;
+        if (this.#isNew(message)) this.#emit("presence", message);
+        return;
       case "gap":
         // One that no hello announced begins another log: the ids begin again, and nothing in it is past.
         if (!this.#gapDue) this.#top = this.#newest = 0;
@@ -164,6 +164,14 @@ export class Connection extends EventTarget {
         else this.#status("down", "The server cannot store messages just now. They are delivered as soon as it can.");
     }
     this.#emit(message.type, message);
+  }
+
+  /** Whether an entry is not a repeat. The next connection goes on after it. @param {Entry} entry */
+  #isNew({ id, token }) {
+    if (id <= this.#newest) return false;
+    this.#newest = id;
+    this.#token = token;
+    return true;
   }
 
   /** @param {Hello} hello */

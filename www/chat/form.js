@@ -71,10 +71,6 @@ export class Form {
     this.#changed();
   }
 
-  disable() {
-    this.#field.disabled = this.#button.disabled = true;
-  }
-
   /** @param {boolean} shown */
   show(shown) {
     this.#form.hidden = !shown;

@@ -65,14 +65,14 @@ export class Log {
 
   /**
    * @param {Message} message
-   * @param {{ me: string, mine: boolean, mentioned: boolean, past: boolean }} seen what it is to the reader
+   * @param {{ me: string, mine: boolean, mentioned: boolean, history: boolean }} seen what it is to the reader
    */
-  message(message, { me, mine, mentioned, past }) {
+  message(message, { me, mine, mentioned, history }) {
     const day = dayOf(message.at);
     if (day !== this.#day) this.notice(day, "day");
     this.#day = day;
-    const row = messageRow(message, { before: this.#last, me, mine, mentioned });
-    this.#add({ row, line: lineOf(message), counts: !past });
+    const row = messageRow(message, this.#last, { me, mine, mentioned });
+    this.#add({ row, line: lineOf(message), counts: !history });
     this.#last = message;
   }
 
@@ -158,8 +158,8 @@ export class Log {
   }
 
   /**
-   * Find out whether the reader follows what is new. Being away from the bottom is not enough to say no: the log may have
-   * become lower, or what is in it higher. Somebody who reads what is old has scrolled up.
+   * Find out whether the reader follows what is new. Being away from the bottom is not enough to say no: the log may
+   * have become lower, or what is in it higher. Somebody who reads what is old has scrolled up.
    */
   #look() {
     const { scrollHeight, clientHeight, scrollTop } = this.#scroller;

@@ -29,7 +29,7 @@ export class Outgoing extends EventTarget {
   texts = [];
   #key; // where they are remembered
   #n = 0; // the highest number used so far
-  #taken = false; // the server has taken a number of this session
+  #taken = false; // this log has taken a number of this session
   #open = false; // there is a connection that takes texts
   #logUp = true;
   #by = "";
@@ -76,7 +76,7 @@ export class Outgoing extends EventTarget {
     else if (sent && this.#mayRepeat(last, recovered, returned)) this.#transmit(sent);
     else if (sent) sent.state = "unsure";
     this.#n = Math.max(this.#n, last ?? 0);
-    this.#taken ||= last !== null;
+    this.#taken = last !== null || (recovered && this.#taken);
     this.#next();
   }
 

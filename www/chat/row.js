@@ -39,22 +39,18 @@ function continues(message, before) {
 
 /**
  * @param {Message} message
- * @param {{ before: Message | null, me: string, mine: boolean, mentioned: boolean }} seen what it looks like to the reader
+ * @param {Message | null} before the message in the row above
+ * @param {{ me: string, mine: boolean, mentioned: boolean }} seen what it is to the reader
  */
-export function messageRow(message, { before, me, mine, mentioned }) {
+export function messageRow(message, before, { me, mine, mentioned }) {
   const { at, text } = message;
   const name = nameIn(message);
+  const time = { datetime: new Date(at * 1000).toISOString(), title: full.format(at * 1000) };
   const kinds = ["message", mine && "mine", mentioned && "mentioned", continues(message, before) && "again"];
   return make(
     "div",
     { class: kinds.filter(Boolean).join(" "), "data-colour": colourOf(name) },
-    make(
-      "p",
-      { class: "from" },
-      nameOf(name),
-      " ",
-      make("time", { datetime: new Date(at * 1000).toISOString(), title: full.format(at * 1000) }, clock.format(at * 1000)),
-    ),
+    make("p", { class: "from" }, nameOf(name), " ", make("time", time, clock.format(at * 1000))),
     make("div", { class: "text" }, ...nodesOf(text, me)),
   );
 }

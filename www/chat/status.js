@@ -30,7 +30,10 @@ export class Status {
     return document.activeElement === this.#button;
   }
 
-  /** Show a state: at once, or if the page was connected until now, when it has lasted a moment. @param {State} state */
+  /**
+   * Show a state: at once, or if the page was connected until now, when it has lasted a moment.
+   * @param {State} state
+   */
   render(state) {
     const lost = state.name === "reconnecting" || state.name === "waiting";
     if (lost && document.body.dataset.connection === "connected") {
@@ -45,7 +48,8 @@ export class Status {
   #show({ name, text, countdown }) {
     clearTimeout(this.#timer);
     this.#timer = 0;
-    document.body.dataset.connection = name; // for the style sheet
+    document.body.dataset.connection = name; // for the style sheet, and so is the next
+    document.body.toggleAttribute("data-trouble", ["reconnecting", "waiting", "down", "ended"].includes(name));
     setText(this.#text, text); // a screen reader tells a change, so not at each tick
     setText(this.#countdown, countdown);
     this.#button.hidden = name !== "waiting" && name !== "ended";

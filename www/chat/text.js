@@ -15,9 +15,7 @@ const WORD = /[\p{L}\p{N}\p{M}_]/u;
  * @param {string} me the reader's name: where it is mentioned, it is marked
  */
 export function nodesOf(text, me = "") {
-  return split(text, CODE, ([, block, inline]) => (block === undefined ? make("code", {}, inline) : make("pre", {}, make("code", {}, block))), (plain) =>
-    split(plain, ADDRESS, linkOf, (rest) => marked(rest, me)),
-  );
+  return split(text, CODE, codeOf, (plain) => split(plain, ADDRESS, linkOf, (rest) => marked(rest, me)));
 }
 
 /**
@@ -31,8 +29,8 @@ export function mentions(text, name) {
 }
 
 /**
- * The nodes of a text: those that `make` makes of each match, and those that `others` makes of what is between. Where
- * `make` returns a node that stands for less than the match, the rest of it counts as between.
+ * The nodes of a text: those that `make` makes of each match, and those that `others` makes of what is between. A link
+ * may stand for less than its match; the rest counts as between.
  *
  * @param {string} text
  * @param {RegExp} pattern
@@ -52,6 +50,11 @@ function split(text, pattern, make, others) {
   }
   if (done < text.length) nodes.push(...others(text.slice(done)));
   return nodes;
+}
+
+/** @param {RegExpMatchArray} match */
+function codeOf([, block, inline]) {
+  return block === undefined ? make("code", {}, inline) : make("pre", {}, make("code", {}, block));
 }
 
 /** @param {RegExpMatchArray} match */
