@@ -6,17 +6,21 @@ import gc
 import os
 import shutil
 import signal
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 import pytest
-from helpers import Inspected, Running, Serve, until
+from helpers import Connect, Inspected, OtherEnd, Peer, Running, Serve, Tap, handshake_environ, tcp_pair, until
 from hypothesis import HealthCheck, settings
 from playwright.sync_api import Browser, sync_playwright
 
+from threadchat.options import Options
 from threadchat.runtime.runqueue import RUN_QUEUE, RunQueue
+from threadchat.websocket.connection import Connection
 
 pytest_plugins = ["chat_page", "fake_inspector"]
 
@@ -84,6 +88,32 @@ def inspect() -> Iterator[Callable[..., Inspected]]:
             return stack.enter_context(Inspected(**how))
 
         yield start
+
+
+@pytest.fixture
+def connect() -> Iterator[Connect]:
+    """Makes a Connection that has answered its handshake, and its peer: `connect(send=None, **options)`.
+
+    `send`, if given, is called in place of the `send` of the server's socket. The peer's window is small.
+    """
+    sockets: list[socket.socket] = []
+
+    def make(send: Callable[[socket.socket, Any], int] | None = None, **options: Any) -> tuple[Connection, Peer]:
+        server, end = tcp_pair(receive_buffer=4096)
+        sockets.extend((server, end))
+        with server.makefile("rb") as reader:
+            tap = Tap(server)
+            if send:
+                tap.on_send = partial(send, server)
+            made = Connection(handshake_environ(tap, reader), Options(**options))
+            made.accept()
+        peer = OtherEnd(end)
+        peer.read_answer()
+        return made, peer
+
+    yield make
+    for each in sockets:
+        each.close()
 
 
 @pytest.fixture(scope="module")

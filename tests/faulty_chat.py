@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Iterator, Sequence
@@ -79,7 +80,7 @@ class Leaks(Connection):
 
     def accept(self) -> None:
         super().accept()
-        self.kept.append(self._socket.dup())
+        self.kept.append(socket.fromfd(self._socket.fileno(), socket.AF_INET, socket.SOCK_STREAM))
         threading.Thread(target=threading.Event().wait, daemon=True).start()
 
 

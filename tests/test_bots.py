@@ -158,7 +158,9 @@ def test_a_bot_that_vanishes_answers_nothing_any_more_and_sends_no_fin(demo: Cal
 
 def retransmits(client: WatchedClient) -> int:
     """How often in a row the kernel has sent a segment again (tcpi_retransmits of struct tcp_info)."""
-    told = client.connection._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 8)
+    connected = client.connection._socket
+    assert isinstance(connected, socket.socket)
+    told = connected.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 8)
     return told[2]
 
 

@@ -231,6 +231,7 @@ def test_without_arguments_the_declared_defaults_hold(served: Served) -> None:
     [
         (["--send-buffer", "7"], Options(send_buffer=7)),
         (["--message-size", "9000"], Options(message_size=9000)),
+        (["--frame-size", "30000"], Options(frame_size=30_000)),
         (["--pong-wait", "2.5"], Options(pong_wait=2.5)),
         (["--ping-period", "0.5"], Options(ping_period=0.5)),
         (["--write-wait", "3"], Options(write_wait=3)),

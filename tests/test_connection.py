@@ -11,7 +11,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from functools import partial
 from typing import Any
 
 import pytest
@@ -23,60 +22,32 @@ from helpers import (
     PING,
     PONG,
     TEXT,
-    CountingPoller,
+    Clock,
+    Connect,
+    CountingReadiness,
     Frame,
     Observed,
-    OtherEnd,
     Peer,
     Running,
+    ScriptedReadiness,
     Serve,
     Tap,
     all_gone,
     frame,
-    handshake_environ,
     join,
     pump_names,
     run,
-    tcp_pair,
     until,
 )
 
 from threadchat import client
 from threadchat.hub import Ending
 from threadchat.options import Options
-from threadchat.websocket import connection
+from threadchat.websocket import connection, ready
 from threadchat.websocket.connection import Connection, ConnectionClosed
-
-Connect = Callable[..., "tuple[Connection, Peer]"]
 
 BIG = 60_000  # bytes of a message that soon fills what the kernel holds for a peer that does not read
 ENDLESS = 30_000_000  # bytes that fit into no kernel's buffers
-
-
-@pytest.fixture
-def connect() -> Iterator[Connect]:
-    """Makes a Connection that has answered its handshake, and its peer: `connect(send=None, **options)`.
-
-    `send`, if given, is called in place of the `send` of the server's socket. The peer's window is small.
-    """
-    sockets: list[socket.socket] = []
-
-    def make(send: Callable[[socket.socket, Any], int] | None = None, **options: Any) -> tuple[Connection, Peer]:
-        server, end = tcp_pair(receive_buffer=4096)
-        sockets.extend((server, end))
-        with server.makefile("rb") as reader:
-            tap = Tap(server)
-            if send:
-                tap.on_send = partial(send, server)
-            made = Connection(handshake_environ(tap, reader), Options(**options))
-            made.accept()
-        peer = OtherEnd(end)
-        peer.read_answer()
-        return made, peer
-
-    yield make
-    for each in sockets:
-        each.close()
 
 
 def only_client(running: Running) -> Any:
@@ -123,8 +94,9 @@ def say(talker: Peer, message: str) -> None:
 Happens = Callable[[Connection, Peer], None]
 
 
-def nothing_happens(chat: Connection, peer: Peer) -> None:
-    """Only time passes."""
+def no_pong_comes(chat: Connection, peer: Peer) -> None:
+    chat.send_ping()
+    assert peer.receive().opcode == PING
 
 
 def peer_sends(data: bytes) -> Happens:
@@ -159,7 +131,7 @@ ENDINGS = [  # the row of the table, what happens, and the code of the close fra
     ("the peer breaks the protocol", peer_sends(frame(BINARY)), 1003),
     ("the peer breaks the protocol", peer_sends(frame(TEXT, b"\xff")), 1007),
     ("the peer breaks the protocol", peer_sends(frame(TEXT, "x" * (Options.message_size + 1))), 1009),
-    ("no pong came within the pong wait", nothing_happens, 1008),
+    ("no pong came within the pong wait", no_pong_comes, 1008),
     ("the hub evicts", hub_ends(Ending.EVICTED), 1008),
     ("the hub stops", hub_ends(Ending.STOPPED), 1001),
     ("a write fails, or takes too long", write_raises(BrokenPipeError), None),
@@ -171,7 +143,7 @@ ENDINGS = [  # the row of the table, what happens, and the code of the close fra
 def test_a_connection_ends_with_the_code_in_the_table(
     connect: Connect, row: str, happens: Happens, code: int | None
 ) -> None:
-    chat, peer = connect(pong_wait=0.1 if happens is nothing_happens else LIMIT, write_wait=0.1)
+    chat, peer = connect(pong_wait=0.1 if happens is no_pong_comes else LIMIT, write_wait=0.1)
     happens(chat, peer)
     assert list(chat) == []
     chat.send_close()
@@ -239,6 +211,32 @@ def test_a_peer_that_resets_while_the_pump_is_blocked_is_gone(serve: Serve) -> N
         all_gone(running)
 
 
+def test_a_writer_that_is_refused_after_the_peers_close_frame_sends_the_peers_code(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The reader has the peer's close frame, and at that moment the writer has a message."""
+    chat, peer = connect()
+    end = Connection.end
+
+    def write_first(chat: Connection, code: int, reason: str | None = None) -> None:
+        monkeypatch.undo()
+        write()
+        end(chat, code, reason)
+
+    def write() -> None:
+        try:
+            chat.send(chat.encode(["a message"]))
+        except ConnectionClosed:
+            chat.send_close()
+
+    peer.leave(4321)
+    monkeypatch.setattr(Connection, "end", write_first)
+    assert list(chat) == []
+    write()
+    assert peer.receive() == Frame(TEXT, b"a message")
+    assert peer.goodbye() == (4321, "")
+
+
 # What comes before a fault
 
 
@@ -293,6 +291,7 @@ def test_a_pong_that_has_arrived_in_time_counts_even_if_it_is_read_late(connect:
     messages = iter(chat)
     peer.send(TEXT, "one")
     assert next(messages) == "one"  # and now the hub is busy with it, or the peer is slowed down
+    chat.send_ping()
     deadline = time.monotonic() + 0.1
     peer.socket.sendall(frame(PONG) + frame(TEXT, "two"))
     until(lambda: time.monotonic() > deadline)
@@ -585,11 +584,27 @@ def test_a_peer_that_floods_after_the_close_frame_is_cut_off(serve: Serve, monke
         all_gone(running)
 
 
+def test_a_server_that_overslept_does_not_wait_for_the_peer_without_end(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It floods, so that there is always something to read."""
+    chat, peer = connect()
+    clock = Clock()
+    for module in (connection, ready):
+        monkeypatch.setattr(module, "time", clock)
+    chat._readable = ScriptedReadiness(clock, [(connection.CLOSE_WAIT * 10, lambda: peer.send(TEXT, "x"))] * 2)
+    begun = clock.now
+    chat.close()
+    assert clock.now - begun == connection.CLOSE_WAIT * 10
+    assert peer.rest() == b""
+
+
 def test_ending_a_closed_connection_does_not_touch_a_later_socket_with_the_same_descriptor(connect: Connect) -> None:
     chat, peer = connect()
     number = chat._socket.fileno()
     peer.close()
     chat.close()
+    assert isinstance(chat._socket, Tap)
     chat._socket.close()
     here, there = socket.socketpair()
     with here, there:
@@ -649,21 +664,21 @@ def test_pending_messages_are_the_lines_of_one_frame(serve: Serve) -> None:
 
 def test_a_half_close_while_the_writer_is_blocked_causes_no_busy_loop(connect: Connect) -> None:
     chat, peer = connect(write_wait=60)
-    chat._writable = counting = CountingPoller(chat._writable)  # type: ignore[assignment]
+    chat._writable = counting = CountingReadiness(chat._writable)
     writer = run(lambda: chat.send(chat.encode(["x" * ENDLESS])))
     until(lambda: chat.blocked)
     reader = run(lambda: list(chat))
     peer.socket.shutdown(socket.SHUT_WR)
     join(writer, reader)
-    assert counting.polls < 10
+    assert counting.waits < 10
     assert chat.ending == "1006 the peer has gone"
 
 
 def test_an_idle_connection_uses_no_processor_time(connect: Connect) -> None:
     chat, peer = connect()
-    chat._readable = counting = CountingPoller(chat._readable)  # type: ignore[assignment]
+    chat._readable = counting = CountingReadiness(chat._readable)
     reader = run(lambda: list(chat))
-    until(lambda: counting.polls == 1)
+    until(lambda: counting.waits == 1)
     peer.send(CLOSE)
     join(reader)
-    assert counting.polls <= 2
+    assert counting.waits <= 2

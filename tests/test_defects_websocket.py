@@ -25,7 +25,7 @@ from helpers import (
     PING,
     PONG,
     TEXT,
-    CountingPoller,
+    CountingReadiness,
     Frame,
     Observed,
     OtherEnd,
@@ -292,9 +292,9 @@ def test_threadchats_end_does_not_block_and_frees_a_blocked_send(pair: Pair) -> 
 
 def test_threadchats_abort_frees_a_blocked_reader(pair: Pair) -> None:
     connection = pair.threadchat()
-    connection._readable = counting = CountingPoller(connection._readable)  # type: ignore[assignment]
+    connection._readable = counting = CountingReadiness(connection._readable)
     reader = run(lambda: list(connection))
-    until(lambda: counting.polls)
+    until(lambda: counting.waits)
     connection.abort()
     join(reader)
 
@@ -316,6 +316,37 @@ def test_threadchat_accepts_compression_when_asked_to(make_pair: Callable[[], Pa
         pair.environ |= OFFER
         pair.threadchat(compression=compression)
         assert (b"sec-websocket-extensions" in pair.peer.answer.lower()) == compression
+
+
+def offering(*offers: str) -> dict[str, str]:
+    return {"HTTP_SEC_WEBSOCKET_EXTENSIONS": ", ".join(f"permessage-deflate{offer}" for offer in offers)}
+
+
+def test_wsproto_lets_a_value_error_through_for_window_bits_that_are_no_number(pair: Pair) -> None:
+    pair.environ |= offering("; server_max_window_bits=abc")
+    with pytest.raises(ValueError, match="abc"):
+        pair.library()
+
+
+def test_wsproto_accepts_an_offer_that_nobody_may_accept(pair: Pair) -> None:
+    pair.environ |= offering("; unheard_of=1")
+    pair.library()
+    assert b"permessage-deflate\r\n" in pair.peer.answer + b"\r\n"
+
+
+def test_wsproto_answers_the_last_of_several_offers_and_reads_by_the_first(pair: Pair) -> None:
+    pair.environ |= offering("; client_max_window_bits=9", "")
+    websocket = pair.library()
+    assert b"client_max_window_bits" not in pair.peer.answer
+    assert websocket.ws.connection._proto.extensions[0].client_max_window_bits == 9
+
+
+def test_threadchat_takes_the_first_offer_that_it_may_take(make_pair: Callable[[], Pair]) -> None:
+    for bad in ("; server_max_window_bits=abc", "; unheard_of=1"):
+        pair = make_pair()
+        pair.environ |= offering(bad, "; client_max_window_bits=9", "")
+        pair.threadchat(compression=True)
+        assert b"permessage-deflate; client_max_window_bits=9\r\n" in pair.peer.answer + b"\r\n"
 
 
 def compressed_message_around_a_ping(text: str) -> bytes:
@@ -473,9 +504,9 @@ def test_wsproto_takes_many_instructions_to_make_a_frame_and_threadchat_a_quarte
     def library() -> bytes:
         return bytes(FrameProtocol(client=False, extensions=[]).send_data("\n".join(lines)))
 
-    threadchat = wire.text_frame.__wrapped__  # the function, without what it remembers
-    assert library() == threadchat(lines)
-    assert instructions(lambda: threadchat(lines)) * 4 < instructions(library)
+    threadchat = wire.text_frames.__wrapped__  # the function, without what it remembers
+    assert library() == threadchat(lines, 8192)
+    assert instructions(lambda: threadchat(lines, 8192)) * 4 < instructions(library)
 
 
 SURROGATE_BEGINS = frame(TEXT, b"\xed\xa0", fin=False)  # invalid UTF-8, whatever follows

@@ -230,7 +230,7 @@ def test_each_step_names_the_line_of_the_core_that_made_it(inspect: Inspect) -> 
     }
     assert lines == {
         "read": "for message in self.connection:",
-        "broadcast": "self.hub.broadcast.send(message)",
+        "broadcast": "self.hub.broadcast.send(said)",
         "buffered": "if rest := client.send.send_what_fits(messages):",
         "coalesced": "return work(items)",
         "written": "self.connection.send(frame)",

@@ -3,13 +3,33 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import socket
 import threading
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
-from helpers import CLOSE, LIMIT, PING, PONG, TEXT, Peer, Running, Serve, frame, join, pump_names, say_stuck, until
+from helpers import (
+    CLOSE,
+    LIMIT,
+    PING,
+    PONG,
+    TEXT,
+    THREADCHAT,
+    Frame,
+    Peer,
+    Process,
+    Running,
+    Serve,
+    frame,
+    join,
+    pump_names,
+    say_stuck,
+    until,
+)
 from websockets.asyncio.client import ClientConnection, connect
 
 from threadchat.client import Client
@@ -240,6 +260,27 @@ def test_promise_7_the_hub_waits_for_a_pump_that_gets_no_turn(serve: Serve, monk
         its_turn.set()
         assert peer.lines(10) == [str(number) for number in range(10)]
         speaker.join(LIMIT)
+
+
+def test_promise_7_nobody_is_removed_because_the_server_itself_slept(tmp_path: Path) -> None:
+    """It is stopped before its ping, for longer than the pong wait (Ctrl-Z, docker pause)."""
+    pong_wait = 2.0  # seconds
+    command = [*THREADCHAT, "serve", "--port=0", f"--pong-wait={pong_wait}", "--ping-period=1", "--write-wait=0.1"]
+    with Process(tmp_path, command) as process, ExitStack() as stack:
+        peers = [stack.enter_context(Peer(process.port)) for _ in range(20)]
+        process.process.send_signal(signal.SIGSTOP)
+        asleep = time.monotonic()
+        until(lambda: time.monotonic() > asleep + pong_wait + 0.5, "the end of the sleep")
+        process.process.send_signal(signal.SIGCONT)
+        for peer in peers:
+            assert peer.receive().opcode == PING
+            peer.send(PONG)
+        peers[0].send(TEXT, "nobody is missing")
+        for peer in peers:
+            while (got := peer.receive()).opcode == PING:
+                peer.send(PONG)
+            assert got == Frame(TEXT, b"nobody is missing")
+        assert process.end() == 0
 
 
 def test_promise_8_a_stop_tells_every_client_and_leaves_no_thread(serve: Serve) -> None:

@@ -340,13 +340,13 @@ def talk(server: Running, messages: Sequence[str]) -> None:
 
 def test_a_broadcast_to_many_idle_clients_is_encoded_once(crowd: Crowd) -> None:
     server, peers = crowd(50)
-    before = wire.text_frame.cache_info()
+    before = wire.text_frames.cache_info()
     for number in range(10):
         message = f"once {number}"
         server.app.hub.broadcast.send(message)
         hear(peers, [message])
         all_idle(server, 50)
-    after = wire.text_frame.cache_info()
+    after = wire.text_frames.cache_info()
     assert after.misses - before.misses == 10
     assert after.hits - before.hits == 10 * 49
 

@@ -221,7 +221,7 @@ def test_a_write_pump_that_waits_for_the_peers_close_frame_is_leaving(
 def test_a_write_pump_is_running_while_it_encodes(inspect: Inspect, monkeypatch: pytest.MonkeyPatch) -> None:
     server = inspect()
     with Peer(server.port) as peer, server.look() as look, blocked(b"\x81\x00") as block:
-        monkeypatch.setattr(connection_module, "text_frame", block)
+        monkeypatch.setattr(connection_module, "text_frames", block)
         peer.send(TEXT, "hello")
         until_pump(look, "write_pump", "running", "")
 

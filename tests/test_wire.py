@@ -5,13 +5,15 @@ What RFC 6455 says of each frame and each handshake is in test_protocol.py.
 
 from __future__ import annotations
 
+import errno
 import logging
 import re
 import socket
 import struct
 import tracemalloc
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 import pytest
 import websockets.sync.client
@@ -27,13 +29,20 @@ from helpers import (
     Peer,
     Running,
     Serve,
+    Tap,
     all_gone,
     deflate,
     frame,
     handshake_environ,
+    join,
+    run,
     tcp_pair,
+    until,
 )
+from hypothesis import given
+from hypothesis.strategies import characters, integers, lists, text
 from werkzeug.test import create_environ
+from wsproto.extensions import PerMessageDeflate
 from wsproto.frame_protocol import FrameProtocol
 
 from threadchat.options import Options
@@ -50,10 +59,11 @@ from threadchat.websocket.wire import (
     close_frame,
     ping_frame,
     pong_frame,
-    text_frame,
+    text_frames,
 )
 
 MESSAGE_SIZE = 200
+BIG = 1_000_000  # bytes that a frame may have
 
 
 @pytest.fixture
@@ -154,15 +164,125 @@ def test_empty_fragments_without_end_take_no_memory(wire: Wire) -> None:
 # Frames
 
 
-@pytest.mark.parametrize("size", [0, 1, 125, 126, 65_535, 65_536])
+@pytest.mark.parametrize("size", [1, 125, 126, 65_535, 65_536])
 def test_a_text_frame_has_the_header_of_its_length(size: int) -> None:
-    assert text_frame(("x" * size,)) == frame(TEXT, "x" * size, masked=False)
+    assert text_frames(("x" * size,), BIG) == frame(TEXT, "x" * size, masked=False)
+
+
+def test_empty_lines_are_left_out_and_without_others_there_is_no_frame() -> None:
+    assert text_frames(("", "one", "", "two"), BIG) == frame(TEXT, "one\ntwo", masked=False)
+    assert text_frames(("", ""), BIG) == text_frames((), BIG) == b""
 
 
 def test_a_text_frame_has_a_line_for_each_message_and_is_made_once() -> None:
-    made = text_frame(("one", "zwei, drei", "€"))
+    made = text_frames(("one", "zwei, drei", "€"), BIG)
     assert made == frame(TEXT, "one\nzwei, drei\n€", masked=False)
-    assert text_frame(("one", "zwei, drei", "€")) is made
+    assert text_frames(("one", "zwei, drei", "€"), BIG) is made
+
+
+def unframed(data: bytes) -> list[tuple[int, bytes]]:
+    """The first byte and the payload of each frame."""
+    frames, start = [], 0
+    while start < len(data):
+        head, size = data[start], data[start + 1]
+        start += 2
+        if size >= 126:
+            length = 2 if size == 126 else 8
+            size = int.from_bytes(data[start : start + length])
+            start += length
+        frames.append((head, data[start : start + size]))
+        start += size
+    assert start == len(data)
+    return frames
+
+
+def inflated(frames: list[tuple[int, bytes]]) -> list[tuple[int, bytes]]:
+    """The same frames, whose payloads were compressed one after the other (RFC 7692, section 7.2.2)."""
+    inflate = zlib.decompressobj(wbits=-15)
+    return [(head & ~0x40, inflate.decompress(payload + b"\x00\x00\xff\xff")) for head, payload in frames]
+
+
+def framed(lines: Sequence[str], most: int, compressed: bool) -> list[tuple[int, bytes]]:
+    if not compressed:
+        return unframed(text_frames(tuple(lines), most))
+    deflate = PerMessageDeflate()
+    deflate.accept("permessage-deflate")
+    wire = Wire(FrameProtocol(client=False, extensions=[deflate]), MESSAGE_SIZE)
+    frames = inflated(unframed(wire.compressed_frames(lines, most)))
+    wire.close()
+    return frames
+
+
+COMPRESSED = pytest.mark.parametrize("compressed", [False, True], ids=["plain", "compressed"])
+
+
+@COMPRESSED
+def test_the_largest_batch_is_sent_in_frames_of_at_most_the_frame_size(compressed: bool) -> None:
+    options = Options()
+    lines = [f"{number:03}".ljust(options.message_size, "x") for number in range(options.send_buffer)]
+    frames = framed(lines, options.frame_size, compressed)
+    assert {head for head, _ in frames} == {0x80 | TEXT}
+    assert [line for _, part in frames for line in part.decode().split("\n")] == lines
+    assert len(frames) == 18  # of 15 lines each, with their newlines
+    assert max(len(part) for _, part in frames) <= 8192
+
+
+@COMPRESSED
+@pytest.mark.parametrize(
+    ("lines", "frames"),
+    [
+        (["12345678"], ["12345678"]),
+        (["123456789"], ["123456789"]),
+        (["1234", "567"], ["1234\n567"]),
+        (["1234", "5678"], ["1234", "5678"]),
+        (["€€", "a", "€€€"], ["€€\na", "€€€"]),
+        (["a", "123456789", "b"], ["a", "123456789", "b"]),
+        (["a", "123456789"], ["a", "123456789"]),
+        (["", "123456789", ""], ["", "123456789", ""]),
+        (["a", "b", "c", "d", "e"], ["a\nb\nc\nd", "e"]),
+    ],
+)
+def test_lines_are_parted_into_frames_of_8_bytes(lines: list[str], frames: list[str], compressed: bool) -> None:
+    assert [part.decode() for _, part in framed(lines, 8, compressed)] == frames
+
+
+@COMPRESSED
+@given(lists(text(characters(exclude_characters="\n", codec="utf-8")), min_size=1), integers(1, 50))
+def test_frames_hold_the_same_lines_and_are_within_the_bound_or_one_line(
+    compressed: bool, lines: list[str], most: int
+) -> None:
+    frames = [part.decode() for _, part in framed(lines, most, compressed)]
+    assert "\n".join(frames).split("\n") == lines
+    assert all(len(each.encode()) <= most or "\n" not in each for each in frames)
+    for one, other in pairwise(frames):
+        assert len(f"{one}\n{other.partition(chr(10))[0]}".encode()) > most, "the next line would have fitted"
+
+
+def say(server: Running, lines: list[str]) -> None:
+    for line in lines:
+        server.app.hub.broadcast.send(line)
+
+
+@pytest.mark.parametrize("compression", [False, True])
+def test_a_client_that_takes_8_kb_at_a_time_gets_a_burst(serve: Serve, compression: bool) -> None:
+    """As Tomcat's clients do by default. The burst piles up while one write is under way."""
+    running = serve(compression=compression, message_rate=0)
+    said = [f"{number:05}".ljust(512, "x") for number in range(2000)]
+    deflate = "deflate" if compression else None
+    with websockets.sync.client.connect(running.ws_url, compression=deflate, max_size=8192) as peer:
+        until(lambda: len(running.clients) == 1)
+        talking = run(lambda: say(running, said))
+        heard: list[str] = []
+        sizes = []
+        while len(heard) < len(said):
+            message = peer.recv(LIMIT)
+            assert isinstance(message, str)
+            sizes.append(len(message))
+            heard += message.split("\n")
+        assert heard == said
+        assert max(sizes) > 4096, "nothing was sent together"
+        join(talking)
+    all_gone(running)
 
 
 def test_control_frames() -> None:
@@ -274,8 +394,10 @@ def test_a_request_that_is_not_a_handshake_raises_and_is_not_answered() -> None:
     [
         "Connection: Upgrade, \N{LATIN SMALL LETTER E WITH ACUTE}",
         "Sec-WebSocket-Protocol: \N{LATIN SMALL LETTER E WITH ACUTE}",
-        "Sec-WebSocket-Extensions: permessage-deflate; server_max_window_bits=abc",
         "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits=",
+        "Sec-WebSocket-Extensions: permessage-deflate; a b",
+        "Sec-WebSocket-Extensions: permessage-deflate; =10",
+        "Sec-WebSocket-Extensions: permessage-deflate;",
         "Sec-WebSocket-Extensions: \N{LATIN SMALL LETTER E WITH ACUTE}",
     ],
 )
@@ -314,6 +436,20 @@ def test_a_peer_that_resets_just_after_its_handshake_is_answered_raises() -> Non
             chat.accept()
 
 
+def test_a_peer_that_has_gone_when_its_socket_is_set_up_raises() -> None:
+    """Where the kernel refuses options for a socket that was reset, as that of macOS does."""
+    server, end = tcp_pair()
+
+    class Refusing(Tap):
+        def setsockopt(self, *arguments: object) -> None:
+            raise OSError(errno.EINVAL, "Invalid argument")
+
+    with server, end, server.makefile("rb") as reader:
+        chat = Connection(handshake_environ(Refusing(server), reader), Options())
+        with pytest.raises(ConnectionClosed):
+            chat.accept()
+
+
 def test_a_peer_that_has_gone_before_its_handshake_is_answered_is_not_an_application_error(server: Running) -> None:
     end, peer = socket.socketpair()
     peer.close()
@@ -325,6 +461,69 @@ def test_a_peer_that_has_gone_before_its_handshake_is_answered_is_not_an_applica
 
 
 # Compression
+
+
+def compression_agreed_on(server: Running, *offers: str) -> str | None:
+    """What the server answers to the offers, which come with permessage-deflate before each."""
+    header = ", ".join(f"permessage-deflate{offer}" for offer in offers)
+    with Peer(server.port, headers=f"Sec-WebSocket-Extensions: {header}\r\n") as peer:
+        assert peer.status == 101
+        peer.talk("the chat goes on") if b"xtensions" not in peer.answer else None
+        agreed = re.search(rb"(?i)sec-websocket-extensions: *(.*)", peer.answer)
+    return agreed[1].strip().decode() if agreed else None
+
+
+@pytest.fixture(scope="module")
+def compressing() -> Iterator[Running]:
+    with Running(compression=True) as running:
+        yield running
+
+
+@pytest.mark.parametrize(
+    "offer",
+    [
+        "; server_max_window_bits=8",
+        "; client_max_window_bits=8",
+        "; server_max_window_bits=16",
+        "; client_max_window_bits=7",
+        "; server_max_window_bits=abc",
+        "; client_max_window_bits=-1",
+        '; client_max_window_bits="abc"',
+        "; server_max_window_bits=010",
+        "; server_max_window_bits",
+        "; client_no_context_takeover=1",
+        "; client_max_window_bits; client_max_window_bits=10",
+        "; server_max_window_bits_=10",
+        "; unheard_of=1",
+        "d",
+    ],
+)
+def test_an_offer_of_compression_that_cannot_be_accepted_is_declined(compressing: Running, offer: str) -> None:
+    assert compression_agreed_on(compressing, offer) is None
+    assert compression_agreed_on(compressing, offer, "") == "permessage-deflate"
+    all_gone(compressing)
+
+
+@pytest.mark.parametrize(
+    ("offers", "agreed"),
+    [
+        ([""], ""),
+        (["; client_max_window_bits"], "; client_max_window_bits=15"),
+        (["; client_max_window_bits=9"], "; client_max_window_bits=9"),
+        (['; server_max_window_bits="10"'], "; server_max_window_bits=10"),
+        ([";server_max_window_bits = 15 ;  client_max_window_bits"],
+         "; client_max_window_bits=15; server_max_window_bits=15"),
+        (["; server_no_context_takeover; client_no_context_takeover"],
+         "; client_no_context_takeover; server_no_context_takeover"),
+        (["; client_max_window_bits=10", ""], "; client_max_window_bits=10"),
+        (["", "; server_max_window_bits=10"], ""),
+    ],
+)  # fmt: skip
+def test_the_first_offer_of_compression_that_can_be_accepted_is_accepted(
+    compressing: Running, offers: list[str], agreed: str
+) -> None:
+    assert compression_agreed_on(compressing, *offers) == f"permessage-deflate{agreed}"
+    all_gone(compressing)
 
 
 def test_without_the_option_compression_is_not_accepted_from_a_peer_that_offers_it(server: Running) -> None:

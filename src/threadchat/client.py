@@ -83,10 +83,10 @@ class Client:
         Go sets here (SetReadLimit, SetReadDeadline, SetPongHandler) are the connection's.
         """
         try:
-            for text in self.connection:
-                if (message := self._protocol.read(text)) is not None:
+            for message in self.connection:
+                if (said := self._protocol.read(message)) is not None:
                     self.send.urgent = True  # a client that speaks gets its own message before others get it
-                    self.hub.broadcast.send(message)
+                    self.hub.broadcast.send(said)
         except Closed:
             pass  # the hub has stopped (race 3)
         finally:

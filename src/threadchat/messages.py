@@ -49,7 +49,7 @@ class Entry(str):
 
 def message(text: str, by: str, name: str | None = None, n: int | None = None) -> Entry:
     """What somebody says. Plain clients get it on one line, with the name before it if there is one."""
-    line = " ".join(text.splitlines()) if "\n" in text or "\r" in text else text
+    line = text.replace("\n", " ")
     entry = Entry(line if name is None else f"{name}: {line}")
     entry.kind, entry.by, entry.name, entry.n, entry.text = MESSAGE, by, name, n, text
     return entry

@@ -42,19 +42,20 @@ def clean_room_name(text: str) -> str:
     return _clean(name, ROOM_NAME_LENGTH, "room's name")
 
 
-def same_name(text: str) -> tuple[str, str]:
-    """Two keys of a clean name. Two names are taken for the same one if they have the first or the second in common."""
-    skeleton = "".join(each for each in unicodedata.normalize("NFD", text) if not unicodedata.combining(each))
-    return (
-        f"c{text.casefold()}",
-        f"s{skeleton.translate(_LOOKALIKES).replace('rn', 'm')}",
-    )
+def same_name(text: str) -> set[str]:
+    """Some keys of a clean name. Two names are taken for the same one if they have a key in common."""
+    folded = text.casefold()
+    return {f"letters {folded}", f"shapes {_skeleton(text)}", f"folded shapes {_skeleton(folded).casefold()}"}
 
 
 def is_reserved(name: str) -> bool:
     """Whether the name could be taken for the server's or an organiser's."""
-    keys = same_name(name.casefold())
-    return any(key in keys for reserved in RESERVED for key in same_name(reserved))
+    return any(same_name(name) & same_name(reserved) for reserved in RESERVED)
+
+
+def _skeleton(text: str) -> str:
+    bare = "".join(each for each in unicodedata.normalize("NFD", text) if not unicodedata.combining(each))
+    return bare.translate(_LOOKALIKES).replace("rn", "m")
 
 
 def _clean(text: str, most: int, what: str) -> str:

@@ -94,6 +94,13 @@ class Options:
         "for no limit",
         least=0,
     )
+    frame_size: int = whole_number(
+        8_192,
+        Group.MESSAGES,
+        "bytes",
+        "the longest frame that a client is sent, unless one message is longer: messages that are pending are sent "
+        "together, and many WebSocket libraries refuse frames above a size, the strictest of them above 8 KB",
+    )
     send_buffer: int = whole_number(
         256,
         Group.MESSAGES,
@@ -152,7 +159,7 @@ class Options:
     write_wait: float = seconds(
         10.0,
         Group.TIME,
-        "how long one frame may take to write before the client is disconnected",
+        "how long one write, of a frame or of all that is pending, may take before the client is disconnected",
     )
 
     def __post_init__(self) -> None:

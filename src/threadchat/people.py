@@ -31,7 +31,7 @@ class People:
     def __init__(self) -> None:
         self._mutex = threading.Lock()  # guards the next two
         self._people: dict[str, Person] = {}
-        self._holders: dict[str, Person] = {}  # by each of the two keys of a name that is held
+        self._holders: dict[str, Person] = {}  # by each key of a name that is held
 
     def arrive(self, by: str, wanted: str | None) -> Person:
         """Count a connection of the session. Someone new gets the wanted name, with a number behind it if it is taken.

@@ -6,4 +6,5 @@ from helpers.pages import *  # noqa: F403
 from helpers.peers import *  # noqa: F403
 from helpers.requests import *  # noqa: F403
 from helpers.servers import *  # noqa: F403
+from helpers.v1 import *  # noqa: F403
 from helpers.waiting import *  # noqa: F403

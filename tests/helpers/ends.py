@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from helpers.peers import Peer
 from helpers.requests import HANDSHAKE
+from helpers.waiting import LIMIT, Clock
+from threadchat.websocket.connection import Connection
+from threadchat.websocket.ready import Readiness
+
+Connect = Callable[..., "tuple[Connection, Peer]"]  # the type of the fixture `connect`
 
 
 def tcp_pair(receive_buffer: int | None = None) -> tuple[socket.socket, socket.socket]:
@@ -49,14 +55,39 @@ class Tap:
         return getattr(self.real, name)
 
 
-class CountingPoller:
-    """Stands in for a `select.poll` object, and counts the calls."""
+class CountingReadiness:
+    """A Readiness that counts the calls."""
 
-    def __init__(self, real: Any) -> None:
+    def __init__(self, real: Readiness) -> None:
         self._real = real
-        self.polls = 0
+        self.waits = 0
 
-    def poll(self, timeout: float) -> list[tuple[int, int]]:
-        self.polls += 1
-        ready: list[tuple[int, int]] = self._real.poll(timeout)
-        return ready
+    def wait(self, seconds: float) -> bool:
+        self.waits += 1
+        return self._real.wait(seconds)
+
+
+Step = tuple[float | None, Callable[[], object] | None]
+
+
+class ScriptedReadiness:
+    """A Readiness on a Clock: each wait takes the next step of a script.
+
+    A step is how long the wait takes, in seconds (None for as long as was asked), and a function that makes the socket
+    ready (None if it is not ready then). A wait of no time takes no step: it asks the real socket.
+    """
+
+    def __init__(self, clock: Clock, steps: Sequence[Step], real: Readiness | None = None) -> None:
+        self._clock = clock
+        self._steps = list(steps)
+        self._real = real  # which has become ready when a step says so; None where that cannot be seen
+
+    def wait(self, seconds: float) -> bool:
+        if seconds <= 0:
+            return self._real is not None and self._real.wait(0)
+        takes, act = self._steps.pop(0) if self._steps else (None, None)
+        self._clock.now += seconds if takes is None else takes
+        if act is None:
+            return False
+        act()
+        return self._real is None or self._real.wait(LIMIT)

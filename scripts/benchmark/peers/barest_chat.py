@@ -77,6 +77,6 @@ if __name__ == "__main__":
     start_with_one_heap()
     fit_for_a_crowd()
     stay_on_one_processor()
-    client.Client = BarestClient  # type: ignore[misc]
+    client.Client = BarestClient  # type: ignore[misc, assignment]
     Server(App(Options(message_rate=0), BarestHub()), "127.0.0.1", int(sys.argv[1])).start()
     threading.Event().wait()

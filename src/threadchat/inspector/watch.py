@@ -467,7 +467,7 @@ def _line(function: Callable[..., Any], text: str) -> tuple[str, int]:
 
 
 # The line of the step "read", which the read pump has left when it sends the message to the hub.
-READ_LINE = _line(Client.read_pump, "for text in self.connection")
+READ_LINE = _line(Client.read_pump, "for message in self.connection")
 
 
 def _followed(messages: Sequence[str]) -> Sequence[Followed]:

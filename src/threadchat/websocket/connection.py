@@ -2,8 +2,8 @@
 
 The protocol itself (which bytes mean what) is `wire`.
 
-The socket does not block. A thread that cannot go on waits in poll() until it can or its deadline has passed, as Go's
-network poller does. A lock makes one writer of the two threads that write: the write pump sends messages and pings, and
+The socket does not block. A thread that cannot go on waits (`ready`) until it can or its deadline has passed, as in
+Go's network poller. A lock makes one writer of the two threads that write: the write pump sends messages and pings, and
 the read pump answers pings. A frame is written whole, or the connection is broken and no other frame follows.
 
 How a connection ends is decided once, by the first call of `end` (tests/test_connection.py makes each row happen):
@@ -24,8 +24,8 @@ buffer as far as they fit; the peer has CLOSE_WAIT to read them and to close its
 
 from __future__ import annotations
 
-import select
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -33,7 +33,10 @@ from contextlib import suppress
 from typing import Any
 
 from threadchat.options import Options
+from threadchat.websocket.pongs import PongWait
 from threadchat.websocket.rate import TokenBucket
+from threadchat.websocket.ready import OVERSLEPT, Readiness, readable, wait_until, writable
+from threadchat.websocket.tls import TlsSocket
 from threadchat.websocket.wire import (
     Close,
     CloseReason,
@@ -46,7 +49,7 @@ from threadchat.websocket.wire import (
     close_frame,
     ping_frame,
     pong_frame,
-    text_frame,
+    text_frames,
 )
 
 __all__ = ["CLOSE_WAIT", "STUCK_AFTER", "Connection", "ConnectionClosed", "HandshakeFailed"]
@@ -81,7 +84,7 @@ class Connection:
         "_ending",
         "_environ",
         "_options",
-        "_pong_deadline",
+        "_pong_wait",
         "_readable",
         "_socket",
         "_state",
@@ -102,12 +105,12 @@ class Connection:
     )
 
     # Made by `accept`. The socket is read by the reader, and written by the thread that holds _writing.
-    _socket: socket.socket
+    _socket: socket.socket | TlsSocket
     _wire: Wire
     _early: bytes  # what the peer sent behind its request; the reader's
-    _readable: select.poll  # for the socket; the reader's
-    _writable: select.poll  # for the socket; of the thread that holds _writing
-    _pong_deadline: float  # of time.monotonic(); the reader's
+    _readable: Readiness  # of the socket; the reader's
+    _writable: Readiness  # of the socket; of the thread that holds _writing
+    _pong_wait: PongWait
 
     def __init__(self, environ: dict[str, Any], options: Options) -> None:
         # Who is connected, for people: "address:port", printable.
@@ -142,28 +145,34 @@ class Connection:
         return f"{int(ending.code)} {repr(ending.reason)[1:-1]}".rstrip()
 
     def accept(self) -> None:
-        """Answer the handshake. Raises HandshakeFailed or, when the peer has gone, ConnectionClosed."""
+        """Answer the handshake.
+
+        Raises HandshakeFailed, before anything is answered, if the request is not a handshake; and ConnectionClosed if
+        the peer has gone, which may show only after the answer.
+        """
         options = self._options
         try:
-            self._socket, self._wire, self._early = answer_handshake(
+            connected, self._wire, self._early = answer_handshake(
                 self._environ,
                 compression=options.compression,
                 message_size=self.message_size,
                 subprotocol=self.subprotocol,
             )
+            if isinstance(connected, ssl.SSLSocket):
+                self._socket = tls = TlsSocket(connected)
+                self._readable, self._writable = tls.to_read, tls.to_write
+            else:
+                self._socket = connected
+                self._readable, self._writable = readable(connected), writable(connected)
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
         except OSError as error:
             raise ConnectionClosed from error
-        del self._environ
-        self.compresses = self._wire.compresses
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
         with suppress(OSError):  # not TCP
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._readable = select.poll()
-        self._readable.register(self._socket, select.POLLIN)
-        self._writable = select.poll()
-        self._writable.register(self._socket, select.POLLOUT)
-        self._pong_deadline = time.monotonic() + options.pong_wait
+        del self._environ
+        self.compresses = self._wire.compresses
+        self._pong_wait = PongWait(options.pong_wait, options.ping_every)
         self.accepted = True
 
     def __iter__(self) -> Iterator[str]:
@@ -173,7 +182,7 @@ class Connection:
         """
         data, self._early = self._early, b""
         while self._ending is None:
-            for event in self._wire.receive(data):  # one for each frame; of a Fragment no more than that is noted
+            for event in self._wire.receive(data):  # one for each frame, as the rate limit counts them
                 if self._bucket is not None and (pause := self._bucket.take()) and not self._pause(pause):
                     return
                 match event:
@@ -184,10 +193,10 @@ class Connection:
                         with suppress(ConnectionClosed):
                             self._send(pong_frame(payload))
                     case Pong():
-                        self._pong_deadline = time.monotonic() + self._options.pong_wait
+                        self._pong_wait.begin_anew()
                     case Close(code, reason):
+                        self.end(code, reason)  # first, since a writer that is refused sends the close frame
                         self._closing = True
-                        self.end(code, reason)
                         return
                     case Fault(code, reason):
                         self.end(code, reason)
@@ -195,26 +204,33 @@ class Connection:
             data = self._receive()
 
     def encode(self, items: Sequence[Any]) -> bytes:
-        """The frame of a text message with the lines of these items, for `send`; empty if there are none."""
+        """Return a text message with the lines of these items as a frame for `send`.
+
+        There are several frames if one would be too big, and none (b"") if there are no lines.
+
+        The result must be sent: with compression, the frames that follow refer to it.
+        """
         lines = items if self.form is None else self.form(items)
         if self.compresses:  # each connection has a compressor of its own
-            return self._wire.compressed_frame(lines)
-        return text_frame(tuple(lines))
+            return self._wire.compressed_frames(lines, self._options.frame_size)
+        return text_frames(tuple(lines), self._options.frame_size)
 
-    def send(self, frame: bytes) -> None:
-        """Send one frame. Blocks for the write wait at most. Raises ConnectionClosed."""
+    def send(self, frames: bytes) -> None:
+        """Send what `encode` returned. Blocks for the write wait at most. Raises ConnectionClosed."""
         with self._writing:
             if self._closing:
                 raise ConnectionClosed
-            self._write(frame)
+            self._write(frames)
 
     def reply(self, line: str) -> None:
         """Send one line at once, past the write pump. For the reader. Blocks and raises as `send` does."""
-        self._send(text_frame((line,)))  # not compressed: the compressor is the writer's
+        self._send(text_frames((line,), self._options.frame_size))  # not compressed: the compressor is the writer's
 
     def send_ping(self) -> None:
         """Send a ping. Blocks for the write wait at most. Raises ConnectionClosed."""
+        unanswered = self._pong_wait.unanswered  # before the peer can answer
         self._send(ping_frame())
+        unanswered.append(time.monotonic())
 
     def send_close(self) -> None:
         """Send the close frame, then end the writing side. No frame is sent if the peer has gone, or one was cut off.
@@ -247,9 +263,7 @@ class Connection:
         from then on would be answered by a reset, and the close frame would be lost to it.
         """
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, LAST_SEND_BUFFER)
-        writable = select.poll()
-        writable.register(self._socket, select.POLLOUT)
-        if not writable.poll(0):
+        if not writable(self._socket).wait(0):
             self._socket.shutdown(socket.SHUT_RDWR)
 
     def abort(self) -> None:
@@ -265,45 +279,40 @@ class Connection:
         is closed with unread bytes resets the connection, and the peer may lose the close frame to the reset (RFC 6455,
         section 7.1.1).
         """
-        deadline = time.monotonic() + CLOSE_WAIT
-        with suppress(OSError, TimeoutError):
-            while _wait(self._readable, deadline) and self._socket.recv(RECEIVE_BYTES):
-                pass
+        deadline, open_ = time.monotonic() + CLOSE_WAIT, True
+        with suppress(OSError):
+            while open_ and wait_until(self._readable, deadline) and time.monotonic() < deadline:
+                with suppress(BlockingIOError):
+                    open_ = bool(self._socket.recv(RECEIVE_BYTES))
         self.abort()
         self._wire.close()
 
     def _pause(self, seconds: float) -> bool:
         """Keep a peer that sends too fast waiting; False if the connection has ended meanwhile.
 
-        Nothing is read during the pause, and TCP slows the peer down. What the peer has sent waits too, a pong among
-        it, so the pong has that much longer.
+        Nothing is read during the pause, and TCP slows the peer down.
         """
         time.sleep(seconds)  # a second at most
-        self._pong_deadline += seconds
         return self._ending is None
 
     def _receive(self) -> bytes:
-        """Wait for bytes from the peer and return them; b"" if there are none, or the connection has ended."""
+        """Wait for bytes from the peer and return them; b"" if none have come yet, or the connection has ended."""
+        began = time.monotonic()
         try:
-            if _wait(self._readable, self._pong_deadline) or self._readable_when_overdue():
+            found = self._readable.wait(self._pong_wait.left)
+            self._pong_wait.listened(time.monotonic() - began)
+            if found:
                 data = self._socket.recv(RECEIVE_BYTES)
                 if not data:
                     self.end(CloseReason.ABNORMAL_CLOSURE, "the peer has gone")
                 return data
-            self.end(CloseReason.POLICY_VIOLATION, "no pong within the pong wait")
+            if self._pong_wait.is_over():
+                self.end(CloseReason.POLICY_VIOLATION, "no pong within the pong wait")
         except BlockingIOError:
-            pass  # what made the socket readable was taken back
+            pass  # readable, and yet nothing to read: a segment was damaged, or a TLS record is not complete
         except OSError as error:
             self.end(CloseReason.ABNORMAL_CLOSURE, error.strerror)
         return b""
-
-    def _readable_when_overdue(self) -> bool:
-        """Whether there is something to read though the pong is late: the pong may be there, behind other frames.
-
-        What is there is read first, but not for ever: the pong is late by the write wait at most.
-        """
-        overdue = time.monotonic() - self._pong_deadline
-        return overdue < self._options.write_wait and bool(self._readable.poll(0))
 
     def _send(self, frame: bytes, closing: bool = False) -> None:
         """Send a control frame; `closing` if it is the close frame. Raises ConnectionClosed."""
@@ -332,16 +341,22 @@ class Connection:
     def _write_rest(self, rest: memoryview) -> None:
         """Write what the kernel did not take at once. Raises OSError (TimeoutError after the write wait)."""
         now = time.monotonic()
-        while rest and self._wait_for_room(now + STUCK_AFTER, now + self._options.write_wait):
+        stuck, deadline = now + STUCK_AFTER, now + self._options.write_wait
+        while rest and self._wait_for_room(stuck, deadline):
             with suppress(BlockingIOError):
                 rest = rest[self._socket.send(rest) :]
+            now = time.monotonic()
+            if rest and now >= deadline:
+                if now < deadline + OVERSLEPT:
+                    raise TimeoutError("writing took longer than the write wait")
+                deadline = now + self._options.write_wait
         if rest:  # the connection ends: one last try, with more room, that does not wait
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, LAST_SEND_BUFFER)
             if self._socket.send(rest) < len(rest):
                 raise BlockingIOError("the last frame was cut off")
 
     def _wait_for_room(self, stuck: float, deadline: float) -> bool:
-        """Wait until the kernel takes bytes again; False if the connection has ended. Raises TimeoutError.
+        """Wait until the kernel takes bytes again, or the deadline has passed; False if the connection has ended.
 
         From the time `stuck` on the peer counts as one that does not read. Both times are of time.monotonic().
         """
@@ -349,19 +364,10 @@ class Connection:
             if self._ending is not None:
                 return False
             self.blocked = True
-        in_time = _wait(self._writable, min(stuck, deadline))
-        if not in_time:
+        if not wait_until(self._writable, min(stuck, deadline)):
             self.on_stuck()
-            in_time = _wait(self._writable, deadline)
+            wait_until(self._writable, deadline)
             self.on_unstuck()
         with self._state:
             self.blocked = False
-        if not in_time:
-            raise TimeoutError("writing took longer than the write wait")
         return True
-
-
-def _wait(poller: select.poll, deadline: float) -> bool:
-    """Wait for the event that `poller` is registered for; False when the deadline (of time.monotonic) has passed."""
-    remaining = deadline - time.monotonic()
-    return remaining > 0 and bool(poller.poll(remaining * 1000))

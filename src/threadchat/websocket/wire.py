@@ -11,9 +11,11 @@ each defect in the library alone, and that threadchat does not have it.
 
 from __future__ import annotations
 
+import re
 import socket
+import ssl
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -37,12 +39,23 @@ __all__ = [
     "close_frame",
     "ping_frame",
     "pong_frame",
-    "text_frame",
+    "text_frames",
 ]
 
 WHOLE_TEXT = 0x8180  # FIN, opcode 1, MASK and length 0: the first two bytes of a whole text message (section 5.2)
 TWO_BYTES_AND_MASK = struct.Struct("!H4s")  # the mask, and before it the first two bytes or the length of 16 bits
 LONGEST_REASON = 123  # bytes of a close frame's reason (section 5.5: 125, two of them for the code)
+
+
+# What a peer may offer (section 9.1), and those offers of compression that can be taken (RFC 7692, section 7.1; zlib
+# has no window of 8 bits).
+TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+EXTENSION = re.compile(rf'{TOKEN}(?:\s*;\s*{TOKEN}(?:\s*=\s*(?:{TOKEN}|"{TOKEN}"))?)*')
+BITS = r'\s*=\s*(?:9|1[0-5]|"9"|"1[0-5]")'
+DEFLATE = re.compile(
+    r"permessage-deflate(?:\s*;\s*(?:(?:client|server)_no_context_takeover|"
+    rf"client_max_window_bits(?:{BITS})?|server_max_window_bits{BITS}))*"
+)
 
 
 class HandshakeFailed(Exception):
@@ -66,7 +79,7 @@ class Pong:
 
 @dataclass(frozen=True, slots=True)
 class Fragment:
-    """A frame of a text message that goes on in another frame (section 5.4)."""
+    """A frame of a text message that goes on in another frame (section 5.4). The whole text follows as a str."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,14 +105,32 @@ Event = str | Ping | Pong | Fragment | Close | Fault
 
 
 @lru_cache(maxsize=8)
-def text_frame(lines: tuple[str, ...]) -> bytes:
-    """The frame of a text message with these lines, not compressed. Any thread may call it.
+def text_frames(lines: tuple[str, ...], most: int) -> bytes:
+    """The frames of text messages with these lines, not compressed: mostly one. Any thread may call it.
 
-    Empty lines are left out; if no others are there, there is no frame (b""). The last few frames are remembered,
-    because a broadcast sends the same one to each client.
+    A frame has at most `most` bytes of text, or one line. Empty lines are left out; if no others are there, there is
+    no frame (b""). The last few results are remembered, because a broadcast sends the same one to each client.
     """
-    text = "\n".join(filter(None, lines))
-    return _frame(Opcode.TEXT, text.encode(errors="replace")) if text else b""
+    text = "\n".join(filter(None, lines)).encode(errors="replace")
+    if not text:
+        return b""
+    if len(text) <= most:
+        return _frame(Opcode.TEXT, text)
+    return b"".join(_frame(Opcode.TEXT, part) for part in _parts(text, most))
+
+
+def _parts(text: bytes, most: int) -> Iterator[bytes]:
+    """Part a text at newlines, into as many lines at a time as `most` bytes can hold, at least one."""
+    start = 0
+    while len(text) - start > most:
+        end = text.rfind(b"\n", start, start + most + 1)
+        if end < 0:  # the line is longer
+            end = text.find(b"\n", start + most + 1)
+        if end < 0:  # and the last one
+            break
+        yield text[start:end]
+        start = end + 1
+    yield text[start:]
 
 
 def ping_frame() -> bytes:
@@ -133,7 +164,7 @@ def _frame(opcode: Opcode, payload: bytes) -> bytes:
 
 
 class Wire:
-    """What goes over one WebSocket. One thread, the reader, calls `receive`; another, the writer, `compressed_frame`.
+    """What goes over one WebSocket. One thread, the reader, calls `receive`; another, the writer, `compressed_frames`.
 
     `message_size` is the most bytes that a message may have, in UTF-8 and decompressed.
     """
@@ -156,10 +187,12 @@ class Wire:
         """Whether permessage-deflate was agreed on (RFC 7692)."""
         return bool(self._frames.extensions)
 
-    def compressed_frame(self, lines: Sequence[str]) -> bytes:
-        """The frame of a text message with these lines. It must be sent: those that follow build on it."""
-        text = "\n".join(filter(None, lines))
-        return bytes(self._frames.send_data(text)) if text else b""
+    def compressed_frames(self, lines: Sequence[str], most: int) -> bytes:
+        """As `text_frames`, compressed; `most` is of the text. They must be sent: those that follow build on them."""
+        text = "\n".join(filter(None, lines)).encode(errors="replace")
+        if not text:
+            return b""
+        return b"".join(self._frames.send_data(part.decode()) for part in _parts(text, most))
 
     def receive(self, data: bytes) -> list[Event]:
         """Take bytes from the peer; return the events that they complete, in order.
@@ -292,15 +325,32 @@ def answer_handshake(
 
 
 def _environ_for_simple_websocket(environ: dict[str, Any], compression: bool) -> dict[str, Any]:
-    """The request as simple-websocket is to see it."""
+    """The request as simple-websocket is to see it. Raises HandshakeFailed."""
     environ = dict(environ)
     # Defect: simple-websocket accepts compression unasked.
-    if not compression:
-        environ.pop("HTTP_SEC_WEBSOCKET_EXTENSIONS", None)
+    offers = environ.pop("HTTP_SEC_WEBSOCKET_EXTENSIONS", "")
+    if compression and (offer := _compression_to_accept(offers)):
+        environ["HTTP_SEC_WEBSOCKET_EXTENSIONS"] = offer
     # Defect: wsproto refuses a peer that offers other protocols beside websocket.
     if "websocket" in [each.strip().lower() for each in environ.get("HTTP_UPGRADE", "").split(",")]:
         environ["HTTP_UPGRADE"] = "websocket"
     return environ
+
+
+def _compression_to_accept(offers: str) -> str | None:
+    """The first offer of compression that can be accepted. Raises HandshakeFailed if the header is malformed.
+
+    Defect: wsproto lets a ValueError through for some offers that it should decline, accepts others that nobody may
+    accept, and mixes up several.
+    """
+    extensions = [each.strip() for each in offers.split(",") if each.strip()]
+    if not all(map(EXTENSION.fullmatch, extensions)):
+        raise HandshakeFailed("Sec-WebSocket-Extensions is malformed")
+    for extension in filter(DEFLATE.fullmatch, extensions):
+        names = re.findall(r"\w+_\w+", extension)
+        if len(set(names)) == len(names):
+            return extension.replace('"', "")
+    return None
 
 
 def _read_ahead(environ: dict[str, Any]) -> bytes:
@@ -309,7 +359,10 @@ def _read_ahead(environ: dict[str, Any]) -> bytes:
     Defect: it may stand in the buffered reader of the WSGI server already, and simple-websocket reads the socket.
     """
     reader = environ["wsgi.input"]
-    return bytes(reader.read(len(reader.peek()))) if hasattr(reader, "peek") else b""
+    try:
+        return bytes(reader.read(len(reader.peek()))) if hasattr(reader, "peek") else b""
+    except (ssl.SSLWantReadError, ssl.SSLWantWriteError):  # where a plain socket's reader says that nothing has come
+        return b""
 
 
 class _NoThread:

@@ -1,0 +1,111 @@
+"""The log in memory: numbers without gaps, tokens that say whether what follows can be given, and each repeat once."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from threadchat.log.memory import LEAST, MOST_BYTES, MemoryLog
+from threadchat.messages import JOIN, Entry, event, message
+
+
+def texts(entries: object) -> list[str]:
+    assert isinstance(entries, list)
+    return [entry.text for entry in entries]
+
+
+def filled(count: int, keep: int = 10_000) -> MemoryLog:
+    log = MemoryLog(keep)
+    for number in range(1, count + 1):
+        log.append([message(f"{number}", "by", n=number)])
+    return log
+
+
+def test_entries_are_numbered_without_gaps_also_where_repeats_are_left_out() -> None:
+    log = MemoryLog(100)
+    first = log.append([message("a", "x", n=1), message("a", "x", n=1), message("b", "y", n=1), message("c", "z")])
+    assert [(entry.id, entry.text) for entry in first] == [(1, "a"), (2, "b"), (3, "c")]
+    assert not log.append([message("older", "x", n=1)])
+    assert [entry.id for entry in log.append([message("d", "x", n=9), message("e", "x", n=8)])] == [4]
+    assert log.top == 4
+    assert (log.last("x"), log.last("z"), log.last("nobody")) == (9, None, None)
+
+
+def test_what_follows_a_token_can_be_read_page_by_page() -> None:
+    log = filled(10)
+    after = log.find(log.token(4))
+    assert after == 4
+    page = log.read(after, 3)
+    assert texts(page) == ["5", "6", "7"]
+    assert texts(log.read(10, 3)) == []
+    assert log.find(log.token(0)) == 0
+    assert log.find(log.token(10)) == 10
+
+
+def test_two_logs_do_not_take_each_others_tokens() -> None:
+    assert filled(3).find(filled(3).token(2)) is None
+
+
+def test_a_token_of_an_entry_that_was_replaced_is_not_taken() -> None:
+    one, other = filled(2), filled(2)
+    other.epoch = one.epoch  # as after a backup was restored
+    one.append([message("lost", "by", n=3)])
+    other.append([message("another", "by", n=3)])
+    assert other.find(one.token(2)) == 2 or one._entries[1].at != other._entries[1].at
+    assert other.find(one.token(3)) is None
+
+
+@given(st.text(max_size=30))
+def test_a_token_that_is_garbage_is_not_taken(text: str) -> None:
+    assert filled(3).find(text) is None
+
+
+def test_the_oldest_are_trimmed_away_and_the_log_says_so() -> None:
+    log = filled(3 * LEAST, keep=LEAST)
+    assert LEAST <= len(log._entries) <= LEAST + LEAST // 16
+    first = log._entries[0].id
+    assert log.read(first - 2, 1) is None
+    assert texts(log.read(first - 1, 1)) == [str(first)]
+    assert log.find(log.token(first - 1)) == first - 1, "nothing is missing after the last one that was trimmed"
+    assert log.find(f"{log.epoch}.{first - 2}.0") is None
+    assert log.top == 3 * LEAST
+
+
+def test_long_messages_are_trimmed_sooner_but_a_send_buffer_full_is_kept_for_all() -> None:
+    log = MemoryLog(1_000_000)
+    for _ in range(2 * LEAST):
+        log.append([message("x" * (MOST_BYTES // LEAST), "by")])
+    assert LEAST <= len(log._entries) <= LEAST + LEAST // 8
+    assert log._bytes == sum(len(entry.text) for entry in log._entries)
+
+
+def test_a_newcomers_history_has_so_many_messages_and_joins_count_half() -> None:
+    log = MemoryLog(100)
+    for number in range(10):
+        log.append([event(JOIN, f"{number}", "Ann"), message(f"{number}", "by")])
+    recent = log.read(log.recent(3), 100)
+    assert recent is not None
+    assert [entry.text for entry in recent if entry.kind == "msg"] == ["8", "9"]
+    assert len(recent) == 4
+    assert log.recent(0) == log.top
+    assert MemoryLog(0).recent(5) == 0
+
+
+def test_a_sessions_last_number_outlives_its_entry_for_ten_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
+    log = MemoryLog(1)
+    now = 1_000_000.0
+    monkeypatch.setattr("time.time", lambda: now)
+    log.append([message("early", "x", n=5)])
+    log.append([message("filler", "y") for _ in range(2 * LEAST)])
+    assert log.last("x") == 5
+    now += 601
+    log.append([message("filler", "y") for _ in range(2 * LEAST)])
+    assert log.last("x") is None
+
+
+def test_an_entry_is_its_plain_line() -> None:
+    assert message("two\nlines", "by", "Ann") == "Ann: two lines"
+    assert message("two\nlines", "by") == "two lines"
+    assert event(JOIN, "by", "Ann") == ""
+    assert isinstance(message("x", "by"), Entry)

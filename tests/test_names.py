@@ -1,0 +1,101 @@
+"""Names: how they are cleaned, which of them look alike, and who gets which."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from threadchat.names import NAME_LENGTH, NotAName, clean_name, clean_room_name, is_reserved, same_name
+from threadchat.people import People
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("Ann", "Ann"),
+        ("  Ann \t of\n the  hill ", "Ann of the hill"),
+        ("\u202eAnn\u200b", "Ann"),  # a direction mark and a space without width
+        ("\uff21nn", "Ann"),  # a wide letter
+        ("\u0644\u064a\u0644\u0649", "\u0644\u064a\u0644\u0649"),
+        ("\U0001f600", "\U0001f600"),
+    ],
+)
+def test_a_name_is_cleaned(text: str, name: str) -> None:
+    assert clean_name(text) == name
+
+
+@pytest.mark.parametrize("text", ["", " ", "\u202e", "\u0301", "\x00\x1f", "\ud83d", "x" * (NAME_LENGTH + 1)])
+def test_what_shows_nothing_or_too_much_is_no_name(text: str) -> None:
+    with pytest.raises(NotAName):
+        clean_name(text)
+
+
+@given(st.text(max_size=40))
+def test_a_clean_name_stays_as_it_is(text: str) -> None:
+    for clean in (clean_name, clean_room_name):
+        try:
+            name = clean(text)
+        except NotAName:
+            continue
+        assert clean(name) == name
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("Ann", "ANN", True),
+        ("Stra\u00dfe", "STRASSE", True),
+        ("Ann", "\u0410nn", True),  # Cyrillic A
+        ("ANN", "\u0430nn", True),  # Cyrillic a, in another case
+        ("Ian", "lan", True),  # capital i, small L
+        ("modern", "modem", True),
+        ("B\u00f6b", "Bob", True),
+        ("Ian", "Lan", False),
+        ("Ann", "Anna", False),
+        ("Jo", "J0", True),
+    ],
+)
+def test_names_that_look_alike_count_as_the_same(one: str, other: str, same: bool) -> None:
+    assert bool(same_name(one) & same_name(other)) is same
+
+
+@pytest.mark.parametrize("name", ["admin", "ADMIN", "Server", "\u0430dmin", "\u0405ystem", "Adm\u0131n"])
+def test_names_for_the_server_and_its_organisers_are_reserved(name: str) -> None:
+    assert is_reserved(name)
+    assert not is_reserved("Administrata")
+
+
+def test_a_name_belongs_to_a_session_until_it_is_forgotten() -> None:
+    people = People()
+    ann, other = people.arrive("a", "Ann"), people.arrive("b", "ann")
+    assert (ann.name, other.name) == ("Ann", "ann 2")
+    assert people.arrive("a", None) is ann
+    assert not people.depart(ann)
+    assert people.depart(ann)
+    assert people.arrive("c", "Ann").name == "Ann 3"
+    assert people.forget_if_gone("a")
+    assert not people.forget_if_gone("b")
+    assert people.forget_if_gone("nobody knows")
+    assert people.arrive("d", "Ann").name == "Ann"
+
+
+def test_a_name_that_is_given_up_is_free() -> None:
+    people = People()
+    ann = people.arrive("a", "Ann")
+    assert people.rename(ann, "Ann") == "Ann"
+    assert people.rename(ann, "ANN") == "ANN"
+    assert people.rename(ann, "Zoe") == "Zoe"
+    assert people.arrive("b", "Ann").name == "Ann"
+    with pytest.raises(NotAName, match="reserved"):
+        people.rename(ann, "admin")
+    with pytest.raises(NotAName, match="visible"):
+        people.rename(ann, " ")
+    assert ann.name == "Zoe"
+
+
+def test_many_of_one_name_get_names_of_their_own_that_are_not_too_long() -> None:
+    people = People()
+    names = {people.arrive(str(number), "x" * NAME_LENGTH).name for number in range(2_000)}
+    assert len(names) == 2_000
+    assert max(map(len, names)) == NAME_LENGTH

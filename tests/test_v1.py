@@ -1,0 +1,291 @@
+"""The protocol threadchat.v1 over real sockets: what is said, what is answered, and what a client that returns gets."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from helpers import LIMIT, V1, Peer, Running, Serve, until
+from websockets.exceptions import ConnectionClosed
+
+from threadchat.protocols.v1 import tag
+
+LONGEST = 512  # bytes of a message, at the defaults
+
+
+def test_hello_says_where_one_is_and_who_is_here(serve: Serve) -> None:
+    port = serve().port
+    with V1(port, name="Ann") as ann, V1(port, name="Bob") as bob:
+        assert ann.hello == {
+            "type": "hello",
+            "room": "lobby",
+            "token": ann.hello["token"],
+            "top": 0,
+            "recovered": False,
+            "last": None,
+            "name": "Ann",
+            "by": tag(ann.session),
+            "count": 0,
+            "here": [],
+            "message_size": LONGEST,
+        }
+        assert bob.hello["here"] == [{"name": "Ann", "by": ann.by}]
+        assert bob.hello["count"] == bob.hello["top"] == 1
+
+
+def test_a_message_reaches_all_with_its_name_number_and_time(serve: Serve) -> None:
+    port = serve().port
+    with V1(port, name="Ann") as ann, V1(port, name="Bob") as bob, Peer(port) as plain:
+        ann.say("one\r\ntwo", n=1)
+        got = bob.until(type="msg")
+        assert got == ann.until(type="msg")
+        assert {key: got[key] for key in ("name", "by", "n", "text")} == {
+            "name": "Ann",
+            "by": ann.by,
+            "n": 1,
+            "text": "one\ntwo",
+        }
+        assert got["id"] == 3  # after the two joins
+        assert abs(got["at"] - 1_796_000_000) < 10**9
+        assert plain.lines(1) == ["Ann: one two"]
+
+
+def test_plain_clients_and_clients_of_v1_share_a_room(serve: Serve) -> None:
+    port = serve(room_linger=0.001).port
+    with V1(port, room="den", name="Ann") as ann, Peer(port, "/r/den/ws") as plain, Peer(port) as elsewhere:
+        plain.talk("from a plain one")
+        got = ann.until(type="msg")
+        assert (got["name"], got["n"], got["text"]) == (None, None, "from a plain one")
+        with Peer(port, "/r/den/ws?name=Cy") as named:
+            assert ann.until(type="join")["name"] == "Cy"
+            named.send(1, "hello")
+            assert named.lines(1) == plain.lines(1) == ["Cy: hello"]
+            assert ann.until(type="msg")["text"] == "hello"
+        elsewhere.talk("nothing of the den came here")
+
+
+def test_a_plain_client_gets_the_history_that_it_asks_for(serve: Serve) -> None:
+    port = serve(history=3).port
+    with V1(port, name="Ann") as ann:
+        for number in range(1, 6):
+            ann.say(f"{number}", n=number)
+        ann.texts(5)
+        with Peer(port, "/ws?history=2") as two, Peer(port, "/ws?history=9") as most, Peer(port) as none:
+            assert two.lines(2) == ["Ann: 4", "Ann: 5"]
+            assert most.lines(3) == ["Ann: 3", "Ann: 4", "Ann: 5"]
+            ann.say("new", n=6)
+            assert [peer.lines(1) for peer in (two, most, none)] == [["Ann: new"]] * 3
+    for wrong in ("x", "-1", "", "1" * 10):
+        with Peer(port, f"/ws?history={wrong}") as refused:
+            assert refused.status == 400
+
+
+@pytest.mark.parametrize(
+    ("frame", "number", "says"),
+    [
+        ("{", None, "not JSON"),
+        ("[" * 400, None, "not JSON"),
+        ("1" * 3_000, None, "nothing that a client says"),
+        ('{"type":"msg","text":"x","n":' + "9" * 3_000 + "}", None, "whole one"),
+        ("[]", None, "nothing that a client says"),
+        ("null", None, "nothing that a client says"),
+        ('{"type":"dance","n":7}', 7, "nothing that a client says"),
+        ('{"type":"msg","n":7}', 7, "nothing that a client says"),
+        ('{"type":"msg","n":7,"text":5}', 7, "nothing that a client says"),
+        ('{"type":"msg","n":0,"text":"x"}', None, "whole one"),
+        ('{"type":"msg","n":1.0,"text":"x"}', None, "whole one"),
+        ('{"type":"msg","n":true,"text":"x"}', None, "whole one"),
+        ('{"type":"msg","n":9007199254740992,"text":"x"}', None, "whole one"),
+        ('{"type":"msg","n":7,"text":" \\n "}', 7, "empty"),
+        ('{"type":"msg","n":7,"text":"\\ud83d"}', 7, "half a character"),
+        (json.dumps({"type": "msg", "n": 7, "text": "x" * (LONGEST + 1)}), 7, "at most 512 bytes"),
+        (json.dumps({"type": "msg", "n": 7, "text": "é" * (LONGEST // 2 + 1)}), 7, "at most 512 bytes"),
+        ('{"type":"name","name":5}', None, "nothing that a client says"),
+        ('{"type":"name","name":"\\u202e"}', None, "visible character"),
+        ('{"type":"name","name":"\\u0410dmin"}', None, "reserved"),
+    ],
+)
+def test_what_cannot_be_taken_is_answered_and_costs_nobody_else(
+    serve: Serve, frame: str, number: int | None, says: str
+) -> None:
+    with V1(serve().port, name="Ann") as ann:
+        ann.socket.send(frame)
+        error = ann.until(type="error")
+        assert error["n"] == number
+        assert says in error["text"]
+        ann.say("goes on, and the number is still free", n=1)
+        assert ann.until(type="msg")["n"] == 1
+
+
+def test_the_longest_message_fits_however_json_writes_it(serve: Serve) -> None:
+    with V1(serve().port, name="Ann") as ann:
+        text = "\x01" + "x" * (LONGEST - 2) + "\x01"
+        ann.socket.send('{"type": "msg", "n": 1, "text": "' + "".join(f"\\u{ord(each):04x}" for each in text) + '"}')
+        assert ann.until(type="msg")["text"] == text
+
+
+def test_a_frame_that_no_message_needs_ends_the_connection_with_1009(serve: Serve) -> None:
+    with V1(serve().port, name="Ann") as ann:
+        ann.socket.send(" " * (6 * LONGEST + 257))
+        with pytest.raises(ConnectionClosed) as closed:
+            ann.until(type="never")
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == 1009
+
+
+@pytest.mark.parametrize("session", ["short", "x" * 65, "with space in it here", "ümlaute-in-der-session"])
+def test_a_session_that_is_none_is_refused(server: Running, session: str) -> None:
+    with Peer(server.port, headers=f"Sec-WebSocket-Protocol: threadchat.v1, session.{session}\r\n") as peer:
+        assert peer.status == 400
+
+
+def test_promise_11_a_message_that_is_sent_again_is_acknowledged_and_taken_once(serve: Serve) -> None:
+    port = serve().port
+    with V1(port, name="Ann") as ann, V1(port, name="Bob") as bob:
+        ann.say("once", n=4)
+        ann.until(type="msg", n=4)
+        for number in (4, 3):
+            ann.say("once", n=number)
+            assert ann.until(type="ack") == {"type": "ack", "n": number}
+        ann.say("next", n=5)
+        assert bob.texts(2) == ["once", "next"]
+    with V1(port, session=ann.session) as again:
+        assert again.hello["last"] == 5
+        again.say("next", n=5)
+        assert again.until(type="ack")["n"] == 5
+    with V1(port, session="") as nobody:
+        assert nobody.hello["last"] is None
+
+
+def test_promise_10_a_client_that_comes_back_gets_all_that_it_missed_once_and_in_order(serve: Serve) -> None:
+    port = serve(message_rate=0).port
+    with V1(port, name="Ann") as ann:
+        with V1(port, name="Bob") as bob:
+            ann.say("seen", n=1)
+            seen = bob.until(type="msg")
+        for number in range(2, 700):
+            ann.say(f"{number}", n=number)
+            ann.until(type="msg", n=number)
+        with V1(port, session=bob.session, since=seen["token"]) as back:
+            assert back.hello["recovered"]
+            assert back.hello["name"] == "Bob"
+            assert back.hello["token"] == seen["token"]
+            ids = [back.receive()["id"] for _ in range(back.hello["top"] - seen["id"])]
+            assert ids == list(range(seen["id"] + 1, back.hello["top"] + 1))
+            ann.say("new", n=700)
+            assert back.until(type="msg")["n"] == 700
+
+
+@pytest.mark.parametrize(
+    "kind", ["garbage", "empty parts", "another epoch", "the future", "another check", "no digits"]
+)
+def test_promise_10_a_token_that_cannot_be_trusted_is_a_gap_and_then_the_history(serve: Serve, kind: str) -> None:
+    port = serve(history=2).port
+    with V1(port, name="Ann") as ann:
+        for number in range(1, 5):
+            ann.say(f"{number}", n=number)
+        token = ann.until(type="msg", n=4)["token"]
+        epoch, number, check = token.split(".")
+        wrong = {
+            "garbage": "ß./?%00",
+            "empty parts": "..",
+            "another epoch": f"other.{number}.{check}",
+            "the future": f"{epoch}.{int(number) + 1}.{check}",
+            "another check": f"{epoch}.{number}.{check[:-1]}{'0' if check[-1] != '0' else '1'}",
+            "no digits": f"{epoch}.²{number}.{check}",
+        }[kind]
+        with V1(port, name="Bob", since=wrong) as bob:
+            assert not bob.hello["recovered"]
+            assert bob.receive() == {"type": "gap"}
+            assert bob.texts(2) == ["3", "4"]
+
+
+def test_promise_10_what_was_trimmed_away_is_a_gap(serve: Serve) -> None:
+    port = serve(keep=1, message_rate=0).port  # 1,024 entries are kept in any case, for those who are joining
+    with V1(port, name="Ann") as ann:
+        ann.say("first", n=1)
+        old = ann.until(type="msg")["token"]
+        for number in range(2, 1_400):
+            ann.say(f"{number}", n=number)
+        recent = ann.until(type="msg", n=1_399)["token"]
+        with V1(port, since=old) as back:
+            assert not back.hello["recovered"]
+            assert back.receive() == {"type": "gap"}
+        with V1(port, since=recent) as back:
+            assert back.hello["recovered"]
+
+
+def test_where_nothing_is_kept_nothing_is_recovered_and_no_history_shown(serve: Serve) -> None:
+    port = serve(keep=0).port
+    with V1(port, name="Ann") as ann:
+        ann.say("gone", n=1)
+        token = ann.until(type="msg")["token"]
+        with V1(port, name="Bob", since=token) as bob:
+            assert not bob.hello["recovered"]
+            assert bob.receive() == {"type": "gap"}
+            assert bob.receive()["type"] == "join"
+
+
+def test_names_are_one_of_a_kind_and_are_kept_over_a_reconnect(serve: Serve) -> None:
+    port = serve().port
+    with V1(port, name="Ann") as ann, V1(port, name="ANN") as second, V1(port, name="\u0410nn") as third:
+        assert [each.hello["name"] for each in (ann, second, third)] == ["Ann", "ANN 2", "\u0410nn 3"]
+        with V1(port, session=ann.session) as tab:
+            assert tab.hello["name"] == "Ann"
+        ann.send(type="name", name="ann 2")
+        assert second.until(type="name") == second_name(ann, "ann 2 2")
+        second.send(type="name", name="Ann")
+        assert ann.until(type="name", by=second.by)["name"] == "Ann"
+    with V1(port) as guest, V1(port, name="server") as reserved:
+        assert [guest.hello["name"], reserved.hello["name"]] == ["Guest", "Guest 2"]
+
+
+def second_name(client: V1, name: str) -> Any:
+    class Fact:
+        def __eq__(self, other: object) -> bool:
+            return isinstance(other, dict) and (other["by"], other["name"]) == (client.by, name)
+
+    return Fact()
+
+
+def test_left_waits_for_the_session_to_come_back(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = serve()
+    waiting: list[Any] = []
+    timers = server.app.rooms._timers
+    monkeypatch.setattr(timers, "after", lambda seconds, function: waiting.append((seconds, function)))
+    with V1(server.port, name="Ann") as ann:
+        with V1(server.port, name="Bob") as bob:
+            assert ann.until(type="join", name="Bob")
+        until(lambda: waiting)
+        with V1(server.port, session=bob.session) as back:
+            (seconds, leave) = waiting.pop()
+            assert seconds == 5.0
+            leave()
+            ann.say("Bob is still here", n=1)
+            assert ann.receive()["type"] == "msg"
+            assert {each["by"] for each in back.hello["here"]} == {ann.by, bob.by}
+        until(lambda: waiting)
+        waiting.pop()[1]()
+        assert ann.receive()["type"] == "leave"
+
+
+def test_a_client_that_catches_up_when_the_server_stops_is_told(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = serve()
+    room = server.app.rooms.lobby
+    stops: list[Any] = []
+
+    def read_and_stop(after: int, most: int) -> Any:
+        if not stops:
+            stops.append(server.stop_in_thread())
+            until(lambda: room._stopped)
+        return []
+
+    monkeypatch.setattr(room.log, "read", read_and_stop)
+    with V1(server.port, name="Ann") as late:
+        with pytest.raises(ConnectionClosed) as closed:
+            late.until(type="never")
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == 1001
+    stops[0].join(LIMIT)
+    assert not stops[0].is_alive()
