@@ -29,13 +29,17 @@ class Path:
         """From now on pass nothing on, on the connections that there are: to the server, to the page, or both."""
         self._frozen |= {*(self._upward if up else ()), *(self._downward if down else ())}
 
+    def cut(self) -> None:
+        """End the connections that there are."""
+        for end in list(self._sockets):
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
     def close(self) -> None:
         self._listener.shutdown(socket.SHUT_RDWR)
         self._threads[0].join(LIMIT)
         self._listener.close()
-        for end in self._sockets:
-            with suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
+        self.cut()
         for thread in self._threads:
             thread.join(LIMIT)
         for end in self._sockets:

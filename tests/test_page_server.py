@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from chat_page import (
     LONG_WAITS,
+    QUICK_TIMERS,
     SHORT_WAITS,
     Visit,
     field_of,
@@ -120,6 +121,35 @@ def test_no_text_vanishes_on_a_path_that_is_dead_without_a_close(
         expect(messages_of(reader)).to_have_count(4)
         assert sorted(texts_of(reader).all_inner_texts()) == ["and after it", "before", "into the void", "meanwhile"]
     assert texts_of(page).all_inner_texts() == texts_of(other).all_inner_texts()
+
+
+def test_in_a_storm_everything_is_said_once_and_nothing_is_missed(server: Running, path: Path, visit: Visit) -> None:
+    page = visit(f"http://127.0.0.1:{path.port}/r/storm?name=Ann", QUICK_TIMERS)
+    other = visit(room(server, "storm") + "?name=Bea")
+    troubles: list[Callable[[], object]] = [
+        path.freeze,
+        path.cut,
+        lambda: path.freeze(up=False),
+        page.reload,
+        lambda: page.evaluate("window.dispatchEvent(new Event('online'))"),
+        lambda: path.freeze(down=False),
+    ]
+    said = []
+    for trouble in troubles * 3:
+        for moment in ("before", "after"):
+            text = f"{len(said)}, {moment} {getattr(trouble, '__name__', '')}"
+            said.append(text)
+            write(page, text)
+            write(other, f"and {text}")
+            if moment == "before":
+                trouble()
+    for reader in (page, other):
+        expect(messages_of(reader)).to_have_count(2 * len(said), timeout=3 * LIMIT * 1000)
+        expect(outgoing_of(reader)).to_have_count(0)
+    shown = texts_of(other).all_inner_texts()
+    assert texts_of(page).all_inner_texts() == shown
+    assert [text for text in shown if not text.startswith("and")] == said  # once each, and in order
+    expect(page.locator(".gap")).to_have_count(0)
 
 
 def test_a_path_that_died_while_the_page_was_hidden_is_noticed(server: Running, path: Path, visit: Visit) -> None:
