@@ -324,7 +324,7 @@ def test_a_path_is_no_command(enter: Enter) -> None:
 
 @pytest.mark.parametrize("way", ["button", "command"])
 def test_what_is_shown_can_be_saved_as_a_text_file(enter: Enter, way: str, tmp_path: Path) -> None:
-    page, line = enter(hello={"room": "tea room"})
+    page, line = enter(hello={"room": "tea room"}, timezone_id="Europe/Berlin")
     line.say("one\ntwo `three`", at=1_790_000_000)
     line.send({"type": "gap"})
     line.send(line.entry(name="Ann", by=ME, text="mine", at=1_790_000_001))
@@ -340,9 +340,9 @@ def test_what_is_shown_can_be_saved_as_a_text_file(enter: Enter, way: str, tmp_p
     download.value.save_as(tmp_path / "talk.txt")
     assert (tmp_path / "talk.txt").read_text() == (
         f"-- {day}\n"
-        "[2026-09-21 14:13:20] Bea: one\ntwo `three`\n"
+        "[2026-09-21 16:13:20] Bea: one\ntwo `three`\n"
         "-- Messages may be missing here.\n"
-        "[2026-09-21 14:13:21] Ann: mine\n"
+        "[2026-09-21 16:13:21] Ann: mine\n"
     )
 
 

@@ -7,6 +7,7 @@ import { byId, make, setText } from "../dom.js";
 
 export const CROWD = 25; // more people than this are a number, and their coming and going is not told
 const COLOURS = 12; // as in colours.css
+const REMEMBERED = 1000; // people whose last name is remembered
 
 /** The number of a name's colour: the same on every page. @param {string} name */
 export function colourOf(name) {
@@ -21,7 +22,7 @@ export class People {
   #count = 0;
   /** @type {Map<string, string>} names by the tag of the session; a large room's are not all known */
   #here = new Map();
-  /** @type {Map<string, string>} the name that each session had last, here or not */
+  /** @type {Map<string, string>} the name that each session had last, here or not; the newest at the end */
   #seen = new Map();
   #button = byId("here", HTMLButtonElement);
   #list = byId("people-list");
@@ -62,7 +63,9 @@ export class People {
    */
   nameBefore({ name, by }) {
     const before = this.#seen.get(by) ?? this.#here.get(by) ?? "";
+    this.#seen.delete(by);
     this.#seen.set(by, name);
+    if (this.#seen.size > REMEMBERED) this.#seen.delete(this.#seen.keys().next().value ?? ""); // the oldest
     return before;
   }
 

@@ -9,8 +9,9 @@ import { nodesOf } from "./text.js";
 
 const TOGETHER_S = 300; // messages of one person within this time stand below one name
 
-const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
+const clock = new Intl.DateTimeFormat(undefined, { timeStyle: "short" });
 const date = new Intl.DateTimeFormat(undefined, { weekday: "long", day: "numeric", month: "long", year: "numeric" });
+const sortable = new Intl.DateTimeFormat("sv", { dateStyle: "short", timeStyle: "medium" }); // 2026-11-29 13:00:00
 const full = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "medium" });
 
 /** @param {number} at seconds since 1970 */
@@ -21,8 +22,7 @@ export const nameIn = ({ name }) => name ?? "somebody";
 
 /** A message's line in a text file. @param {Message} message */
 export function lineOf(message) {
-  const time = new Date(message.at * 1000).toISOString().replace("T", " ").slice(0, 19);
-  return `[${time}] ${nameIn(message)}: ${message.text}`;
+  return `[${sortable.format(message.at * 1000)}] ${nameIn(message)}: ${message.text}`;
 }
 
 /**
