@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import urljoin
 
 import pytest
-from helpers import HANDSHAKE, Running, Serve, ask, handshake
+from helpers import HANDSHAKE, Running, Serve, ask, exchange, handshake
 
 from threadchat.web import www
 from threadchat.web.app import SECURITY_HEADERS
@@ -116,11 +116,30 @@ def test_every_address_in_a_page_exists_and_is_relative(server: Running, path: s
 
 
 @pytest.mark.parametrize("path", ["/", "/guide", "/static/chat/chat.js", "/limits", "/ws"])
-@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "BREW"])
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "TRACE", "BREW"])
 def test_other_methods_are_not_allowed(server: Running, method: str, path: str) -> None:
     answer = ask(server, method, path, HANDSHAKE if path == "/ws" else {})
     assert answer.status == 405
     assert "GET" in re.split(", *", answer.headers["Allow"])
+
+
+@pytest.mark.parametrize("path", ["/", "/guide", "/static/chat/chat.js", "/limits", "/ws", "*"])
+def test_options_tells_the_methods_and_grants_nothing_to_other_sites(server: Running, path: str) -> None:
+    answer = ask(server, "OPTIONS", path, {"Origin": "https://evil.example", "Access-Control-Request-Method": "PUT"})
+    assert (answer.status, answer.body) == (204, b"")
+    assert answer.headers["Allow"] == "GET, HEAD, OPTIONS"
+    assert not [name for name in answer.headers if name.lower().startswith("access-control")]
+
+
+def test_options_for_what_is_not_there_is_not_found(server: Running) -> None:
+    assert ask(server, "OPTIONS", "/nothing").status == 404
+    assert ask(server, "OPTIONS", "/static/").status == 404
+
+
+@pytest.mark.parametrize("request_", [b"OPTIONS / HTTP/1.0\r\n\r\n", b"HEAD / HTTP/1.0\r\n\r\n"])
+def test_a_load_balancers_check_finds_the_server_up(server: Running, request_: bytes) -> None:
+    """HAProxy's default is OPTIONS / without a Host header."""
+    assert exchange(server.port, request_).startswith((b"HTTP/1.1 200 ", b"HTTP/1.1 204 "))
 
 
 @pytest.mark.parametrize(

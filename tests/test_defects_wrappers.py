@@ -17,6 +17,7 @@ from werkzeug.wrappers import Request, Response
 
 from threadchat.web import www
 from threadchat.web.app import create_app
+from threadchat.web.proxies import behind_proxies
 
 
 def test_werkzeug_does_not_expect_an_invalid_address() -> None:
@@ -69,6 +70,19 @@ def test_werkzeug_takes_any_text_for_the_address_of_a_client() -> None:
 def test_threadchat_takes_the_proxys_address_instead(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
     assert ask(serve(trusted_proxies=1), "GET", "/", {"X-Forwarded-For": "\x1b[31mred"}).status == 200
     assert "'\\x1b[31mred' where an address should be" in caplog.text
+
+
+def test_werkzeug_takes_any_text_for_the_scheme_and_threadchat_the_scheme_of_pages() -> None:
+    environ = create_environ(headers={"X-Forwarded-Proto": "wss"}, environ_base={"REMOTE_ADDR": "127.0.0.1"})
+    schemes = []
+
+    def app(environ: dict[str, Any], start_response: Any) -> Any:
+        schemes.append(environ["wsgi.url_scheme"])
+        return Response("")(environ, start_response)
+
+    for wrapped in (ProxyFix(app), behind_proxies(app, 1)):
+        run_wsgi_app(wrapped, environ)
+    assert schemes == ["wss", "https"]
 
 
 def test_werkzeugs_etag_stays_the_same_when_a_files_content_changes_and_threadchats_does_not(

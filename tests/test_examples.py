@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,16 +15,17 @@ from helpers import CLOSE, LIMIT, TEXT, Answer, Peer, Process, ask, until
 
 FOLDER = Path(__file__).parent / "examples"
 
-PYTHON = [sys.executable, "flask_app.py", "0"]
+PYTHON = [sys.executable, "flask_app.py"]
+FLASK = [sys.executable, "-m", "flask", "--app", "flask_app", "run", "--port", "0"]
 GUNICORN = [
     *(sys.executable, "-m", "gunicorn", "--bind", "127.0.0.1:0", "--no-control-socket"),
-    *("--worker-class", "gthread", "--workers", "1", "--threads", "100", "flask_app:app"),
+    *("--worker-class", "gthread", "--workers", "1", "--threads", "100", "flask_app:site"),
 ]
 
 Start = Callable[[], Process]
 
 
-@pytest.fixture(params=[PYTHON, GUNICORN], ids=["python", "gunicorn"])
+@pytest.fixture(params=[PYTHON, FLASK, GUNICORN], ids=["python", "flask", "gunicorn"])
 def start(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Start]:
     """Starts the example. A process that still runs at the test's end is killed."""
     pytest.importorskip("flask")
@@ -32,7 +34,7 @@ def start(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Start]:
     with ExitStack() as stack:
 
         def run() -> Process:
-            process = stack.enter_context(Process(tmp_path, request.param, cwd=FOLDER))
+            process = stack.enter_context(Process(tmp_path, request.param, cwd=FOLDER, env={**os.environ, "PORT": "0"}))
             assert process.port
             until(lambda: get(process, "/").status == 200, "the site's answer")
             return process
@@ -117,22 +119,70 @@ def test_no_error_is_logged_however_a_client_leaves(start: Start) -> None:
         rude.reset()
     with join(process) as silent:
         silent.talk("hello")
-    assert process.end() == 0
+    assert process.end(signal.SIGINT) == 0
     assert "Traceback" not in process.err
     assert "rror" not in process.err
     assert "500" not in process.err
     assert "GET /chat/ws" not in process.err  # which werkzeug would log if it were answered a second time
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_tells_the_clients_1001_and_ends_the_program(start: Start, number: signal.Signals) -> None:
-    process = start()
+@contextmanager
+def three_who_talk(process: Process) -> Iterator[list[Peer]]:
     with ExitStack() as stack:
         clients = [stack.enter_context(join(process)) for _ in range(3)]
         clients[-1].send(TEXT, "here")
         assert [client.lines(1) for client in clients] == [["here"]] * len(clients)
+        yield clients
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_program_and_tells_the_clients_1001(start: Start, number: signal.Signals) -> None:
+    process = start()
+    with three_who_talk(process) as clients:
         process.process.send_signal(number)
-        assert [client.goodbye()[0] for client in clients] == [1001] * len(clients)
-        stack.close()
-        assert process.process.wait(LIMIT) == 0
+        if number == signal.SIGTERM and "gunicorn" not in process.err:
+            assert process.process.wait(LIMIT) == -number  # Flask's own server leaves it to the system, which is quick
+            assert [client.receive_all() for client in clients] == [[]] * len(clients)
+        else:
+            assert [client.goodbye()[0] for client in clients] == [1001] * len(clients)
+            assert process.process.wait(LIMIT) == 0
     assert "Traceback" not in process.err
+
+
+@pytest.mark.parametrize("start", [GUNICORN, [*GUNICORN, "--max-requests", "10"]], indirect=True, ids=["HUP", "10"])
+def test_the_clients_of_a_worker_that_gunicorn_replaces_are_told_1001(start: Start) -> None:
+    """Else the new worker would have to wait for 30 seconds until the old one is killed."""
+    process = start()
+    with three_who_talk(process) as clients:
+        if "--max-requests" in str(process.process.args):
+            for _ in range(10):
+                get(process, "/")
+        else:
+            process.process.send_signal(signal.SIGHUP)
+        assert [client.goodbye()[0] for client in clients] == [1001] * len(clients)
+    with three_who_talk(process):
+        pass
+    assert "Traceback" not in process.err
+
+
+@pytest.mark.parametrize("start", [[*FLASK, "--debug", "--no-reload"]], indirect=True, ids=["debug"])
+def test_the_debugger_takes_no_websocket_that_ends_for_an_error(start: Start) -> None:
+    process = start()
+    with join(process) as one, join(process) as two:
+        one.talk("hello")
+        one.leave()
+        assert one.goodbye() == (1000, "")
+        assert two.lines(1) == ["hello"]
+        two.talk("the chat goes on")
+        two.reset()
+    process.wait_for(r"GET /chat/ws HTTP/1\.1.*\" 101")
+    assert get(process, "/").status == 200
+    assert process.end(signal.SIGINT) == 0
+    assert "Traceback" not in process.err
+    assert '" 500' not in process.err
+
+
+def test_what_the_readme_shows_is_the_example() -> None:
+    (shown,) = re.findall(r"```python\n(from flask .*?)```", (FOLDER / "README.md").read_text(), re.DOTALL)
+    example = (FOLDER / "flask_app.py").read_text().replace("  # type: ignore[method-assign]", "")
+    assert shown in example

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import textwrap
 from collections import Counter
 from collections.abc import Callable, Iterator
+from html import escape
 from html.parser import HTMLParser
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
-from helpers import LIMIT, Running, Serve, ask, contrast, errors
+from helpers import LIMIT, Inspected, Running, Serve, ask, contrast, errors
 from playwright.sync_api import Browser, Page, expect
 
 import threadchat
+from threadchat.lessons.run import LESSONS
 from threadchat.web import guide, source, www
 
 PACKAGE = Path(threadchat.__file__).parent
+AXE = (files("axe_playwright_python") / "axe.min.js").read_text()
 GO_PATH = Path("/usr/share/gocode")  # where Debian's packages put Go's sources
-VOID = {"meta", "link", "img", "br"}  # elements without an end tag, of those that the guide has
+VOID = {"meta", "link", "img", "br", "input"}  # elements without an end tag, of those that the guide has
 
 
 class Outline(HTMLParser):
@@ -102,7 +107,7 @@ def pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         for cached in (guide.page, guide._highlighted, source.text, source.tree, source._definitions):
             cached.cache_clear()
 
-    shutil.copytree(www.WWW, tmp_path / "www")
+    shutil.copytree(str(www.WWW), tmp_path / "www")
     monkeypatch.setattr(www, "WWW", tmp_path / "www")
     forget()
     yield tmp_path / "www"
@@ -122,6 +127,8 @@ def pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         ("value hub.py NOTHING", "assigns nothing to NOTHING"),
         ("table hub.py", "no table"),
         ("ruby chat.rb run", "knows no placeholder"),
+        ("lesson convoys", "no file lessons/convoys.py"),
+        ("lesson lesson", "there is no lesson lesson"),
     ],
 )
 def test_a_placeholder_that_matches_nothing_is_a_lookup_error(placeholder: str, what: str, pages: Path) -> None:
@@ -170,7 +177,7 @@ def test_without_any_page_the_chat_starts_and_tells_its_limits(serve: Serve, pag
 def test_without_sources_the_guide_says_what_is_missing(
     serve: Serve, pages: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(source, "PACKAGE", tmp_path)
+    monkeypatch.setattr(www, "PACKAGE", tmp_path)
     answer = ask(serve(), "GET", "/guide")
     assert answer.status == 404
     assert b"there is no file hub.py" in answer.body
@@ -226,7 +233,9 @@ def test_a_function_without_a_counterpart_in_go_has_nothing_beside_it() -> None:
 def test_the_go_twin_compiles_and_is_formatted_as_gofmt_has_it(tmp_path: Path) -> None:
     environment = {**os.environ, "GO111MODULE": "off", "GOPATH": str(GO_PATH)}
     for command in (["gofmt", "-d", "chat.go"], ["go", "vet", "chat.go"]):
-        done = subprocess.run(command, cwd=www.WWW, env=environment, capture_output=True, text=True, timeout=15 * LIMIT)
+        done = subprocess.run(
+            command, cwd=str(www.WWW), env=environment, capture_output=True, text=True, timeout=15 * LIMIT
+        )
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
@@ -271,6 +280,8 @@ def visit(server: Running, browser: Browser, request: pytest.FixtureRequest) -> 
 
 
 WIDE = {"viewport": {"width": 1440, "height": 900}}
+SCHEMES = ("light", "dark")
+SCREENS = [(1280, "light"), (1280, "dark"), (390, "light"), (390, "dark")]
 PHONE = {"viewport": {"width": 360, "height": 740}, "is_mobile": True, "has_touch": True}
 
 
@@ -295,9 +306,7 @@ def test_go_stands_beside_python_where_there_is_room_and_above_it_where_not(visi
             assert go["y"] + go["height"] < python["y"]
 
 
-@pytest.mark.parametrize(
-    "visit", [{**WIDE, "color_scheme": scheme} for scheme in ("light", "dark")], indirect=True, ids=["light", "dark"]
-)
+@pytest.mark.parametrize("visit", [{**WIDE, "color_scheme": scheme} for scheme in SCHEMES], indirect=True, ids=SCHEMES)
 def test_all_text_and_code_has_enough_contrast_to_be_read(visit: Page) -> None:
     shown = ("h1", ".lead", "nav a", "p", "p > code", "figcaption", ".code figcaption", "td", "th", ".steps h3")
     kinds = tuple(f".code .{kind}" for kind in "kscdn")
@@ -305,10 +314,91 @@ def test_all_text_and_code_has_enough_contrast_to_be_read(visit: Page) -> None:
     assert min(readable.values()) >= 4.5, readable
 
 
+@pytest.mark.parametrize("visit", [WIDE, PHONE], indirect=True, ids=["wide", "phone"])
+def test_a_listing_is_a_tab_stop_if_it_scrolls_and_the_arrow_keys_scroll_it(visit: Page) -> None:
+    listings = visit.locator(".code pre")
+    expect(visit.locator(".code pre:not([tabindex])")).not_to_have_count(0)  # once the script has measured them
+    scrolls, stops = "pre => pre.scrollWidth > pre.clientWidth", "pre => pre.tabIndex === 0"
+    which = listings.evaluate_all(f"all => all.map({scrolls})")
+    assert 0 < sum(which) < len(which)
+    assert listings.evaluate_all(f"all => all.map({stops})") == which
+    listing = listings.nth(which.index(True))
+    listing.focus()
+    visit.keyboard.press("ArrowRight")
+    expect(listing).not_to_have_js_property("scrollLeft", 0)
+
+
+@pytest.mark.parametrize("visit", [{**PHONE, "java_script_enabled": False}], indirect=True)
+def test_without_scripts_every_listing_is_a_tab_stop(visit: Page) -> None:
+    expect(visit.locator(".code pre:not([tabindex='0'])")).to_have_count(0)
+
+
 @pytest.mark.parametrize("visit", [WIDE], indirect=True)
 def test_the_contents_lead_to_the_chapters(visit: Page) -> None:
     visit.get_by_role("navigation", name="Contents").get_by_role("link", name="A thousand threads").click()
     expect(visit.get_by_role("heading", name="A thousand threads")).to_be_in_viewport()
+
+
+@pytest.mark.parametrize(
+    "visit",
+    [{"viewport": {"width": width, "height": 800}, "color_scheme": scheme} for width, scheme in SCREENS],
+    indirect=True,
+    ids=[f"{width} {scheme}" for width, scheme in SCREENS],
+)
+def test_axe_finds_nothing(visit: Page) -> None:
+    for label in ("Receive", "Choose 300 times", "A quarter of a second", "One pump runs"):
+        visit.get_by_role("button", name=label).click()
+    first = visit.locator("main > section").first
+    first.locator("h2").scroll_into_view_if_needed()
+    first.locator(".pause").scroll_into_view_if_needed()
+    expect(visit.locator(".progress")).to_be_visible(timeout=1000 * LIMIT)  # it has been read
+    visit.evaluate(AXE)
+    found = visit.evaluate("axe.run().then(({ violations }) => violations)")
+    assert [(rule["id"], [node["html"] for node in rule["nodes"]]) for rule in found] == []
+
+
+# The ends of the chapters
+
+
+def test_every_chapter_ends_with_the_next_one_and_with_where_to_watch_it() -> None:
+    page = guide.page()
+    ends = re.findall(r'<div class="pause">(.*?)</div>', page, re.DOTALL)
+    chapters = re.findall(r'^<section aria-labelledby="([\w-]+)">\n<h2 id="\1">(.*?)</h2>', page, re.MULTILINE)
+    assert len(ends) == len(chapters) - 2  # not after the reference and the last one
+    for end, (name, title) in zip(ends, chapters[1:], strict=False):
+        assert f'Next: <a href="#{name}">{title}</a>' in end
+        assert "threadchat demo" in end or "threadchat lesson" in end
+        assert "<b>Try it.</b>" in end
+
+
+def test_every_lesson_is_named_at_the_end_of_a_chapter() -> None:
+    for lesson in LESSONS.values():
+        assert f"<code>threadchat lesson {lesson.name}</code> (<q>{escape(lesson.title)}</q>)" in guide.page()
+
+
+def test_every_chapter_is_short_enough_for_one_sitting() -> None:
+    template = (www.WWW / "guide" / "index.html").read_text()
+    for chapter in re.split(r'^<section aria-labelledby="[\w-]+">\n(?=<h2)', template, flags=re.MULTILINE)[1:]:
+        if "sentences" not in chapter:  # the reference
+            prose = re.sub(r"<svg.*?</svg>|{{.*?}}|<[^>]*>", " ", chapter, flags=re.DOTALL)
+            assert len(prose.split()) < 900, chapter[:80]  # five minutes
+
+
+def test_the_guide_links_to_the_inspector_and_its_lessons_if_there_is_one_that_answers_the_reader(
+    server: Running, inspect: Callable[..., Inspected]
+) -> None:
+    links = {"inspect", *(f"inspect#lesson={name}" for name in LESSONS)}
+    elsewhere = {"X-Forwarded-For": "203.0.113.9"}
+    asked: list[tuple[Running, dict[str, str], int]] = [
+        (server, {}, 404),
+        (inspect(), {}, 200),
+        (inspect(), elsewhere, 403),
+        (inspect(anywhere=True), elsewhere, 200),
+    ]
+    for running, headers, status in asked:
+        page = ask(running, "GET", "/guide", headers).body.decode()
+        assert set(re.findall(r'href="(inspect.*?)"', page)) == (links if status == 200 else set())
+        assert ask(running, "GET", "/inspect", headers).status == status
 
 
 def test_the_chat_page_links_to_the_guide(server: Running, browser: Browser) -> None:

@@ -6,6 +6,7 @@ Each is installed into a virtual environment that has the packages its metadata 
 from __future__ import annotations
 
 import ast
+import compileall
 import importlib.metadata
 import importlib.util
 import os
@@ -14,15 +15,15 @@ import shutil
 import subprocess
 import sys
 import tarfile
-import urllib.request
 import venv
+import zipapp
 import zipfile
 from collections.abc import Iterable
 from email.parser import Parser
 from pathlib import Path
 
 import pytest
-from helpers import LIMIT, Process
+from helpers import LIMIT, Process, ask
 from websockets.sync.client import connect
 
 from threadchat import __version__
@@ -127,8 +128,13 @@ def install(environment: Path, build_tools: str, *what: str | Path) -> None:
     check_call(*pip, *what, PYTHONPATH=build_tools)
 
 
-def check_that_it_works(command: list[str | Path], folder: Path, came_from: Path, **variables: str) -> None:
-    """Start the server in another folder, get each page and file, let two clients talk, and stop it."""
+def check_that_it_works(
+    command: list[str | Path], folder: Path, came_from: Path, no_guide: bytes = b"", **variables: str
+) -> None:
+    """Start the server in another folder, get each page and file, let two clients talk, and stop it.
+
+    `no_guide` is a part of the answer where there is no guide.
+    """
     clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     elsewhere = folder / "elsewhere"
     elsewhere.mkdir()
@@ -137,12 +143,15 @@ def check_that_it_works(command: list[str | Path], folder: Path, came_from: Path
     assert Path(module.strip()).is_relative_to(came_from), f"another threadchat was imported: {module}"
     arguments = [*map(str, command), "serve", "--port", "0"]
     with Process(elsewhere, arguments, cwd=elsewhere, env={**clean, **variables}) as process:
-        pages = dict.fromkeys(("", "guide"), b"<!doctype html>")
-        for path, start in {**pages, **{f"static/{name}": b"" for name in WWW}}.items():
-            with urllib.request.urlopen(f"http://127.0.0.1:{process.port}/{path}", timeout=LIMIT) as answer:
-                body = answer.read()
-            assert body
-            assert body.startswith(start)
+        for path in ("", "guide", *(f"static/{name}" for name in WWW)):
+            answer = ask(process, "GET", f"/{path}")
+            assert answer.body
+            if path == "guide" and no_guide:
+                assert answer.status == 404
+                assert no_guide in answer.body
+            else:
+                assert answer.status == 200
+                assert answer.body.startswith(b"" if path.startswith("static/") else b"<!doctype html>")
         url = f"ws://127.0.0.1:{process.port}/ws"
         with connect(url, compression=None) as one, connect(url, compression=None) as two:
             process.wait_for("client 2 joined")
@@ -169,6 +178,43 @@ def test_an_editable_install_works(checkout: Path, environment: Path, build_tool
 def test_a_checkout_works_without_being_installed(checkout: Path, environment: Path, tmp_path: Path) -> None:
     python = environment / "bin" / "python"
     check_that_it_works([python, "-m", "threadchat"], tmp_path, checkout, PYTHONPATH=str(checkout / "src"))
+
+
+def test_a_zip_file_works(wheel: Path, environment: Path, tmp_path: Path) -> None:
+    program = unpacked(wheel, tmp_path).with_suffix(".pyz")
+    zipapp.create_archive(tmp_path / "unpacked", program, main="threadchat.__main__:main")
+    check_that_it_works([environment / "bin" / "python", program], tmp_path, program, PYTHONPATH=str(program))
+
+
+def test_bytecode_works_without_its_source_except_for_what_shows_the_source(
+    wheel: Path, environment: Path, tmp_path: Path
+) -> None:
+    folder = unpacked(wheel, tmp_path)
+    assert compileall.compile_dir(folder, quiet=1, legacy=True)
+    for path in folder.rglob("*.py"):
+        path.unlink()
+    program: list[str | Path] = [environment / "bin" / "python", "-m", "threadchat"]
+    without = b"<p>The guide cannot be shown, since this installation is not complete: there is no file "
+    check_that_it_works(program, tmp_path, folder, without, PYTHONPATH=str(folder))
+    for arguments in (["demo"], ["serve", "--inspect"], ["lesson", "nagle"]):
+        done = subprocess.run(
+            [*program, *arguments],
+            env={**os.environ, "PYTHONPATH": str(folder)},
+            capture_output=True,
+            text=True,
+            timeout=LIMIT,
+            check=False,
+        )
+        assert done.returncode == 2
+        assert "show this program's own source, and this installation has only its bytecode" in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def unpacked(wheel: Path, tmp_path: Path) -> Path:
+    folder = tmp_path / "unpacked"
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(folder)
+    return folder
 
 
 def test_the_wheel_holds_the_modules_the_pages_and_the_marker_for_type_checkers(wheel: Path) -> None:

@@ -33,7 +33,7 @@ LESSONS = (
 
 # The steps of the layout, the first one at the bottom. A package stands for all its modules.
 ORDER = (
-    {"declarations", "options", "web.hosts"},  # which every module may import
+    {"declarations", "options", "web.hosts", "web.origins"},  # which every module may import
     {"channel", "runtime"},
     {"outbox"},
     {"hub"},
@@ -56,6 +56,8 @@ NEIGHBOURS = ({"hub", "websocket"}, {"inspector", "lessons"})  # which do not im
 # the standard library. A new module belongs here, with what it may import.
 OURS: dict[str, set[str]] = {
     "runtime.runqueue": set(),
+    "runtime.hold": set(),
+    "runtime.signals": {"runtime.hold", "runtime.threads"},
     "runtime.system": set(),
     "runtime.threads": set(),
     "runtime.timers": {"channel", "runtime.threads"},
@@ -82,9 +84,10 @@ OURS: dict[str, set[str]] = {
     "channel": set(),
     "outbox": {"channel", "runtime.runqueue"},
     "web.hosts": set(),
+    "web.origins": set(),
     "declarations": set(),
-    "options": {"declarations", "web.hosts"},
-    "serving": {"options", "web.app", "web.hosts", "web.server"},
+    "options": {"declarations", "web.hosts", "web.origins"},
+    "serving": {"options", "runtime.signals", "runtime.threads", "web.app", "web.hosts", "web.server"},
     "hub": {"channel", "outbox", "runtime.runqueue"},
     "websocket.rate": set(),
     "websocket.ready": set(),
@@ -119,7 +122,7 @@ OURS: dict[str, set[str]] = {
     "web.highlight": set(),
     "web.source": {"web.www"},
     "web.guide": {"web.highlight", "web.source"},
-    "web.upgrade": set(),
+    "web.upgrade": {"web.origins", "web.throttled_log"},
     "web.app": {
         "channel",
         "hub",
@@ -129,24 +132,32 @@ OURS: dict[str, set[str]] = {
         "options",
         "rooms",
         "web.admission",
+        "web.exits",
+        "web.fitness",
         "web.guide",
         "web.hosts",
+        "web.origins",
         "web.spoken",
         "web.throttled_log",
         "web.upgrade",
         "web.www",
     },
+    "web.exits": {"runtime.threads"},
+    "web.fitness": {"web.exits"},
     "web.spoken": {"protocols.plain", "protocols.v1", "rooms", "subprotocol", "websocket.connection"},
     "web.handler": {"web.deadlines"},
-    "web.proxies": set(),
+    "web.proxies": {"web.throttled_log"},
     "web.server": {
         "options",
         "web.admission",
         "web.app",
         "web.deadlines",
         "web.handler",
+        "web.hosts",
         "web.proxies",
         "web.throttled_log",
+        "runtime.system",
+        "runtime.threads",
     },
     "cli": {
         "declarations",
@@ -154,6 +165,8 @@ OURS: dict[str, set[str]] = {
         "serving",
         "web.app",
         "web.server",
+        "runtime.signals",
+        "web.source",
         "runtime.system",
         "threadchat",
         "inspector.site",
@@ -207,13 +220,14 @@ OURS: dict[str, set[str]] = {
         "inspector.sampler",
         "inspector.watch",
     },
-    "__main__": {"cli", "runtime.system"},
+    "__main__": {"cli", "runtime.hold", "runtime.signals", "runtime.system"},
     "__init__": {"channel", "declarations", "hub", "options", "web.app", "web.server"},
 }
 OTHERS: dict[str, set[str]] = {
     "__init__": {"import_module(module), which nobody can check"},  # test_init.py checks it
     "websocket.wire": {"simple_websocket", "wsproto"},
     "web.app": {"werkzeug", "_typeshed"},
+    "web.fitness": {"_typeshed"},
     "web.handler": {"werkzeug", "_typeshed"},
     "web.proxies": {"werkzeug", "_typeshed"},
     "web.server": {"werkzeug"},

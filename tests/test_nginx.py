@@ -89,8 +89,13 @@ def example(folder: Path, changes: dict[str, str]) -> Path:
 
 
 @contextmanager
-def behind_nginx(folder: Path, *arguments: str, read_timeout: str = "75s") -> Iterator[Site]:
-    """Run the example's command, with more arguments, on a free port, and nginx in front of it on another."""
+def behind_nginx(
+    folder: Path, *arguments: str, read_timeout: str = "75s", without: tuple[str, ...] = ()
+) -> Iterator[Site]:
+    """Run the example's command, with more arguments, on a free port, and nginx in front of it on another.
+
+    `without` are settings of the example that somebody has forgotten.
+    """
     assert NGINX, "scripts/test installs nginx"
     certificate = folder / HOST
     command = f"openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN={HOST} "
@@ -110,6 +115,7 @@ def behind_nginx(folder: Path, *arguments: str, read_timeout: str = "75s") -> It
             f"/etc/ssl/{HOST}": str(certificate),
             "127.0.0.1:8080": f"127.0.0.1:{chat.port}",
             "proxy_read_timeout 75s": f"proxy_read_timeout {read_timeout}",
+            **dict.fromkeys(without, ""),
         }
         number = listener.fileno()  # nginx inherits the listening socket, so that nobody else can take its port
         nginx = Process(
@@ -226,6 +232,29 @@ def test_without_pings_nginx_disconnects_an_idle_client(tmp_path: Path) -> None:
     with behind_nginx(tmp_path, read_timeout="1s") as site, site.join() as peer:
         assert peer.receive_all() == []  # not even a close frame: nginx does not know of them
         assert site.chat.wait_for("client 1 left: 1006 the peer has gone")
+
+
+UPGRADE = "proxy_set_header Upgrade           $http_upgrade;"
+CONNECTION = "proxy_set_header Connection        $connection_upgrade;"
+
+
+@pytest.mark.parametrize(
+    ("without", "status", "says"),
+    [
+        ((UPGRADE, CONNECTION), 426, "needs the header Upgrade: websocket"),
+        ((UPGRADE,), 426, "needs the header Upgrade: websocket"),
+        ((CONNECTION,), 400, "needs the header Connection: Upgrade"),
+    ],
+)
+def test_the_log_says_what_was_forgotten_in_the_configuration(
+    tmp_path: Path, without: tuple[str, ...], status: int, says: str
+) -> None:
+    with behind_nginx(tmp_path, without=without) as site:
+        for _ in range(3):
+            with site.join() as peer:
+                assert peer.status == status
+        assert says in site.chat.wait_for("refused a WebSocket")
+        assert site.chat.err.count("proxy_set_header Upgrade $http_upgrade") == 1
 
 
 def test_a_stop_tells_the_clients_behind_nginx_1001(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from threadchat.declarations import Group, Option, OptionError, declared
 from threadchat.options import ALL_OPTIONS, Options, ServerOptions
+from threadchat.web.hosts import Hosts
 
 FLAGS = {option.name: option.flag for option in ALL_OPTIONS}
 DAY = 86_400
@@ -109,7 +110,7 @@ def test_help_explains_each_option_of_the_class() -> None:
         (Options, {"message_rate": 0}),
         (Options, {"pong_wait": 1, "ping_period": 0.5}),
         (Options, {"pong_wait": DAY, "write_wait": 1e-3}),
-        (Options, {"allow_origins": ("*", "null", "HTTPS://Example.org", "http://[::1]:8080/")}),
+        (Options, {"allow_origins": ("*", "null", "https://example.org", "http://[::1]:8080", "tauri://localhost")}),
         (Options, {"allow_hosts": ("*", ".example.org", "10.0.0.0/8")}),
         (ServerOptions, {"port": 0}),
         (ServerOptions, {"port": 65_535, "trusted_proxies": 3, "processors": "all", "log_level": "error"}),
@@ -163,7 +164,8 @@ def test_a_list_of_strings_becomes_a_tuple() -> None:
         ({"allow_origins": None}, f"allow_origins must be {ORIGINS}, not None"),
         (
             {"allow_origins": ("*", "example.org")},
-            "allow_origins: an origin to allow is http:// or https:// and a host, or * or null, unlike 'example.org'",
+            "allow_origins: an origin to allow is the scheme, the host and perhaps the port of a page, such as "
+            "https://example.org or capacitor://localhost, without a path; or *, null or file://; unlike 'example.org'",
         ),
         ({"allow_hosts": "localhost"}, f"allow_hosts must be {HOSTS}, not 'localhost'"),
     ],
@@ -175,11 +177,33 @@ def test_anything_else_gets_a_sentence_that_names_the_option(given: dict[str, An
 
 
 @pytest.mark.parametrize(
-    "origin", ["", "example.org", "https://", "https:///", "https://a/b", "https://a?b", "ftp://a"]
+    "given",
+    [{"allow_origins": ("HTTPS://Ex\u00e4mple.org:443/",)}, {"allow_hosts": ("ex\u00e4mple.org",)}],
+    ids=["origin", "host"],
 )
-def test_an_origin_that_no_browser_sends_is_refused(origin: str) -> None:
-    with pytest.raises(OptionError, match=r"^allow_origins: an origin to allow is"):
-        Options(allow_origins=(origin,))
+def test_what_browsers_spell_differently_takes_their_form(given: dict[str, Any]) -> None:
+    made = Options(**given)
+    assert made.allow_origins in ((), ("https://xn--exmple-cua.org",))
+    assert made.allow_hosts in ((), ("xn--exmple-cua.org",))
+    assert dataclasses.replace(made) == made
+
+
+@pytest.mark.parametrize(
+    ("pattern", "host"),
+    [
+        ("ex\u00e4mple.org", "xn--exmple-cua.org"),
+        (".EX\u00c4MPLE.org", "chat.xn--exmple-cua.org"),
+        ("fe80::1%eth0", "[fe80::1]"),
+    ],
+)
+def test_a_host_that_no_browser_spells_so_is_allowed_as_browsers_spell_it(pattern: str, host: str) -> None:
+    assert host in Hosts(Options(allow_hosts=(pattern,)).allow_hosts)
+
+
+@pytest.mark.parametrize("pattern", ["stra\u00dfe.example", "ex\u00e4mple.org:8080", "a%b", "http://ex\u00e4mple.org"])
+def test_a_host_that_has_no_such_form_is_refused(pattern: str) -> None:
+    with pytest.raises(OptionError, match=r"^allow_hosts: a host to allow is"):
+        Options(allow_hosts=(pattern,))
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from helpers import LIMIT, V1, Peer, Serve, go, until
+from helpers import LIMIT, V1, Peer, Serve, ask, go, until
 
 from threadchat.channel import Closed
 from threadchat.hub import Hub
@@ -198,6 +198,27 @@ def test_other_spellings_of_a_rooms_name_are_the_same_room(serve: Serve) -> None
         assert ann.hello["room"] == bob.hello["room"] == "strasse viii"
         bob.say("here", n=1)
         assert ann.texts(1) == ["here"]
+
+
+@pytest.mark.parametrize(
+    ("path", "location"),
+    [
+        ("/r/DEN?x=1", "/r/den?x=1"),
+        ("/r/%20den", "/r/den"),
+        ("/r/Stra%C3%9Fe", "/r/strasse"),
+        ("/r/Lobby", "/"),
+    ],
+)
+def test_another_spelling_of_a_rooms_address_is_redirected(serve: Serve, path: str, location: str) -> None:
+    answer = ask(serve(), "GET", path)
+    assert (answer.status, answer.headers["Location"]) == (308, location)
+
+
+def test_the_page_of_a_room_loads_what_the_lobbys_page_loads(serve: Serve) -> None:
+    server = serve()
+    lobby, den = ask(server, "GET", "/").body, ask(server, "GET", "/r/den").body
+    assert b'"static/' in lobby
+    assert den == lobby.replace(b'"static/', b'"../static/')
 
 
 def test_what_the_application_sends_must_be_text(serve: Serve) -> None:

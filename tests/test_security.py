@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import signal
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -30,6 +31,7 @@ from playwright.sync_api import Browser, Page
 
 from threadchat import serving
 from threadchat.options import Options
+from threadchat.runtime.signals import StopSignals
 from threadchat.web.app import SECURITY_HEADERS
 from threadchat.web.hosts import LOOPBACK
 from threadchat.web.server import Server
@@ -116,11 +118,12 @@ def test_the_command_answers_to_the_hosts_of_its_address_and_those_allowed(
             super().start()
             listening.append(self)
 
-    def signal_comes(_: object) -> None:
+    def signal_comes(_: object) -> int:
         got.append(ask(listening[0], "GET", "/", {"Host": host}).status)
+        return signal.SIGTERM
 
     monkeypatch.setattr(serving, "Server", Noted)
-    monkeypatch.setattr("signal.sigwait", signal_comes)
+    monkeypatch.setattr(StopSignals, "wait", signal_comes)
     assert serving.serve(Options(allow_hosts=given), "127.0.0.1", 0) == 0
     assert got == [status]
 
@@ -247,7 +250,6 @@ def test_behind_a_trusted_proxy_the_log_of_requests_names_the_client(
         (1, {"Forwarded": "for=192.0.2.7"}),
         (1, {"X-Real-IP": "192.0.2.7"}),
         (1, {"X-Forwarded-For": "unknown"}),
-        (1, {"X-Forwarded-For": "192.0.2.7:4711"}),
         (1, {"X-Forwarded-For": "\x1b[31m192.0.2.7"}),
         (1, {"X-Forwarded-For": ","}),
     ],
@@ -437,7 +439,7 @@ def test_what_follows_a_request_is_not_taken_for_another(process: Process, line:
 
 
 @pytest.mark.parametrize("path", ["/", "/static/chat/chat.js", "/limits", "/ws"])
-@pytest.mark.parametrize("method", ["OPTIONS", "TRACE", "POST", "PUT", "DELETE", "PATCH", "PROPFIND"])
+@pytest.mark.parametrize("method", ["TRACE", "POST", "PUT", "DELETE", "PATCH", "PROPFIND"])
 def test_every_address_is_read_only(process: Process, method: str, path: str) -> None:
     answer = ask(process, method, path, {"X-Private": "a cookie, perhaps"})
     assert answer.status == 405
@@ -445,7 +447,7 @@ def test_every_address_is_read_only(process: Process, method: str, path: str) ->
     assert b"perhaps" not in answer.body  # RFC 9110, section 9.3.8: TRACE would send the request back
 
 
-@pytest.mark.parametrize("line", ["OPTIONS * HTTP/1.1", "CONNECT evil.example:443 HTTP/1.1", "GET evil HTTP/1.1"])
+@pytest.mark.parametrize("line", ["CONNECT evil.example:443 HTTP/1.1", "GET evil HTTP/1.1"])
 def test_it_is_not_a_proxy(process: Process, line: str) -> None:
     answer = exchange(process.port, f"{line}\r\nHost: localhost\r\n\r\n".encode())
     assert statuses(answer)[0] in (400, 404, 405)

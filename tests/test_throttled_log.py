@@ -30,3 +30,10 @@ def test_a_text_is_logged_once_and_then_once_a_minute_with_the_number_left_out(
         "no time",
     ]
     assert {record.levelname for record in caplog.records} == {"ERROR"}
+
+
+def test_a_warning_is_throttled_too(caplog: pytest.LogCaptureFixture) -> None:
+    throttled = ThrottledLog(logging.getLogger("threadchat"))
+    throttled.warning("no address in %s", 1)
+    throttled.warning("no address in %s", 2)
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [("WARNING", "no address in 1")]

@@ -238,7 +238,7 @@ def test_the_largest_batch_is_sent_in_frames_of_at_most_the_frame_size(compresse
         (["€€", "a", "€€€"], ["€€\na", "€€€"]),
         (["a", "123456789", "b"], ["a", "123456789", "b"]),
         (["a", "123456789"], ["a", "123456789"]),
-        (["", "123456789", ""], ["", "123456789", ""]),
+        (["", "123456789", ""], ["123456789"]),
         (["a", "b", "c", "d", "e"], ["a\nb\nc\nd", "e"]),
     ],
 )
@@ -252,7 +252,7 @@ def test_frames_hold_the_same_lines_and_are_within_the_bound_or_one_line(
     compressed: bool, lines: list[str], most: int
 ) -> None:
     frames = [part.decode() for _, part in framed(lines, most, compressed)]
-    assert "\n".join(frames).split("\n") == lines
+    assert [line for each in frames for line in each.split("\n")] == [line for line in lines if line]
     assert all(len(each.encode()) <= most or "\n" not in each for each in frames)
     for one, other in pairwise(frames):
         assert len(f"{one}\n{other.partition(chr(10))[0]}".encode()) > most, "the next line would have fitted"
@@ -454,7 +454,7 @@ def test_a_peer_that_has_gone_before_its_handshake_is_answered_is_not_an_applica
     end, peer = socket.socketpair()
     peer.close()
     with end, end.makefile("rb") as reader:
-        environ = create_environ("/ws") | handshake_environ(end, reader)
+        environ = create_environ("/ws", multithread=True) | handshake_environ(end, reader)
         with pytest.raises(ConnectionError):  # which a WSGI server does not log
             server.app(environ, lambda *_: pytest.fail("something was answered"))
     all_gone(server)

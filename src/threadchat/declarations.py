@@ -70,7 +70,7 @@ class Option:
     accepts: whether a value is what `wants` says.
     parse: turns an argument of the command line into a value; an argument that it cannot read it returns as it is, and
     `accepts` then refuses it.
-    check_each: raises ValueError, with a sentence, for a wrong one among several values.
+    read_each: turns one of several values into its usual form; raises ValueError, with a sentence, for a wrong one.
     """
 
     default: Any
@@ -84,7 +84,7 @@ class Option:
     unit: str = ""
     unset: str = "none"
     parse: Callable[[str], Any] = str
-    check_each: Callable[[str], object] | None = None
+    read_each: Callable[[str], str] | None = None
 
     @property
     def repeatable(self) -> bool:
@@ -116,19 +116,19 @@ def declared(options: type) -> tuple[Option, ...]:
 
 
 def check(options: Any) -> None:
-    """For `__post_init__`: raise OptionError for the first option with a wrong value. Lists become tuples."""
+    """For `__post_init__`: raise OptionError for the first option with a wrong value.
+
+    Lists become tuples, and each of several values takes its usual form.
+    """
     for option in declared(type(options)):
         value = getattr(options, option.name)
         if not option.accepts(value):
             raise OptionError(f"{{{option.name}}} must be {option.wants}, not {{0!r}}", value)
-        if option.repeatable:
-            object.__setattr__(options, option.name, tuple(value))
-        if option.check_each is not None:
-            for each in value:
-                try:
-                    option.check_each(each)
-                except ValueError as error:
-                    raise OptionError(f"{{{option.name}}}: {{0}}", str(error)) from None
+        if option.read_each is not None:
+            try:
+                object.__setattr__(options, option.name, tuple(map(option.read_each, value)))
+            except ValueError as error:
+                raise OptionError(f"{{{option.name}}}: {{0}}", str(error)) from None
 
 
 def explained(options: type[T]) -> type[T]:
@@ -217,7 +217,7 @@ def text(default: str, group: Group, metavar: str, help: str) -> Any:
     )
 
 
-def strings(flag: str, group: Group, help: str, example: str, check_each: Callable[[str], object]) -> Any:
+def strings(flag: str, group: Group, help: str, example: str, read_each: Callable[[str], str]) -> Any:
     """An option that is a tuple of str, empty by default; on the command line `flag` adds one."""
     return _field(
         default=(),
@@ -227,7 +227,7 @@ def strings(flag: str, group: Group, help: str, example: str, check_each: Callab
         accepts=lambda value: isinstance(value, tuple | list) and all(isinstance(each, str) for each in value),
         flag=flag,
         metavar=flag.rpartition("-")[2].upper(),
-        check_each=check_each,
+        read_each=read_each,
     )
 
 

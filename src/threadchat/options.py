@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 
 from threadchat.declarations import (
@@ -23,17 +24,20 @@ from threadchat.declarations import (
     whole_number,
 )
 from threadchat.web.hosts import Hosts
+from threadchat.web.origins import ascii_name, canonical_origin
 
-ORIGIN = re.compile(r"\*|null|https?://[^/?#@\s]+/?", re.IGNORECASE)
-
-
-def _check_origin(origin: str) -> None:
-    if not ORIGIN.fullmatch(origin):
-        raise ValueError(f"an origin to allow is http:// or https:// and a host, or * or null, unlike {origin!r}")
+_ZONE = re.compile("^([0-9a-f:.]*:[0-9a-f:.]*)%[^/%]+$", re.IGNORECASE)
 
 
-def _check_host(pattern: str) -> None:
+def _read_host(pattern: str) -> str:
+    """The pattern as Hosts wants it. Raises ValueError, with a sentence."""
+    if not pattern.isascii():
+        below = "." if pattern.startswith(".") else ""
+        with suppress(ValueError):
+            pattern = below + ascii_name(pattern.removeprefix("."))
+    pattern = _ZONE.sub(r"\1", pattern)  # of an address that is valid on one link alone; no browser sends it
     Hosts([pattern])
+    return pattern
 
 
 @explained
@@ -48,18 +52,20 @@ class Options:
     allow_origins: tuple[str, ...] = strings(
         "--allow-origin",
         Group.ADMISSION,
-        "let pages of this origin, such as `https://example.org`, connect as well as this host's own; `*` for all",
+        "let pages of this origin, such as `https://example.org` or an app's `capacitor://localhost`, connect as well "
+        "as this host's own; `*` for all",
         example="https://example.org",
-        check_each=_check_origin,
+        read_each=canonical_origin,
     )
     allow_hosts: tuple[str, ...] = strings(
         "--allow-host",
         Group.ADMISSION,
         "answer requests for this host name, such as `chat.example.org`, as well; `.example.org` for all names below "
-        "it, `*` for all. A server on a loopback address always answers to localhost and loopback addresses; on any "
-        "other address to all IP addresses, names without a dot or below `.local`, and this machine's own name",
+        "it, `*` for all. A server on a loopback address always answers to localhost, names below it and loopback "
+        "addresses; on any other address also to all IP addresses, names without a dot or below `.local`, and this "
+        "machine's own name",
         example="chat.example.org",
-        check_each=_check_host,
+        read_each=_read_host,
     )
     max_clients: int = whole_number(
         10_000,
@@ -183,7 +189,8 @@ class ServerOptions:
         "127.0.0.1",
         Group.LISTEN,
         "ADDRESS",
-        "the address or host name to listen on; `0.0.0.0` for all addresses of this machine",
+        "the address or host name to listen on; `0.0.0.0` for all IPv4 addresses of this machine, `*` for its IPv6 "
+        "addresses as well",
     )
     port: int = whole_number(
         8080,
@@ -226,6 +233,8 @@ class ServerOptions:
 
     def __post_init__(self) -> None:
         check(self)
+        if not self.host.strip():
+            raise OptionError("{host} must be an address or a name, or * for all addresses, not {0!r}", self.host)
 
 
 # By group; within a group the chat's options come before the server's.

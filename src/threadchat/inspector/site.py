@@ -139,6 +139,13 @@ class InspectedApp(App):
             case _:
                 return self._do(request)
 
+    def _may_inspect(self, request: Request) -> bool:
+        try:
+            _only_local(request)
+        except Forbidden:
+            return self._anywhere
+        return True
+
     def _live(self, request: Request) -> Response:
         try:
             pinned = frozenset(int(number) for number in request.args.get("watch", "").split(",") if number)

@@ -13,7 +13,14 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from werkzeug.exceptions import BadRequest, HTTPException, MisdirectedRequest, NotFound, ServiceUnavailable
+from werkzeug.exceptions import (
+    BadRequest,
+    HTTPException,
+    MethodNotAllowed,
+    MisdirectedRequest,
+    NotFound,
+    ServiceUnavailable,
+)
 from werkzeug.routing import Map, Rule
 from werkzeug.utils import redirect
 from werkzeug.wrappers import Request, Response
@@ -24,12 +31,14 @@ from threadchat.hub import Hub
 from threadchat.names import NotAName, clean_room_name
 from threadchat.options import Options
 from threadchat.rooms import LOBBY, NoRoom, Rooms
-from threadchat.web import guide, www
+from threadchat.web import exits, guide, www
 from threadchat.web.admission import RETRY_AFTER, Admission, Full
+from threadchat.web.fitness import Fitness
 from threadchat.web.hosts import Hosts
+from threadchat.web.origins import Origins
 from threadchat.web.spoken import spoken
 from threadchat.web.throttled_log import ThrottledLog
-from threadchat.web.upgrade import Origins, check_upgrade
+from threadchat.web.upgrade import check_upgrade
 from threadchat.websocket.connection import Connection, ConnectionClosed, HandshakeFailed
 
 if TYPE_CHECKING:
@@ -78,11 +87,13 @@ class App:
 
     Any thread may call it, as WSGI servers do, and any thread may `close` it. `hub` and `connection_type` are for a
     caller that watches the lobby: a hub of its own making, and what is called with (environ, options) for each client.
+    Raises RuntimeError where gevent or eventlet has replaced threads.
     """
 
     def __init__(
         self, options: Options, hub: Hub | None = None, connection_type: Callable[..., Connection] = Connection
     ) -> None:
+        self._fitness = Fitness()
         self.options = options
         self.rooms = Rooms(options, lambda name: hub if hub is not None and name == LOBBY else Hub())
         self._connection_type = connection_type
@@ -90,6 +101,7 @@ class App:
         self._origins = Origins(options.allow_origins)
         self._admission = Admission(options.max_clients, options.max_clients_per_address)
         self._throttled_log = ThrottledLog(log)
+        exits.opened(self)
 
     @property
     def hub(self) -> Hub:
@@ -102,11 +114,22 @@ class App:
             response = self._respond(Request(environ, populate_request=False))
         except HTTPException as error:
             response = Response.force_type(error.get_response(environ), environ)
+        except WebSocketDone:
+            if "werkzeug.debug.preserve_context" not in environ:
+                raise
+            # Defect (tests/test_examples.py): werkzeug's debugger logs it, and keeps its frames for ever.
+            response = Response(status=101)  # which the log of requests shows; the peer's socket is shut down
         response.headers.update(SECURITY_HEADERS)
         return response(environ, start_response)
 
     def close(self) -> None:
-        """Disconnect all clients (close code 1001) and refuse new ones (503). Returns when all have gone: seconds."""
+        """Disconnect all clients (close code 1001) and refuse new ones (503). Returns when all have gone: seconds.
+
+        A process that ends calls it, if nobody has.
+        """
+        exits.closed(self)
+        if self._fitness.forked:
+            return  # the hubs' threads and the clients are in the other process
         self.rooms.stop()
         self._admission.wait_until_empty()
 
@@ -114,7 +137,9 @@ class App:
         """Answer a request. Raises HTTPException, and WebSocketDone when a WebSocket has come and gone."""
         self._check_host(request)
         if not request.environ.get("PATH_INFO"):
-            return redirect(request.root_path + "/", 308)  # mounted at /chat: the page's own links need the slash
+            return _redirect_below(request, "/")  # from /chat, where it is mounted: the page's links need the slash
+        if request.method == "OPTIONS":
+            return _allowed_methods(request)
         endpoint, arguments = URLS.bind_to_environ(request).match(websocket=False)
         match endpoint:
             case "ws":
@@ -126,16 +151,21 @@ class App:
                 response.cache_control.no_store = True
                 return response
             case "guide":
-                return www.response(request, self._guide().encode(), "text/html")
+                return www.response(request, self._guide(request).encode(), "text/html")
             case "page":
+                self._problem(request)  # for the log: under some servers no handshake ever comes here
                 return self._page(request, arguments)
             case _:
                 return www.file_response(request, arguments["name"])
 
-    def _guide(self) -> str:
+    def _may_inspect(self, request: Request) -> bool:
+        """Whether there is an inspector that answers this peer. The guide then links to it."""
+        return False
+
+    def _guide(self, request: Request) -> str:
         """The guide as HTML. Raises NotFound, which says what is missing, if this installation lacks part of it."""
         try:
-            return guide.page()
+            return guide.page(self._may_inspect(request))
         except LookupError as error:
             self._throttled_log.error("the guide cannot be shown: %s", error)
             raise NotFound(f"The guide cannot be shown, since this installation is not complete: {error}.") from error
@@ -146,15 +176,17 @@ class App:
         if "room" in arguments:
             name = _room_name(arguments)
             if name == LOBBY:
-                return redirect(request.root_path + "/", 308)
+                return _redirect_below(request, "/")
             if name != arguments["room"]:
-                return redirect(f"{request.root_path}/r/{quote(name, safe='')}", 308)
+                return _redirect_below(request, f"/r/{quote(name, safe='')}")
             page = www.response(request, www.page_below("chat/index.html"), "text/html")
         return page
 
     def _serve_ws(self, request: Request, name: str) -> None:
         """Serve a WebSocket from its handshake to its end. Raises HTTPException if the handshake is refused."""
-        check_upgrade(request, self._origins)
+        if problem := self._problem(request):
+            raise ServiceUnavailable(problem)
+        check_upgrade(request, self._origins, self._throttled_log)
         make_connection = self._connection_type if name == LOBBY else Connection
         connection = make_connection(request.environ, self.options)
         address = request.environ.get("REMOTE_ADDR", "")
@@ -175,6 +207,13 @@ class App:
         except Closed as error:
             raise ServiceUnavailable("The server is stopping.") from error
 
+    def _problem(self, request: Request) -> str:
+        """Why the chat cannot work under the server of this request; "" if it can."""
+        problem = self._fitness.problem(request.environ)
+        if problem:
+            self._throttled_log.error("no client can join. %s", problem)
+        return problem
+
     def _check_host(self, request: Request) -> None:
         """Raise MisdirectedRequest (421) for a host that is not this server's: RFC 9110, section 7.4.
 
@@ -193,6 +232,26 @@ def _room_name(arguments: Mapping[str, str]) -> str:
         return clean_room_name(arguments.get("room", LOBBY))
     except NotAName as error:
         raise NotFound(str(error)) from error
+
+
+def _redirect_below(request: Request, address: str) -> Response:
+    """A redirect to an address below the path where the chat is mounted. The query stays."""
+    path = quote(request.environ.get("SCRIPT_NAME", "").encode("latin-1"))  # it may have a ? or a %
+    query = quote(request.environ.get("QUERY_STRING", "").encode("latin-1"), safe="!$%&'()*+,/:;=?@")
+    return redirect(f"{path}{address}?{query}" if query else f"{path}{address}", 308)
+
+
+def _allowed_methods(request: Request) -> Response:
+    """Answer OPTIONS (RFC 9110, section 9.3.7), by which HAProxy asks whether the server is up.
+
+    A page of another site that asks in this way whether it may send a request (CORS) is given no permission.
+    """
+    path = "/" if request.environ["PATH_INFO"] == "*" else None  # the server as a whole
+    try:
+        URLS.bind_to_environ(request).match(path, websocket=False)
+    except MethodNotAllowed as error:
+        return Response(status=204, headers={"Allow": ", ".join(sorted({*(error.valid_methods or ()), "OPTIONS"}))})
+    raise NotFound
 
 
 def create_app(options: Options | None = None) -> App:

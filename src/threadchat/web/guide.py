@@ -8,6 +8,11 @@ names them by placeholders, with the files, definitions and lines as in source.p
     {{python hub.py Hub.run line "select("}}                    one line of it
     {{value hub.py BROADCAST_BUFFER}}                           a number that is assigned in a module or a class
     {{table websocket/connection.py}}                           the table in a module's docstring
+    {{lesson convoy}}                                           the command for a lesson, and the lesson's title: a link
+                                                                to it in the inspector, if that may be opened
+    {{inspector}}                                               a link to the inspector, if it may be opened; if not,
+                                                                the command that opens it
+    {{demo}}                                                    the same, for what only the demo can do
 
 BESIDE holds what corresponds in the Go twin, www/chat.go, to a function here. Any thread may call any function.
 """
@@ -57,12 +62,17 @@ BESIDE = {
     ("web/server.py", "Server.start"): 'main line "quiet.Serve("',
 }
 
+DEMO = "<code>threadchat demo</code>"
+
 
 @cache
-def page() -> str:
-    """The guide as HTML. Raises LookupError, with a sentence, for the first placeholder that matches nothing."""
+def page(inspected: bool = False) -> str:
+    """The guide as HTML. `inspected`: whether it is for somebody whom this server's inspector answers.
+
+    Raises LookupError, with a sentence, for the first placeholder that matches nothing.
+    """
     template = source.text("guide/index.html")
-    return re.sub(r"\{\{(.*?)\}\}", lambda placeholder: _filled(placeholder[1]), template)
+    return re.sub(r"\{\{(.*?)\}\}", lambda placeholder: _filled(placeholder[1], inspected), template)
 
 
 def go_beside(file: str, function: str) -> str:
@@ -72,7 +82,7 @@ def go_beside(file: str, function: str) -> str:
     return source.excerpt("chat.go", source.find("chat.go", BESIDE[file, function]))
 
 
-def _filled(placeholder: str) -> str:
+def _filled(placeholder: str, inspected: bool = False) -> str:
     """The HTML that takes the place of a placeholder."""
     kind, _, rest = placeholder.strip().partition(" ")
     file, _, what = rest.partition(" ")
@@ -83,6 +93,12 @@ def _filled(placeholder: str) -> str:
             return _value(file, what)
         case "table":
             return _table(file)
+        case "lesson":
+            return _lesson(file, inspected)
+        case "inspector":
+            return '<a href="inspect">the inspector</a>' if inspected else DEMO
+        case "demo":
+            return f'<a href="inspect">the inspector</a> of {DEMO}' if inspected else DEMO
     raise LookupError(f"the guide knows no placeholder {placeholder!r}")
 
 
@@ -92,7 +108,9 @@ def _figure(language: str, file: str, what: str) -> str:
     # The browser may wrap a line of a comment or a docstring, below the line's own beginning, and no other line.
     code = re.sub(r'^( *)(<span class="[cs]">.*)\n', _prose, code, flags=re.MULTILINE)
     caption = f"{file}, line {where.start}"
-    return f'<figure class="code {language}"><figcaption>{caption}</figcaption><pre><code>{code}</code></pre></figure>'
+    # The keyboard must be able to scroll long lines. A script removes the tab stop where there are none: see scroll.js.
+    pre = f'<pre tabindex="0" role="group" aria-label="{caption}"><code>{code}</code></pre>'
+    return f'<figure class="code {language}"><figcaption>{caption}</figcaption>{pre}</figure>'
 
 
 def _prose(line: re.Match[str]) -> str:
@@ -124,3 +142,15 @@ def _table(file: str) -> str:
     head = "".join(f'<th scope="col">{cell}</th>' for cell in cells[0])
     body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>\n" for row in cells[2:])
     return f"<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}</tbody>\n</table>"
+
+
+def _lesson(name: str, inspected: bool) -> str:
+    """The command for a lesson, and its title from the source: this package must not import the lessons."""
+    for node in ast.walk(source.tree(f"lessons/{name.replace('-', '_')}.py")):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "Lesson":
+            title = next(ast.literal_eval(given.value) for given in node.keywords if given.arg == "title")
+            shown = f"<q>{escape(title)}</q>"
+            if inspected:
+                shown = f'<a href="inspect#lesson={name}">{shown}</a>'
+            return f"<code>threadchat lesson {name}</code> ({shown})"
+    raise LookupError(f"there is no lesson {name}")

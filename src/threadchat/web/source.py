@@ -14,11 +14,8 @@ import re
 import textwrap
 from collections.abc import Iterator
 from functools import cache
-from pathlib import Path
 
 from threadchat.web import www
-
-PACKAGE = Path(__file__).parents[1]
 
 
 def python_source(file: str, function: str) -> tuple[int, list[str]]:
@@ -53,10 +50,10 @@ def find(file: str, what: str) -> range:
 @cache
 def text(file: str) -> str:
     """The whole file."""
-    folder = PACKAGE if file.endswith(".py") else www.WWW
+    folder = www.PACKAGE if file.endswith(".py") else www.WWW
     try:
-        return (folder / file).read_text(encoding="utf-8")
-    except (FileNotFoundError, NotADirectoryError) as error:
+        return folder.joinpath(*file.split("/")).read_text(encoding="utf-8")
+    except (OSError, KeyError) as error:  # KeyError: in a zip file
         raise LookupError(f"there is no file {file}") from error
 
 

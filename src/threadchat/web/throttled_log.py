@@ -1,4 +1,4 @@
-"""Errors that may happen a thousand times a second, and are logged once a minute."""
+"""Errors and warnings that may happen a thousand times a second, and are logged once a minute."""
 
 from __future__ import annotations
 
@@ -24,6 +24,13 @@ class ThrottledLog:
 
         The next line with this text says how many were left out.
         """
+        self._throttled(logging.ERROR, text, details)
+
+    def warning(self, text: str, *details: object) -> None:
+        """The same, as a warning."""
+        self._throttled(logging.WARNING, text, details)
+
+    def _throttled(self, level: int, text: str, details: tuple[object, ...]) -> None:
         with self._mutex:
             now = time.monotonic()
             if now < self._quiet_until.get(text, now):
@@ -32,6 +39,6 @@ class ThrottledLog:
             self._quiet_until[text] = now + QUIET
             suppressed = self._suppressed.pop(text, 0)
         if suppressed:
-            self._log.error(f"{text} (and %d times before)", *details, suppressed)
+            self._log.log(level, f"{text} (and %d times before)", *details, suppressed)
         else:
-            self._log.error(text, *details)
+            self._log.log(level, text, *details)

@@ -1,27 +1,47 @@
-"""The files of www/: the pages and what they load, answered with an ETag of their content."""
+"""The files of www/: the pages and what they load, answered with an ETag of their content.
+
+They are read as resources of the package, because a package need not be a folder: it may lie in a zip file (zipapp) or
+in a program of one file (PyInstaller).
+"""
 
 from __future__ import annotations
 
 import mimetypes
-import os
+from importlib.resources import files
+from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from werkzeug.exceptions import NotFound
 from werkzeug.security import safe_join
 from werkzeug.wrappers import Request, Response
 
-_PACKAGE = Path(__file__).parents[1]
-_PLACES = (_PACKAGE / "www", _PACKAGE.parents[1] / "www")  # where it was installed; in a checkout, beside src/
-WWW = next((place for place in _PLACES if place.is_dir()), _PLACES[0])
+PACKAGE = files("threadchat")
+
+
+def _folder() -> Traversable:
+    installed = PACKAGE / "www"
+    if not installed.is_dir() and isinstance(PACKAGE, Path):
+        checkout = PACKAGE.parents[1] / "www"  # beside src/
+        return checkout if checkout.is_dir() else installed
+    return installed
+
+
+WWW = _folder()
 
 
 def file_response(request: Request, name: str) -> Response:
     """Answer with the file `name`, a path below www/. Raises NotFound if there is no such file."""
-    path = safe_join(str(WWW), name)
-    if path is None or not os.path.isfile(path):
+    path = safe_join("", name)
+    if path is None:
         raise NotFound
-    kind, _ = mimetypes.guess_type(path)
-    return response(request, Path(path).read_bytes(), kind or "application/octet-stream")
+    file = WWW.joinpath(*path.removeprefix("./").split("/"))  # a zip file has no "."
+    try:
+        if not file.is_file():
+            raise NotFound
+    except OSError as error:  # no name that a file can have
+        raise NotFound from error
+    kind, _ = mimetypes.guess_type(name)
+    return response(request, file.read_bytes(), kind or "application/octet-stream")
 
 
 def page_below(name: str) -> bytes:
