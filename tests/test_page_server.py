@@ -134,7 +134,7 @@ def test_in_a_storm_everything_is_said_once_and_nothing_is_missed(server: Runnin
         lambda: page.evaluate("window.dispatchEvent(new Event('online'))"),
         lambda: path.freeze(down=False),
     ]
-    said = []
+    said: list[str] = []
     for trouble in troubles * 3:
         for moment in ("before", "after"):
             text = f"{len(said)}, {moment} {getattr(trouble, '__name__', '')}"
