@@ -126,8 +126,36 @@ def test_the_demos_help_has_its_own_defaults(
 def test_with_inspect_it_prints_where_to_look_as_well(start: Start) -> None:
     process = start("--inspect")
     assert b"def run(self)" in get(process.port, "/inspect/source?file=hub.py&function=Hub.run")
-    assert process.out.splitlines()[1] == f"the inspector: http://127.0.0.1:{process.port}/inspect"
+    assert process.out.splitlines()[0] == f"the inspector: http://127.0.0.1:{process.port}/inspect"
     assert process.end() == 0
+
+
+@pytest.mark.parametrize("how", [[], ["--host", "0.0.0.0"], ["--host", "::"], ["--host", "localhost"]], ids=str)
+@pytest.mark.parametrize("anywhere", [[], ["--inspect-from-anywhere"]], ids=str)
+def test_the_demo_first_prints_an_address_at_which_the_inspector_answers(
+    tmp_path: Path, how: list[str], anywhere: list[str]
+) -> None:
+    with Process(tmp_path, [*THREADCHAT, "demo", "--no-browser", *how, *anywhere]) as process:
+        until(lambda: "threadchat listens" in process.out, "both addresses")
+        name, _, address = process.out.splitlines()[0].partition(": ")
+        assert name == "the inspector"
+        with urllib.request.urlopen(address, timeout=LIMIT) as answer:
+            assert answer.status == 200
+        assert process.end() == 0
+
+
+def test_where_nobody_could_open_the_inspector_the_server_says_so_and_does_not_start(
+    capsys: pytest.CaptureFixture[str], served: Served
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["demo", "--host", "192.0.2.7"])
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == (
+        "threadchat demo: with --host 192.0.2.7 nobody can open the inspector, which answers at localhost alone: "
+        "use --host 0.0.0.0, or --inspect-from-anywhere\n"
+    )
+    assert cli.main(["demo", "--host", "192.0.2.7", "--inspect-from-anywhere"]) == 0
+    assert served.inspected
 
 
 def test_the_demo_opens_the_inspector_in_a_browser_that_signals_can_stop(tmp_path: Path) -> None:

@@ -149,27 +149,35 @@ def _serve(given: argparse.Namespace, parser: Parser) -> int:
     try:
         if server_options.inspect or server_options.inspect_from_anywhere:
             _need_source(parser)
-            return serve(options, *where, *_inspector(server_options, given.demo, given.no_browser))
+            return serve(options, *where, *_inspector(server_options, given.demo, given.no_browser, parser))
         return serve(options, *where)
     except CannotServe as error:
         parser.fail(str(error))
 
 
 def _inspector(
-    options: ServerOptions, demo: bool, no_browser: bool
+    options: ServerOptions, demo: bool, no_browser: bool, parser: Parser
 ) -> tuple[Callable[[Options], App], Callable[[Server], None]]:
     """The arguments `make_app` and `started` of `serve` for a chat with the inspector.
 
     The inspector is imported here, so that a chat without it does not pay for it.
     """
+    from threadchat.inspector.access import own_host
     from threadchat.inspector.site import InspectedApp
+
+    host = own_host(options.host)
+    if host is None and not options.inspect_from_anywhere:
+        parser.fail(
+            f"with --host {options.host} nobody can open the inspector, which answers at localhost alone: "
+            "use --host 0.0.0.0, or --inspect-from-anywhere"
+        )
 
     def make_app(chat: Options) -> App:
         return InspectedApp(chat, demo=demo, anywhere=options.inspect_from_anywhere)
 
     def started(server: Server) -> None:
         assert isinstance(server.app, InspectedApp)
-        address = f"{server.url}inspect"
+        address = f"{server.url if options.inspect_from_anywhere else f'http://{host}:{server.port}/'}inspect"
         say(f"the inspector: {address}")
         server.app.served_at(server.local_address)
         if demo and not no_browser:
@@ -191,6 +199,7 @@ def _lesson(given: argparse.Namespace, parser: Parser) -> int:
 def _teach(given: argparse.Namespace, parser: Parser) -> int:
     try:
         from threadchat.lessons import run, show  # not at the top: a server does without them
+        from threadchat.lessons.lesson import LessonFailed
     except ModuleNotFoundError as error:
         if error.name != "resource":
             raise
@@ -208,7 +217,7 @@ def _teach(given: argparse.Namespace, parser: Parser) -> int:
             show.teach(run.LESSONS[name], ask=not given.yes and _can_ask())
         else:
             show.catalogue()
-    except run.LessonFailed as error:
+    except LessonFailed as error:
         parser.fail(str(error))
     return 0
 

@@ -63,9 +63,9 @@ def serve(
                 server = _listening(app, host, port, trusted_proxies)
                 try:
                     server.start()
-                    say(f"threadchat listens: open {server.url} (Ctrl-C stops it)")
                     if started is not None:
                         started(server)
+                    say(f"threadchat listens: open {server.url} (Ctrl-C stops it)")
                     if signals.wait() == signal.SIGINT and sys.stdout.isatty():
                         _say_last("")  # after the ^C that the terminal shows
                 finally:
@@ -89,7 +89,7 @@ def _stop(server: Server, others: set[threading.Thread]) -> str:
     ours = _roles(others)
     server.stop_accepting()
     ours |= _roles(others)  # those of the last connections too
-    clients = len(server.app.hub.clients)
+    clients = server.app.rooms.clients
     server.stop()
     left = _roles(others)
     ended = [role for thread, role in ours.items() if thread not in left]
