@@ -12,7 +12,7 @@ from helpers import LIMIT
 
 
 class Path:
-    """The connections through `port`. Those made after a `freeze` are alive again."""
+    """The connections through `port`. Those made after a `freeze` are alive again, and so are those after a `stall`."""
 
     def __init__(self, target: int) -> None:
         self._target = target
@@ -20,6 +20,7 @@ class Path:
         self.port: int = self._listener.getsockname()[1]
         self._sockets: list[socket.socket] = []
         self._frozen: set[socket.socket] = set()  # those from which nothing is passed on
+        self._stalled: dict[socket.socket, threading.Event] = {}  # those from which nothing is read, until the event
         self._upward: list[socket.socket] = []  # a page's ends
         self._downward: list[socket.socket] = []  # the server's ends
         self._threads = [threading.Thread(target=self._accept)]
@@ -29,8 +30,14 @@ class Path:
         """From now on pass nothing on, on the connections that there are: to the server, to the page, or both."""
         self._frozen |= {*(self._upward if up else ()), *(self._downward if down else ())}
 
+    def stall(self) -> None:
+        """From now on read nothing from the server, on the connections that there are."""
+        self._stalled |= {end: threading.Event() for end in self._downward}
+
     def cut(self) -> None:
         """End the connections that there are."""
+        for event in self._stalled.values():
+            event.set()
         for end in list(self._sockets):
             with suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
@@ -49,7 +56,9 @@ class Path:
         with suppress(OSError):
             while True:
                 page = self._listener.accept()[0]
-                server = socket.create_connection(("127.0.0.1", self._target))
+                server = socket.socket()
+                server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)  # a server soon notices a stall
+                server.connect(("127.0.0.1", self._target))
                 self._sockets += [page, server]
                 self._upward.append(page)
                 self._downward.append(server)
@@ -60,6 +69,8 @@ class Path:
     def _pass_on(self, source: socket.socket, sink: socket.socket) -> None:
         with suppress(OSError):
             while data := source.recv(65536):
+                if source in self._stalled:
+                    self._stalled[source].wait()
                 if source not in self._frozen:
                     sink.sendall(data)
             if source not in self._frozen:

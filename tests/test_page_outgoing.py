@@ -260,6 +260,18 @@ def test_a_tab_that_hears_too_late_of_another_with_its_session_takes_a_new_one(
     assert replaced.session != line.session
 
 
+def test_a_page_that_has_left_its_tab_keeps_no_session(scripted: Scripted, enter: Enter) -> None:
+    # A browser may keep the old page for a while, when a tab is loaded again or goes to another room.
+    page, line = enter()
+    page.evaluate("window.dispatchEvent(new PageTransitionEvent('pagehide', { persisted: true }))")
+    copy = duplicate(page)
+    other = scripted.join().hello()
+    assert other.session == line.session
+    expect(status_of(copy)).to_have_text("Connected ")
+    page.evaluate("window.dispatchEvent(new PageTransitionEvent('pageshow', { persisted: true }))")
+    assert scripted.join().session != line.session  # it has come back, and finds its session taken
+
+
 def test_the_session_is_a_secret_that_goes_into_no_address(scripted: Scripted, enter: Enter) -> None:
     _, line = enter()
     assert line.offered == ["threadchat.v1", f"session.{line.session}"]

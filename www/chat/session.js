@@ -11,6 +11,7 @@ export class Session extends EventTarget {
   secret = "";
   #channel = new BroadcastChannel("threadchat sessions"); // Web Locks would need https
   #tab = fresh(); // tells this tab from its copies
+  #away = false; // another page is in its place: the next one in this tab, perhaps, which has the session then
 
   /** Find the session of this tab, or make one. Returns whether it is the one from before a reload. */
   async claim() {
@@ -19,16 +20,27 @@ export class Session extends EventTarget {
     if (!known) this.#replace();
     const replaced = new Promise((resolve) => this.addEventListener("replaced", resolve, { once: true }));
     this.#channel.onmessage = ({ data }) => this.#heard(data);
+    addEventListener("pagehide", () => {
+      this.#away = true;
+    });
+    addEventListener("pageshow", () => {
+      if (this.#away) this.#ask(); // it comes back from the browser's cache
+      this.#away = false;
+    });
     if (!known) return false;
     const asked = this.secret;
-    this.#channel.postMessage({ from: this.#tab, asks: asked });
+    this.#ask();
     await Promise.race([replaced, new Promise((resolve) => setTimeout(resolve, ANSWER_MS))]);
     return this.secret === asked;
   }
 
+  #ask() {
+    this.#channel.postMessage({ from: this.#tab, asks: this.secret });
+  }
+
   /** @param {{ from: string, asks?: string, to?: string }} message of another tab */
   #heard({ from, asks, to }) {
-    if (asks === this.secret) {
+    if (asks === this.secret && !this.#away) {
       this.#channel.postMessage({ from: this.#tab, to: from });
     } else if (to === this.#tab) {
       this.#replace();
