@@ -80,13 +80,13 @@ def test_without_a_command_it_lists_the_commands(
     monkeypatch.setenv("COLUMNS", "80")
     done = run(*arguments)
     assert (done.returncode, done.stderr) == (0, "")
-    for name in ("serve", "demo", "lesson"):
+    for name in ("serve", "demo", "lesson", "exercise"):
         assert re.search(rf"^  {name} +\w", done.stdout, re.MULTILINE)
     assert "threadchat COMMAND --help" in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 80
 
 
-@pytest.mark.parametrize("command", ["serve", "demo", "lesson"])
+@pytest.mark.parametrize("command", ["serve", "demo", "lesson", "exercise"])
 def test_help_fits_a_terminal_of_80_columns(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str
 ) -> None:

@@ -1,8 +1,8 @@
 """The layout: which module may import which, read from the source.
 
 ORDER is the direction of the imports: a module may import those of its own step and of the steps before it. OURS says
-which of them each module does import. The inspector and the lessons look at the rest from outside: only the command
-line knows of them, and imports them when asked for them.
+which of them each module does import. The inspector, the lessons and the exercises look at the rest from outside: only
+the command line knows of them, and imports them when asked for them.
 """
 
 from __future__ import annotations
@@ -30,12 +30,26 @@ LESSONS = (
     "nagle",
     "read_ahead",
 )
+EXERCISES = (
+    "worker",
+    "rendezvous",
+    "close",
+    "default",
+    "timeout",
+    "semaphore",
+    "channel",
+    "select",
+    "hub",
+    "full",
+    "pumps",
+    "stop",
+)
 
 # The steps of the layout, the first one at the bottom. A package stands for all its modules.
 ORDER = (
     {"declarations", "options", "web.hosts", "web.origins"},  # which every module may import
     {"channel", "runtime"},
-    {"outbox"},
+    {"outbox", "deadlock"},
     {"hub"},
     {"websocket"},
     {"subprotocol"},
@@ -45,12 +59,17 @@ ORDER = (
     {"rooms"},
     {"protocols"},
     {"web"},
-    {"inspector", "lessons"},
+    {"inspector", "lessons", "exercises"},
     {"serving"},
     {"cli"},
     {"__main__", "__init__"},
 )
-NEIGHBOURS = ({"hub", "websocket"}, {"inspector", "lessons"})  # which do not import each other
+NEIGHBOURS = (  # which do not import each other
+    {"hub", "websocket"},
+    {"inspector", "lessons"},
+    {"inspector", "exercises"},
+    {"lessons", "exercises"},
+)
 
 # What a module may import of ours ("threadchat" is the package's own namespace: its version) and of others besides
 # the standard library. A new module belongs here, with what it may import.
@@ -82,6 +101,7 @@ OURS: dict[str, set[str]] = {
     "protocols.plain": {"messages", "people", "rooms", "subprotocol", "websocket.connection"},
     "protocols.v1": {"messages", "names", "people", "rooms", "subprotocol", "websocket.connection"},
     "channel": set(),
+    "deadlock": {"channel"},
     "outbox": {"channel", "runtime.runqueue"},
     "web.hosts": set(),
     "web.origins": set(),
@@ -174,7 +194,46 @@ OURS: dict[str, set[str]] = {
         "lessons.lesson",
         "lessons.run",
         "lessons.show",
+        "exercises.command",
     },
+    "exercises.__init__": set(),
+    "exercises.cards": set(),
+    "exercises.connection": {"channel"},
+    "exercises.schedule": set(),
+    "exercises.standins": {"channel", "exercises.schedule", "runtime.threads"},
+    "exercises.verdict": {"channel", "deadlock", "exercises.connection", "exercises.schedule", "exercises.standins"},
+    "exercises.checks.__init__": set(),
+    "exercises.checks.helpers": {"channel", "exercises.schedule", "exercises.standins", "exercises.verdict"},
+    **{
+        f"exercises.checks.{name}": {
+            "channel",
+            "exercises.schedule",
+            "exercises.standins",
+            "exercises.verdict",
+            "exercises.checks.helpers",
+            "exercises.connection",
+        }
+        for name in EXERCISES
+        if name != "stop"
+    },
+    "exercises.checks.stop": {
+        "channel",
+        "exercises.schedule",
+        "exercises.verdict",
+        "exercises.checks.helpers",
+        "exercises.checks.pumps",
+        "exercises.connection",
+    },
+    "exercises.child": {
+        "exercises.schedule",
+        "exercises.standins",
+        "exercises.verdict",
+        *(f"exercises.checks.{name}" for name in EXERCISES),
+    },
+    "exercises.checking": {"exercises.cards", "exercises.verdict"},
+    "exercises.folder": {"exercises.cards"},
+    "exercises.show": {"exercises.cards", "exercises.folder", "exercises.verdict"},
+    "exercises.command": {"exercises.cards", "exercises.checking", "exercises.folder", "exercises.show"},
     "lessons.__init__": set(),
     "lessons.lesson": set(),
     "lessons.peers": {"hub", "client", "websocket.connection", "web.app", "web.server", "options"},

@@ -1,4 +1,4 @@
-"""The command line: `threadchat serve`, `threadchat demo` and `threadchat lesson`.
+"""The command line: `threadchat serve`, `demo`, `lesson` and `exercise`.
 
 The options of `serve` and `demo` are made from their declarations in `options`. A mistake of the user costs one or two
 lines on standard error and exit status 2. Any other exception is a defect of the program and ends in a traceback.
@@ -116,7 +116,7 @@ def _without_command(first: str) -> NoReturn:
         prog="threadchat",
         usage="threadchat COMMAND [OPTION ...]",
         description="A chat: two threads for each client, and Go's channels between them.\n\ncommands:\n"
-        + "\n".join(f"  {name:8}{command.summary}" for name, command in COMMANDS.items()),
+        + "\n".join(f"  {name:10}{command.summary}" for name, command in COMMANDS.items()),
         epilog="threadchat COMMAND --help explains a command and its options.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -233,6 +233,13 @@ def _need_source(parser: Parser) -> None:
         parser.fail(what)
 
 
+def _exercise(given: argparse.Namespace, parser: Parser) -> int:
+    """`threadchat exercise`: explain the next exercise, or do what the action says."""
+    from threadchat.exercises import command  # not at the top: a server does without it
+
+    return command.run(given.words, given.folder, parser.fail_with_hint)
+
+
 def _can_ask() -> bool:
     """Whether somebody sees a question and can answer it."""
     return sys.stdin.isatty() and sys.stdout.isatty()
@@ -254,6 +261,14 @@ def _add_lesson_arguments(parser: Parser) -> None:
     parser.add_argument("lesson", nargs="?", metavar="NAME", help="the lesson; without a name they are listed")
     parser.add_argument("--yes", action="store_true", help="ask nothing; without a terminal nothing is asked anyway")
     parser.add_argument("--json", action="store_true", help="print the lesson, or the list, as JSON")
+
+
+def _add_exercise_arguments(parser: Parser) -> None:
+    from threadchat.exercises import command
+
+    parser.usage = "threadchat exercise [ACTION] [EXERCISE] [--folder NAME]"
+    parser.add_argument("words", nargs="*", metavar="ACTION", help=command.HELP)
+    parser.add_argument("--folder", metavar="NAME", help="where your files are (default: exercises)")
 
 
 def _add_options(parser: Parser, options: Sequence[Option], defaults: dict[str, Any]) -> None:
@@ -298,5 +313,11 @@ COMMANDS = {
         "Break a part of the chat on purpose, run it beside the real one, and see what it is for.",
         _add_lesson_arguments,
         _lesson,
+    ),
+    "exercise": Command(
+        "learn by doing: write the parts of a chat yourself, and have them checked",
+        "Learn by doing: without an action, make the files and explain the exercise that you are at.",
+        _add_exercise_arguments,
+        _exercise,
     ),
 }

@@ -44,7 +44,7 @@ class Entry(str):
     @property
     def check(self) -> int:
         """A check value of what the entry says: another entry with the same id has another one."""
-        return crc32(f"{self.id} {self.at} {self.kind} {self.by} {self.n} {self.name}\n{self.text}".encode())
+        return crc32(f"{self.at}{self.by}{self.text}".encode(), self.id)
 
 
 def message(text: str, by: str, name: str | None = None, n: int | None = None) -> Entry:
@@ -93,12 +93,14 @@ def json_lines(entries: Run) -> tuple[str, ...]:
 
 def json_line(entry: Entry) -> str:
     """One entry as threadchat.v1 has it."""
-    name = "null" if entry.name is None else quoted(entry.name)
-    where = f'"token":"{entry.token}","id":{entry.id},"at":{entry.at}'
-    begin = f'{{"type":"{entry.kind}",{where},"name":{name},"by":"{entry.by}"'
-    if entry.kind != MESSAGE:
-        return begin + "}"
-    return f'{begin},"n":{"null" if entry.n is None else entry.n},"text":{quoted(entry.text)}}}'
+    number, name = entry.id, "null" if entry.name is None else quoted(entry.name)
+    what = ""
+    if entry.kind == MESSAGE:
+        what = f',"n":{"null" if entry.n is None else entry.n},"text":{quoted(entry.text)}'
+    return (
+        f'{{"type":"{entry.kind}","token":"{entry.epoch}.{number}.{entry.check:x}","id":{number},"at":{entry.at},'
+        f'"name":{name},"by":"{entry.by}"{what}}}'
+    )
 
 
 def plain_lines(entries: Sequence[Entry]) -> Sequence[str]:

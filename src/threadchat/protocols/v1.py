@@ -23,6 +23,7 @@ from threadchat.websocket.connection import Connection, ConnectionClosed
 SUBPROTOCOL = "threadchat.v1"
 SESSION = re.compile("[A-Za-z0-9_-]{16,64}")
 PAGE = 256  # entries that are sent as one, while a client catches up
+LINE_FACTOR = 4  # how much longer a line of JSON is than a plain one: a batch must fit into the kernel's buffer
 TRIES = 3  # how often a client may fall behind what the log keeps, before it is sent away
 MOST_HERE = 200  # people that hello names
 LARGEST_NUMBER = 2**53 - 1
@@ -68,6 +69,7 @@ class V1(Subprotocol):
         """Answer the handshake; send hello and, page by page, what comes before the present; say who comes."""
         connection.subprotocol = SUBPROTOCOL
         connection.message_size = frame_size(self._room.options.message_size)
+        connection.kernel_buffer *= LINE_FACTOR
         connection.accept()
         with self._room.arriving(connection):
             self._send_hello()
@@ -82,14 +84,14 @@ class V1(Subprotocol):
         """See `Subprotocol.read`."""
         number = None
         try:
-            said = json.loads(text)
-            number = _number(said)
-            match said:
-                case {"type": "msg", "text": str(text)}:
-                    return self._message(text, number)
-                case {"type": "name", "name": str(name)}:
-                    name = self._room.people.rename(self._person, name)
-                    return event(NAME, self._person.by, name)
+            match json.loads(text):
+                case dict(said):
+                    number = _number(said.get("n"))
+                    if said.get("type") == "msg" and isinstance(words := said.get("text"), str):
+                        return self._message(words, number)
+                    if said.get("type") == "name" and isinstance(name := said.get("name"), str):
+                        name = self._room.people.rename(self._person, name)
+                        return event(NAME, self._person.by, name)
             raise Refused("This is nothing that a client says in threadchat.v1.")
         except (ValueError, RecursionError) as error:
             why = str(error) if isinstance(error, (Refused, NotAName)) else "This is not JSON."
@@ -98,7 +100,9 @@ class V1(Subprotocol):
 
     def _message(self, text: str, number: int | None) -> Entry | None:
         """The message for the hub; None if it is a repeat, which is acknowledged. Raises Refused."""
-        text = text.replace("\r\n", "\n").replace("\r", "\n").strip()
+        if "\r" in text:
+            text = text.replace("\r\n", "\n").replace("\r", "\n")
+        text = text.strip()
         most = self._room.options.message_size
         try:
             size = len(text.encode())
@@ -163,9 +167,8 @@ class V1(Subprotocol):
         return json_lines(Run(entries))
 
 
-def _number(said: object) -> int | None:
+def _number(number: object) -> int | None:
     """The number of what the client says, if it has one. Raises Refused."""
-    number = said.get("n") if isinstance(said, dict) else None
     if number is None or (type(number) is int and 1 <= number <= LARGEST_NUMBER):
         return number
     raise Refused("A message's number is a whole one, from 1 to 2^53 - 1.")
