@@ -22,7 +22,7 @@ from chat_page import (
     write,
 )
 from frozen_path import Path, path_to
-from helpers import LIMIT, Running, Serve, until
+from helpers import LIMIT, Inspected, Running, Serve, until
 from playwright.sync_api import expect
 from websockets.sync.client import connect
 
@@ -162,7 +162,7 @@ def test_a_page_that_was_evicted_comes_back_and_has_missed_nothing(serve: Serve,
         until(lambda: len(server.clients) == 1, "the page in the hub")
         (evicted,) = server.clients
         path.stall()
-        said = []
+        said: list[str] = []
         with connect(f"{server.ws_url}?name=Bea", max_size=None) as bea:
             while evicted in server.clients:
                 said.append(f"{len(said)} " + "x" * 25_000)
@@ -219,3 +219,13 @@ def test_a_text_that_is_too_fast_or_too_long_for_the_server_comes_back(serve: Se
     expect(field_of(page)).to_have_value("longer than sixteen bytes")
     expect(note_of(page)).to_have_text("Not sent: A message has at most 16 bytes.")
     expect(outgoing_of(page)).to_have_count(0)
+
+
+def test_the_page_talks_while_the_inspector_watches(inspect: Callable[..., Inspected], visit: Visit) -> None:
+    server = inspect()
+    with server.look() as look:
+        page = visit(f"{server.url}?name=Ann")
+        write(page, "watched")
+        expect(texts_of(page)).to_have_text(["watched"])
+        joined = look.until_event("joined")
+        assert joined["client"] in server.watch.clients
