@@ -208,6 +208,28 @@ def test_the_history_stands_above_the_line_where_one_joined(enter: Enter) -> Non
     expect(more_of(page)).to_be_hidden()
 
 
+def test_a_screen_reader_reads_what_is_new_and_not_the_history(enter: Enter) -> None:
+    page, line = enter(hello={"top": 2})
+    log_of(page).evaluate("""log => {
+        window.heard = [];
+        const append = log.append.bind(log);
+        log.append = (...rows) => {
+            if (log.getAttribute("aria-live") === "polite") heard.push(...rows.map(row => row.textContent));
+            append(...rows);
+        };
+    }""")
+    line.send(line.entry(id=1, text="old"))
+    expect(messages_of(page)).to_have_count(1)
+    expect(log_of(page)).to_have_attribute("aria-live", "off")
+    line.send(line.entry(id=2, text="old too"))
+    expect(log_of(page)).to_have_attribute("aria-live", "polite")
+    line.say("new")
+    expect(messages_of(page)).to_have_count(3)
+    heard = page.evaluate("heard")
+    assert len(heard) == 1
+    assert "new" in heard[0]
+
+
 def test_a_history_without_its_newest_entries_has_the_line_too(enter: Enter) -> None:
     page, line = enter(hello={"top": 9})
     line.send(line.entry(id=2, text="old"))

@@ -30,6 +30,11 @@ export class Arrivals {
     this.#attention = attention;
   }
 
+  /** A connection is there: if the room has no history, it is complete. */
+  hello() {
+    this.#joined(1);
+  }
+
   /** @param {Message} message */
   message(message) {
     this.#joined(message.id);
@@ -68,5 +73,6 @@ export class Arrivals {
     if (!this.#joining || this.#connection.isPast(id)) return;
     this.#joining = false;
     if (!this.#log.isEmpty) this.#log.notice("You joined here", "joined");
+    this.#log.readOut();
   }
 }

@@ -68,6 +68,7 @@ listen(connection, "hello", (/** @type {Hello} */ hello) => {
   form.setName(hello.name);
   form.setLimit(hello.message_size);
   outgoing.hello(hello, connection.returned);
+  arrivals.hello();
   byId("empty").dataset.ready = "";
 });
 listen(connection, "msg", (/** @type {Message} */ message) => {

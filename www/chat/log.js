@@ -31,6 +31,7 @@ export class Log {
   #last = null;
   #day = "";
   #flushTimer = 0;
+  #toBeRead = false; // a screen reader is to read what comes after the rows that are not yet on the page
   #unread = 0; // messages added below what the reader is looking at
   #following = true; // the reader is at the bottom, and wants to see what is new
   #top = 0; // how far the log was scrolled when last seen
@@ -91,6 +92,12 @@ export class Log {
     this.#flushTimer ||= setTimeout(() => this.#flush(), FRAME_MS);
   }
 
+  /** From here on a screen reader reads what comes: not the history. */
+  readOut() {
+    this.#toBeRead = true;
+    if (!this.#flushTimer) this.#flush();
+  }
+
   /** Show the newest row, and follow what is new from here on. */
   scrollToBottom() {
     this.#scroller.scrollTop = this.#scroller.scrollHeight;
@@ -127,6 +134,7 @@ export class Log {
     this.#lines.push(...items.map(({ line }) => line));
     if (this.#texts) this.#outgoing.replaceChildren(...this.#texts.map((text) => this.#outgoingRow(text)));
     this.#texts = null;
+    if (this.#toBeRead) this.#list.setAttribute("aria-live", "polite");
 
     if (this.#following) {
       this.scrollToBottom();
