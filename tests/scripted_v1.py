@@ -109,6 +109,7 @@ class Scripted:
         self.url = f"http://127.0.0.1:{port}/"
         self.arrivals: queue.Queue[Line] = queue.Queue()
         self.lines: list[Line] = []
+        self.shut = False  # whether nobody is let in
 
     def join(self) -> Line:
         return self.arrivals.get(timeout=LIMIT)
@@ -121,10 +122,10 @@ class Scripted:
         line.over.wait()
 
 
-def _answer(_: ServerConnection, request: Request) -> Response | None:
-    """Answer a request for a file of the page; let the handshake of a WebSocket pass (None)."""
+def _answer(request: Request, shut: bool) -> Response | None:
+    """Answer a request for a file of the page; let the handshake of a WebSocket pass (None) or not."""
     if "Upgrade" in request.headers:
-        return None
+        return Response(401, "Unauthorized", Headers(), b"") if shut else None
     path = unquote(urlsplit(request.path).path)
     name = path.removeprefix("/static/") if path.startswith("/static/") else "chat/index.html"
     if not (WWW / name).is_file():
@@ -146,7 +147,7 @@ def scripted_server() -> Iterator[Scripted]:
         "127.0.0.1",
         0,
         subprotocols=protocols,
-        process_request=_answer,
+        process_request=lambda _, request: _answer(request, scripted.shut),
         ping_interval=None,
         close_timeout=1,
         compression=None,

@@ -190,7 +190,7 @@ def test_a_person_put_out_by_the_organiser_does_not_come_back_by_itself(scripted
         page.evaluate(event)
     write(page, "let me in")
     expect(field_of(page)).to_have_value("let me in")
-    expect(page.locator("#note")).to_have_text("You are not in this room any more.")
+    expect(page.locator("#note")).to_have_text("You are not in this room.")
     page.evaluate("new Promise(resolve => setTimeout(resolve, 40_000))")  # longer than the longest wait, by its timers
     assert scripted.arrivals.empty()
     page.get_by_role("button", name="Reconnect now").click()

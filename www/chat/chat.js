@@ -7,6 +7,7 @@ import { Attention } from "./attention.js";
 import { perform } from "./commands.js";
 import { Connection } from "./connection.js";
 import { Form } from "./form.js";
+import { Key } from "./key.js";
 import { Log } from "./log.js";
 import { Naming } from "./naming.js";
 import { Outgoing } from "./outgoing.js";
@@ -23,6 +24,7 @@ const log = new Log();
 const form = new Form(roomInAddress);
 const naming = new Naming();
 const people = new People();
+const key = new Key();
 const status = new Status();
 const attention = new Attention();
 const session = new Session();
@@ -32,7 +34,7 @@ const outgoing = new Outgoing(roomInAddress, known);
 const arrivals = new Arrivals(connection, log, people, attention);
 
 let askedName = ""; // a name that was asked for, until the server has answered
-let ended = false; // put out of the room
+let ended = false; // put out of the room, or not let in
 
 /**
  * Call `handler` with the value that comes with each event of this name.
@@ -96,6 +98,11 @@ listen(connection, "error", (/** @type {Refusal} */ refusal) => {
 });
 listen(connection, "state", (/** @type {{ log: string }} */ state) => outgoing.setLog(state.log === "up"));
 listen(connection, "closed", () => outgoing.closed());
+connection.addEventListener("shut", async () => {
+  if (!(await key.isMissing()) || connection.isOpen) return;
+  connection.halt("This chat has a key.");
+  key.ask();
+});
 
 // To the server
 
@@ -138,7 +145,7 @@ document.addEventListener("say", (event) => {
   const { detail } = /** @type {CustomEvent<string>} */ (event);
   try {
     const text = perform(detail, actions);
-    if (text && ended) throw new Error("You are not in this room any more.");
+    if (text && ended) throw new Error("You are not in this room.");
     if (text) outgoing.say(text);
     log.scrollToBottom(); // a person who speaks wants to see the answer
   } catch (error) {
@@ -154,6 +161,7 @@ listen(document, "named", (/** @type {string} */ name) => {
 });
 listen(document, "again", (/** @type {Text} */ text) => outgoing.again(text));
 listen(document, "discard", (/** @type {Text} */ text) => outgoing.discard(text));
+listen(document, "opened", () => connection.connect());
 listen(document, "reconnect", () => connection.connect());
 byId("save").addEventListener("click", actions.save);
 byId("room-form").addEventListener("submit", (event) => {
@@ -185,7 +193,8 @@ if ("WebSocket" in window) {
   form.show(connection.name !== "");
   if (connection.name) form.focus();
   else naming.ask();
-  connection.connect();
+  await key.takeFromAddress();
+  if (!connection.isTrying) connection.connect();
 } else {
   status.render({ name: "none", text: "Not connected", countdown: "" });
   log.notice("This browser has no WebSockets, so this page cannot chat.");

@@ -26,6 +26,7 @@ const PUT_OUT = 4001; // by the organiser
  * - "msg", "presence": an entry of the room's log; one that the server repeats comes once
  * - "gap", { unannounced }: entries are missing here; unannounced: another log has begun while the page was connected
  * - "closed", null: the connection has ended
+ * - "shut", null: there was no connection: nobody is there, or the server does not let this page in
  */
 export class Connection extends EventTarget {
   name = ""; // the name to join with
@@ -56,6 +57,10 @@ export class Connection extends EventTarget {
 
   get isOpen() {
     return this.#greeted;
+  }
+
+  get isTrying() {
+    return this.#socket !== null;
   }
 
   /** Whether this connection was asked to go on where the last one ended. */
@@ -101,6 +106,7 @@ export class Connection extends EventTarget {
     socket.onclose = (event) => {
       this.#putOut = event.code === PUT_OUT;
       this.end(opened ? explain(event) : "Could not connect.");
+      if (!opened) this.#emit("shut", null);
     };
   }
 
@@ -116,14 +122,20 @@ export class Connection extends EventTarget {
 
   /** Give the connection up, and make another after a while. @param {string} why */
   end(why) {
-    this.#drop();
     if (this.#putOut) {
-      this.#status("ended", why);
+      this.halt(why);
       return;
     }
+    this.#drop();
     // Full jitter: pages that lost the same server must not all come back at the same moment.
     const delay = Math.random() * Math.min(LONGEST_DELAY_MS, FIRST_DELAY_MS * 2 ** this.#failures++);
     this.#wait(why, performance.now() + delay);
+  }
+
+  /** Give up, until somebody says `connect`. @param {string} why */
+  halt(why) {
+    this.#drop();
+    this.#status("ended", why);
   }
 
   /** Let the socket go. A dead one would take its time to say that it is closed. */
