@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from chat_page import LONG_WAITS, Enter, Visit, field_of, status_of
 from playwright.sync_api import Locator, Page, Route, expect
@@ -24,7 +26,7 @@ class Door:
         if route.request.method != "POST":
             route.fulfill(status=401 if self._scripted.shut else 204)
             return
-        self.given.append(route.request.post_data_json["key"])
+        self.given.append(json.loads(route.request.post_data or "")["key"])
         if self.given[-1] == KEY:
             self._scripted.shut = False
             route.fulfill(status=204)
