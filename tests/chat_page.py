@@ -7,11 +7,14 @@ through `expect`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from importlib.resources import files
 from typing import Any, Protocol
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 from scripted_v1 import Line, Scripted, scripted_server
+
+AXE = (files("axe_playwright_python") / "axe.min.js").read_text()
 
 # The waits before reconnecting are random. These scripts make them short, or far longer than any test.
 SHORT_WAITS = "Math.random = () => 0.02"
@@ -128,6 +131,13 @@ def more_of(page: Page) -> Locator:
 def write(page: Page, text: str) -> None:
     field_of(page).fill(text)
     field_of(page).press("Enter")
+
+
+def axe_complaints(page: Page) -> list[tuple[str, list[str]]]:
+    """The rules of axe that the page breaks as it is now, with the elements that break them."""
+    page.evaluate(AXE)
+    found = page.evaluate("axe.run().then(({ violations }) => violations)")
+    return [(rule["id"], [node["html"] for node in rule["nodes"]]) for rule in found]
 
 
 def scroll_to(page: Page, top: int) -> None:

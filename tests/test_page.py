@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from chat_page import (
     LONG_WAITS,
     Enter,
     Visit,
+    axe_complaints,
     field_of,
     log_of,
     messages_of,
@@ -31,7 +31,6 @@ from playwright.sync_api import ConsoleMessage, Page, expect
 from scripted_v1 import ME, Line, Scripted
 
 WWW = Path(__file__).parents[1] / "www"
-AXE = (files("axe_playwright_python") / "axe.min.js").read_text()
 PHONE: dict[str, Any] = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}
 
 
@@ -335,9 +334,7 @@ def busy_page(enter: Enter, **options: Any) -> tuple[Page, Line]:
 @pytest.mark.parametrize("width", [390, 1280])
 def test_axe_finds_nothing(enter: Enter, scheme: str, width: int) -> None:
     def look(page: Page, what: str) -> None:
-        page.evaluate(AXE)
-        found = page.evaluate("axe.run().then(({ violations }) => violations)")
-        assert [(rule["id"], [node["html"] for node in rule["nodes"]]) for rule in found] == [], what
+        assert axe_complaints(page) == [], what
 
     size = {"width": width, "height": 800}
     first, _ = enter(name="", color_scheme=scheme, viewport=size)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from chat_page import LONG_WAITS, Enter, Visit, field_of, status_of
+from chat_page import LONG_WAITS, Enter, Visit, axe_complaints, field_of, status_of
 from playwright.sync_api import Locator, Page, Route, expect
 from scripted_v1 import Scripted
 
@@ -71,6 +71,7 @@ def test_without_the_key_the_page_asks_for_it(scripted: Scripted, page: Page, do
         key_of(page).press("Enter")
         expect(page.locator("#key-note")).to_have_text(answer)
         expect(key_of(page)).to_have_accessible_description(answer)
+    assert axe_complaints(page) == []
     key_of(page).fill(KEY)
     page.get_by_role("button", name="Come in").click()
     scripted.join().hello()
