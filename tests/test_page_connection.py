@@ -185,7 +185,7 @@ def test_the_page_says_why_the_connection_ended(enter: Enter, code: int, reason:
 def test_a_person_put_out_by_the_organiser_does_not_come_back_by_itself(scripted: Scripted, enter: Enter) -> None:
     page, line = enter(QUICK_TIMERS, SHORT_WAITS)
     line.close(4001, "enough for today")
-    expect(status_of(page)).to_have_text("You were put out of this room: enough for today. ")
+    expect(status_of(page)).to_have_text("You were put out of this room (enough for today). ")
     for event in EVENTS.values():
         page.evaluate(event)
     write(page, "let me in")

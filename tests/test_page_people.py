@@ -351,3 +351,63 @@ def test_an_error_that_is_about_no_text_is_told(enter: Enter) -> None:
     line.send({"type": "error", "text": "you are muted"})
     expect(note_of(page)).to_have_text("you are muted")
     expect(status_of(page)).to_have_text("Connected ")
+
+
+@pytest.mark.parametrize(
+    ("command", "order"),
+    [
+        ("/kick Bea", {"type": "kick", "by": "by-Bea"}),
+        ("/mute @ann 2", {"type": "mute", "by": "by-Ann 2"}),
+        ("/pardon Gone", {"type": "pardon", "by": "by-Gone"}),
+        ("/slow 2.5", {"type": "slow", "seconds": 2.5}),
+        ("/lock", {"type": "lock", "locked": True}),
+        ("/unlock", {"type": "lock", "locked": False}),
+        ("/clear", {"type": "clear"}),
+    ],
+)
+def test_an_organiser_orders(enter: Enter, command: str, order: dict[str, object]) -> None:
+    page, line = enter(hello={"moderator": True, **people("Bea", "Ann 2", "Gone")})
+    line.send(line.entry("leave", name="Gone", by="by-Gone"))
+    expect(notices_of(page)).to_have_text(["Gone left"])
+    write(page, command)
+    assert line.receive() == order
+    expect(field_of(page)).to_have_value("")
+
+
+@pytest.mark.parametrize(
+    ("moderator", "command", "note"),
+    [
+        (False, "/kick Bea", "/kick is for organisers."),
+        (True, "/kick Nobody", "Nobody here is called Nobody."),
+        (True, "/slow soon", "soon is not a number of seconds."),
+        (True, "/mute", "/mute NAME: let somebody say nothing"),
+    ],
+)
+def test_an_order_that_cannot_be_given_stays_in_the_field(
+    enter: Enter, moderator: bool, command: str, note: str
+) -> None:
+    page, _ = enter(hello={"moderator": moderator, **people("Bea")})
+    write(page, command)
+    expect(note_of(page)).to_have_text(note)
+    expect(field_of(page)).to_have_value(command)
+
+
+def test_help_lists_the_orders_for_organisers_alone(enter: Enter) -> None:
+    for moderator in (False, True):
+        page, _ = enter(hello={"moderator": moderator})
+        write(page, "/help")
+        expect(notices_of(page)).to_contain_text("/save")
+        assert ("/kick NAME" in notices_of(page).inner_text()) is moderator
+
+
+def test_what_an_organiser_did_is_said_and_a_cleared_room_is_empty(scripted: Scripted, enter: Enter) -> None:
+    page, line = enter("Math.random = () => 0")
+    line.say("to be forgotten")
+    line.send(line.entry("order", order="slow", seconds=5, text="Bea turned slow mode on."))
+    expect(notices_of(page)).to_have_text(["Bea turned slow mode on."])
+    line.send(line.entry("order", order="clear", text="Bea cleared the room."))
+    line.say("new")
+    expect(texts_of(page)).to_have_text(["new"])
+    expect(notices_of(page)).to_have_text(["Bea cleared the room."])
+    line.cut()
+    assert scripted.join().since == "t4"

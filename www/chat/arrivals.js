@@ -1,5 +1,5 @@
 // @ts-check
-// What the room's log brings: messages, and people who come, go or change names.
+// What the room's log brings: messages, people who come, go or change names, and what an organiser has done.
 
 import { nameIn } from "./row.js";
 import { mentions } from "./text.js";
@@ -8,7 +8,7 @@ import { mentions } from "./text.js";
 /** @import { Connection } from "./connection.js" */
 /** @import { Log } from "./log.js" */
 /** @import { People } from "./people.js" */
-/** @import { Message, Presence } from "./types.js" */
+/** @import { Message, Ordered, Presence } from "./types.js" */
 
 export class Arrivals {
   #connection;
@@ -60,6 +60,14 @@ export class Arrivals {
       name: `${before || "Somebody"} is now called ${entry.name}`,
     }[entry.type];
     if (words) this.#log.notice(words);
+    this.#joined(entry.id + 1);
+  }
+
+  /** @param {Ordered} entry */
+  order(entry) {
+    this.#joined(entry.id);
+    if (entry.order === "clear") this.#log.clear();
+    this.#log.notice(entry.text);
     this.#joined(entry.id + 1);
   }
 

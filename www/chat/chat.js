@@ -18,7 +18,7 @@ import { Status } from "./status.js";
 
 /** @import { Text } from "./outgoing.js" */
 /** @import { State } from "./status.js" */
-/** @import { Hello, Message, Presence, Refusal, Up } from "./types.js" */
+/** @import { Hello, Message, Order, Ordered, Presence, Refusal, Up } from "./types.js" */
 
 const log = new Log();
 const form = new Form(roomInAddress);
@@ -34,6 +34,7 @@ const outgoing = new Outgoing(roomInAddress, known);
 const arrivals = new Arrivals(connection, log, people, attention);
 
 let askedName = ""; // a name that was asked for, until the server has answered
+let organiser = false; // whether this person is one
 let ended = false; // put out of the room, or not let in
 
 /**
@@ -64,6 +65,7 @@ listen(connection, "status", (/** @type {State} */ state) => {
 });
 listen(connection, "hello", (/** @type {Hello} */ hello) => {
   setRoom(hello.room);
+  organiser = hello.moderator === true;
   people.hello(hello);
   naming.suggest(hello.name);
   if (connection.name) naming.keep(connection.name);
@@ -77,6 +79,7 @@ listen(connection, "msg", (/** @type {Message} */ message) => {
   outgoing.heard(message);
   arrivals.message(message);
 });
+listen(connection, "order", (/** @type {Ordered} */ entry) => arrivals.order(entry));
 listen(connection, "presence", (/** @type {Presence} */ entry) => {
   arrivals.presence(entry);
   if (!people.isMe(entry)) return;
@@ -139,6 +142,14 @@ const actions = {
   /** @param {string} text */
   show: (text) => log.notice(text),
   people: () => people.words,
+  isOrganiser: () => organiser,
+  /** @param {string} name */
+  tagOf: (name) => people.tagOf(name),
+  /** @param {Order} order */
+  order(order) {
+    if (!connection.isOpen) throw new Error("There is no connection just now.");
+    connection.send(order);
+  },
 };
 
 document.addEventListener("say", (event) => {

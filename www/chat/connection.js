@@ -23,7 +23,7 @@ const PUT_OUT = 4001; // by the organiser
  * Sends itself these events, each with a value as its `detail`:
  * - "status", a State: what to show
  * - "hello", "ack", "error", "state": what the server sent
- * - "msg", "presence": an entry of the room's log; one that the server repeats comes once
+ * - "msg", "presence", "order": an entry of the room's log; one that the server repeats comes once
  * - "gap", { unannounced }: entries are missing here; unannounced: another log has begun while the page was connected
  * - "closed", null: the connection has ended
  * - "shut", null: there was no connection: nobody is there, or the server does not let this page in
@@ -160,6 +160,9 @@ export class Connection extends EventTarget {
       case "msg":
         if (this.#isNew(message)) this.#emit("msg", message);
         return;
+      case "order":
+        if (this.#isNew(message)) this.#emit("order", message);
+        return;
       case "join":
       case "leave":
       case "name":
@@ -250,7 +253,7 @@ function explain({ code, reason }) {
     case TRY_AGAIN_LATER:
       return "The server is busy.";
     case PUT_OUT:
-      return `You were put out of this room: ${because("the organiser has decided so")}`;
+      return `You were put out of this room (${reason || "by the organiser"}).`;
     default:
       return "The connection ended.";
   }

@@ -86,6 +86,16 @@ export class Log {
     this.#last = null;
   }
 
+  /** Drop all rows. */
+  clear() {
+    this.#pending = [];
+    this.#lines = [];
+    this.#last = null;
+    this.#day = "";
+    this.#list.replaceChildren();
+    this.#setUnread(0);
+  }
+
   /** @param {Text[]} texts */
   setOutgoing(texts) {
     this.#texts = [...texts];

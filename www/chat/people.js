@@ -37,6 +37,17 @@ export class People {
     return names.sort((one, other) => one.localeCompare(other));
   }
 
+  /**
+   * The tag of the session that has this name, here or, if nobody here has it, last.
+   * @param {string} name
+   */
+  tagOf(name) {
+    const wanted = name.replace(/^@/, "").toLowerCase();
+    const tag = [...this.#here, ...[...this.#seen].reverse()].find(([, each]) => each.toLowerCase() === wanted)?.[0];
+    if (tag === undefined) throw new Error(`Nobody here is called ${name}.`);
+    return tag;
+  }
+
   /** Who is here, in words. */
   get words() {
     if (this.isCrowd) return `${this.#count} people are here.`;

@@ -22,6 +22,7 @@
  * @property {number} count how many people are here
  * @property {Person[]} here
  * @property {number} message_size the longest text, in bytes
+ * @property {boolean} [moderator] whether this person is an organiser
  */
 
 /**
@@ -48,7 +49,18 @@
  * @property {string} by
  */
 
-/** @typedef {Message | Presence} Entry */
+/**
+ * What an organiser has ordered.
+ *
+ * @typedef {object} Ordered
+ * @property {"order"} type
+ * @property {string} token
+ * @property {number} id
+ * @property {string} order
+ * @property {string} text what was done, in a sentence
+ */
+
+/** @typedef {Message | Presence | Ordered} Entry */
 
 /**
  * @typedef {object} Refusal
@@ -62,6 +74,11 @@
  *   | { type: "state", log: "up" | "down" }} Down
  */
 
-/** @typedef {{ type: "msg", n: number, text: string } | { type: "name", name: string }} Up */
+/**
+ * @typedef {{ type: "kick" | "mute" | "pardon", by: string } | { type: "slow", seconds: number }
+ *   | { type: "lock", locked: boolean } | { type: "clear" }} Order what an organiser orders
+ */
+
+/** @typedef {{ type: "msg", n: number, text: string } | { type: "name", name: string } | Order} Up */
 
 export {};
