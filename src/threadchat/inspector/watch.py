@@ -162,6 +162,8 @@ class RegisterChannel(WatchedChannel[Any]):
         watched.send.belongs_to(watched.number, watched.connection.name)
         watched.draw(True, True)  # until the sampler's next picture
         self._watch.clients[watched.number] = watched
+        if watched.connection.accepted:
+            watched.connection.note_joined()
         super().send(client)
 
 
@@ -374,11 +376,12 @@ class WatchedConnection(Connection):
         "wait",
     )
 
-    number: int  # its client's
+    number: int  # its client's; 0 before the client is known
     outbound: WatchedOutbox  # its client's
 
     def __init__(self, watch: Watch, environ: dict[str, Any], options: Options) -> None:
         super().__init__(environ, options)
+        self.number = 0
         self.name = watch.names.pop(self.peer, self.peer)
         self.evicted = False
         self.ended = False  # whether it is decided how the connection ends
@@ -396,6 +399,11 @@ class WatchedConnection(Connection):
         super().accept()
         if self._watch.kernel_buffer is not None:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self._watch.kernel_buffer)
+        if self.number:
+            self.note_joined()
+
+    def note_joined(self) -> None:
+        """Called once the handshake has been answered and the client is known, whichever comes last."""
         self._watch.note("joined", client=self.number, name=self.name, reason="")
 
     def end(self, code: int, reason: str | None = None) -> None:
