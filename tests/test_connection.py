@@ -23,7 +23,7 @@ from helpers import (
     PING,
     PONG,
     TEXT,
-    CountingPoller,
+    CountingReadiness,
     Frame,
     Observed,
     OtherEnd,
@@ -649,21 +649,21 @@ def test_pending_messages_are_the_lines_of_one_frame(serve: Serve) -> None:
 
 def test_a_half_close_while_the_writer_is_blocked_causes_no_busy_loop(connect: Connect) -> None:
     chat, peer = connect(write_wait=60)
-    chat._writable = counting = CountingPoller(chat._writable)  # type: ignore[assignment]
+    chat._writable = counting = CountingReadiness(chat._writable)
     writer = run(lambda: chat.send(chat.encode(["x" * ENDLESS])))
     until(lambda: chat.blocked)
     reader = run(lambda: list(chat))
     peer.socket.shutdown(socket.SHUT_WR)
     join(writer, reader)
-    assert counting.polls < 10
+    assert counting.waits < 10
     assert chat.ending == "1006 the peer has gone"
 
 
 def test_an_idle_connection_uses_no_processor_time(connect: Connect) -> None:
     chat, peer = connect()
-    chat._readable = counting = CountingPoller(chat._readable)  # type: ignore[assignment]
+    chat._readable = counting = CountingReadiness(chat._readable)
     reader = run(lambda: list(chat))
-    until(lambda: counting.polls == 1)
+    until(lambda: counting.waits == 1)
     peer.send(CLOSE)
     join(reader)
-    assert counting.polls <= 2
+    assert counting.waits <= 2

@@ -25,7 +25,7 @@ from helpers import (
     PING,
     PONG,
     TEXT,
-    CountingPoller,
+    CountingReadiness,
     Frame,
     Observed,
     OtherEnd,
@@ -292,9 +292,9 @@ def test_threadchats_end_does_not_block_and_frees_a_blocked_send(pair: Pair) -> 
 
 def test_threadchats_abort_frees_a_blocked_reader(pair: Pair) -> None:
     connection = pair.threadchat()
-    connection._readable = counting = CountingPoller(connection._readable)  # type: ignore[assignment]
+    connection._readable = counting = CountingReadiness(connection._readable)
     reader = run(lambda: list(connection))
-    until(lambda: counting.polls)
+    until(lambda: counting.waits)
     connection.abort()
     join(reader)
 

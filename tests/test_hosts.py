@@ -4,20 +4,44 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Sequence
+from ipaddress import ip_address
+from typing import Any
 
 import pytest
 
 from threadchat.options import Options
-from threadchat.web.hosts import LOOPBACK, NETWORK, Hosts, hosts_of
+from threadchat.web.hosts import LOOPBACK, NETWORK, Hosts, hosts_of, resolved
 
 # The hosts by which a browser on this machine may call a server on a loopback address; those by which a browser in the
 # network may call a server on another address; and those that a stranger can point here.
-ON_LOOPBACK = ["localhost", "LocalHost", "localhost.", "127.0.0.1", "127.1.2.3", "[::1]", "[0:0:0:0:0:0:0:1]"]
-IN_THE_NETWORK = ["mymachine", "my_machine", "MyMachine.local", "192.168.1.20", "203.0.113.9", "[fe80::1]", "0.0.0.0"]
+ON_LOOPBACK = [
+    "localhost",
+    "LocalHost",
+    "localhost.",
+    "chat.localhost",
+    "A.chat.LocalHost.",
+    "127.0.0.1",
+    "127.1.2.3",
+    "[::1]",
+    "[0:0:0:0:0:0:0:1]",
+]
+IN_THE_NETWORK = [
+    "mymachine",
+    "my_machine",
+    "MyMachine.local",
+    "192.168.1.20",
+    "203.0.113.9",
+    "[fe80::1]",
+    "[fe80::1%25eth0]",
+    "[fe80::1%wlan0.5]",
+    "0.0.0.0",
+]
 STRANGE = [
     "evil.example",
     "evil.example.",
     "localhost.evil.example",
+    "chat.localhost.evil.example",
+    "evillocalhost.example",
     "127.0.0.1.evil.example",
     "127.0.0.1.nip.io",
     "evil.local.example",
@@ -47,6 +71,11 @@ INVALID = [
     "[localhost]",
     "[]",
     "[::zz]",
+    "[fe80::1%]",
+    "[fe80::1%eth0 evil.example]",
+    "[fe80::1%eth0]evil.example",
+    "[fe80::1%eth0%25]",
+    "127.0.0.1%lo",
     "l\u00f6calhost",
     "localhos\u0442",
     "\u217a27.0.0.1",
@@ -125,7 +154,7 @@ def test_an_invalid_pattern_is_a_value_error(pattern: str) -> None:
         Options(allow_hosts=(pattern,))
 
 
-@pytest.mark.parametrize("listen", ["127.0.0.1", "127.9.9.9", "localhost"])
+@pytest.mark.parametrize("listen", ["127.0.0.1", "127.9.9.9", "localhost", "chat.localhost"])
 def test_a_server_on_loopback_answers_to_loopback_hosts(listen: str) -> None:
     hosts = Hosts(hosts_of(listen))
     assert f"{listen}:8080" in hosts
@@ -134,7 +163,12 @@ def test_a_server_on_loopback_answers_to_loopback_hosts(listen: str) -> None:
     assert "evil.example:8080" not in hosts
 
 
-@pytest.mark.parametrize("listen", ["0.0.0.0", "::", "192.168.1.20"])
+@pytest.mark.parametrize("listen", ["::1", "[::1]", "127.1", "::ffff:127.0.0.1"])
+def test_a_loopback_address_may_be_written_in_several_ways(listen: str) -> None:
+    assert {*hosts_of(listen), listen} == {*LOOPBACK, listen}
+
+
+@pytest.mark.parametrize("listen", ["0.0.0.0", "::", "*", "0", "[::]", "::ffff:0.0.0.0", "192.168.1.20", "fe80::1%1"])
 def test_a_server_elsewhere_answers_to_addresses_and_local_names(monkeypatch: pytest.MonkeyPatch, listen: str) -> None:
     monkeypatch.setattr(socket, "gethostname", lambda: "vm7.example.org")
     hosts = Hosts(hosts_of(listen))
@@ -150,8 +184,45 @@ def test_a_server_that_listens_on_a_name_answers_to_it(monkeypatch: pytest.Monke
     assert "chat.example.org:8080" in Hosts(hosts_of("chat.example.org"))
 
 
-@pytest.mark.parametrize("listen", ["no-such-host.invalid", ".nowhere", "*", "<local>", "fe80::1%nowhere"])
+@pytest.mark.parametrize("listen", ["no-such-host.invalid", ".nowhere", "<local>", "fe80::1%nowhere"])
 def test_a_name_that_does_not_resolve_adds_nothing(listen: str) -> None:
     hosts = Hosts(hosts_of(listen))
     assert "evil.example" not in hosts
     assert "192.168.1.20" not in hosts
+
+
+@pytest.mark.parametrize(
+    ("listen", "sockaddr", "host"),
+    [
+        ("127.0.0.1", ("127.0.0.1", 80), "127.0.0.1"),
+        ("127.1", ("127.0.0.1", 80), "127.0.0.1"),
+        ("0", ("0.0.0.0", 80), "0.0.0.0"),
+        ("::ffff:192.0.2.1", ("192.0.2.1", 80), "192.0.2.1"),
+        ("[0:0::1]", ("::1", 80, 0, 0), "::1"),
+        ("fe80::1%1", ("fe80::1", 80, 0, 1), "fe80::1%251"),
+    ],
+)
+def test_an_address_stands_in_a_url_as_browsers_write_it(listen: str, sockaddr: tuple[object, ...], host: str) -> None:
+    address = resolved(listen, 80)
+    assert (address.sockaddr, address.host) == (sockaddr, host)
+
+
+@pytest.mark.parametrize("listen", ["chat.localhost", "Chat.LocalHost."])
+def test_a_name_below_localhost_is_not_looked_up(monkeypatch: pytest.MonkeyPatch, listen: str) -> None:
+    look_up = socket.getaddrinfo
+    asked: list[str] = []
+
+    def note(name: str, *arguments: Any, **named: Any) -> Any:
+        asked.append(name)
+        return look_up(name, *arguments, **named)
+
+    monkeypatch.setattr(socket, "getaddrinfo", note)
+    address = resolved(listen, 80)
+    assert set(asked) == {"localhost"}
+    assert ip_address(address.sockaddr[0]).is_loopback
+    assert address.host == listen
+
+
+def test_where_no_socket_is_for_both_all_addresses_are_the_ipv4_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "has_dualstack_ipv6", lambda: False)
+    assert resolved("*", 80).sockaddr == ("0.0.0.0", 80)

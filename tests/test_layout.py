@@ -56,6 +56,8 @@ NEIGHBOURS = ({"hub", "websocket"}, {"inspector", "lessons"})  # which do not im
 # the standard library. A new module belongs here, with what it may import.
 OURS: dict[str, set[str]] = {
     "runtime.runqueue": set(),
+    "runtime.hold": set(),
+    "runtime.signals": {"runtime.hold", "runtime.threads"},
     "runtime.system": set(),
     "runtime.threads": set(),
     "runtime.timers": {"channel", "runtime.threads"},
@@ -97,11 +99,12 @@ OURS: dict[str, set[str]] = {
     "web.hosts": set(),
     "declarations": set(),
     "options": {"declarations", "web.hosts"},
-    "serving": {"options", "web.app", "web.hosts", "web.server"},
+    "serving": {"options", "runtime.signals", "runtime.threads", "web.app", "web.hosts", "web.server"},
     "hub": {"channel", "outbox", "runtime.runqueue"},
     "websocket.rate": set(),
+    "websocket.ready": set(),
     "websocket.wire": set(),
-    "websocket.connection": {"options", "websocket.rate", "websocket.wire"},
+    "websocket.connection": {"options", "websocket.rate", "websocket.ready", "websocket.wire"},
     "subprotocol": {"websocket.connection"},
     "client": {
         "channel",
@@ -154,8 +157,11 @@ OURS: dict[str, set[str]] = {
         "web.app",
         "web.deadlines",
         "web.handler",
+        "web.hosts",
         "web.proxies",
         "web.throttled_log",
+        "runtime.system",
+        "runtime.threads",
     },
     "cli": {
         "declarations",
@@ -163,6 +169,7 @@ OURS: dict[str, set[str]] = {
         "serving",
         "web.app",
         "web.server",
+        "runtime.signals",
         "runtime.system",
         "threadchat",
         "inspector.site",
@@ -216,7 +223,7 @@ OURS: dict[str, set[str]] = {
         "inspector.sampler",
         "inspector.watch",
     },
-    "__main__": {"cli", "runtime.system"},
+    "__main__": {"cli", "runtime.hold", "runtime.signals", "runtime.system"},
     "__init__": {"channel", "declarations", "hub", "options", "web.app", "web.server"},
 }
 OTHERS: dict[str, set[str]] = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import signal
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -30,6 +31,7 @@ from playwright.sync_api import Browser, Page
 
 from threadchat import serving
 from threadchat.options import Options
+from threadchat.runtime.signals import StopSignals
 from threadchat.web.app import SECURITY_HEADERS
 from threadchat.web.hosts import LOOPBACK
 from threadchat.web.server import Server
@@ -116,11 +118,12 @@ def test_the_command_answers_to_the_hosts_of_its_address_and_those_allowed(
             super().start()
             listening.append(self)
 
-    def signal_comes(_: object) -> None:
+    def signal_comes(_: object) -> int:
         got.append(ask(listening[0], "GET", "/", {"Host": host}).status)
+        return signal.SIGTERM
 
     monkeypatch.setattr(serving, "Server", Noted)
-    monkeypatch.setattr("signal.sigwait", signal_comes)
+    monkeypatch.setattr(StopSignals, "wait", signal_comes)
     assert serving.serve(Options(allow_hosts=given), "127.0.0.1", 0) == 0
     assert got == [status]
 

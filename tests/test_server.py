@@ -4,17 +4,32 @@ from __future__ import annotations
 
 import socket
 import threading
-from contextlib import ExitStack, closing
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager, suppress
+from ipaddress import ip_address
+from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
 import pytest
-from helpers import LIMIT, Peer, Serve, errors, open_socket, received, request_threads, until
+from helpers import (
+    LIMIT,
+    THREADCHAT,
+    Peer,
+    Process,
+    Serve,
+    errors,
+    open_socket,
+    received,
+    request_threads,
+    until,
+)
 
 from threadchat.options import Options
 from threadchat.web import handler
 from threadchat.web import server as server_module
 from threadchat.web.app import create_app
+from threadchat.web.hosts import hosts_of
 from threadchat.web.server import Server, _WSGIServer
 
 NEVER = 600.0  # seconds: far beyond what a test waits for
@@ -244,24 +259,6 @@ def test_port_0_picks_a_free_one_for_each(serve: Serve) -> None:
     assert first.port != second.port
 
 
-@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "::1"])
-def test_it_listens_where_it_is_told(host: str) -> None:
-    if host == "::1":
-        try:
-            socket.create_server((host, 0), family=socket.AF_INET6).close()
-        except OSError:
-            pytest.skip("no IPv6 here")
-    with closing(create_app()) as app:
-        server = Server(app, host, 0)
-        server.start()
-        try:
-            name = f"[{host}]" if ":" in host else host
-            with Peer(server.port, host=host, headers=f"Origin: http://{name}:{server.port}\r\n") as peer:
-                peer.talk("here")
-        finally:
-            server.stop()
-
-
 def test_every_thread_is_named_after_its_role(serve: Serve) -> None:
     before = set(threading.enumerate())
     server = serve()
@@ -279,23 +276,136 @@ def test_the_default_request_wait_is_enough_for_slow_peers_and_not_much_more() -
     assert 5 <= Options().request_wait <= 60
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1"])
-def test_the_url_leads_to_the_page(host: str) -> None:
-    if host == "::1" and not socket.has_dualstack_ipv6():
-        pytest.skip("no IPv6 here")
-    with closing(create_app()) as app:
+# Where it listens
+
+BOTH = pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="no socket for both IPv4 and IPv6 here")
+
+
+def link_local() -> str:
+    """An address of this machine on one link, such as fe80::1%eth0. Skips the test if there is none."""
+    with suppress(OSError):
+        for line in Path("/proc/net/if_inet6").read_text().splitlines():
+            digits, *_, link = line.split()
+            if digits.startswith("fe80"):
+                return f"{ip_address(bytes.fromhex(digits))}%{link}"
+    pytest.skip("no link-local address here")
+
+
+@contextmanager
+def listening(host: str) -> Iterator[Server]:
+    """A server that listens on the host and answers to the names that `threadchat serve` would let it answer to."""
+    with closing(create_app(Options(allow_hosts=hosts_of(host)))) as app:
         server = Server(app, host, 0)
         server.start()
         try:
-            with urlopen(server.url, timeout=LIMIT) as answer:
-                assert answer.status == 200
+            yield server
         finally:
             server.stop()
 
 
-@pytest.mark.parametrize("everywhere", ["0.0.0.0", "::"])
-def test_the_url_of_a_server_that_listens_everywhere_names_one_address(serve: Serve, everywhere: str) -> None:
-    server = serve().server
-    server._server.host = everywhere
-    assert everywhere not in server.url
-    assert server.url.endswith(f":{server.port}/")
+def answers(url: str) -> bool:
+    with urlopen(url, timeout=LIMIT) as answer:
+        return b"<title>threadchat</title>" in answer.read()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "127.1", "0.0.0.0", "0", "::ffff:127.0.0.1"])
+def test_the_url_leads_to_the_page(host: str) -> None:
+    with listening(host) as server:
+        assert answers(server.url)
+
+
+@BOTH
+@pytest.mark.parametrize("host", ["::1", "[::1]", "::", "*"])
+def test_the_url_of_an_ipv6_address_leads_to_the_page(host: str) -> None:
+    with listening(host) as server:
+        assert answers(server.url)
+
+
+def test_it_listens_on_one_link_and_its_url_names_the_link() -> None:
+    address = link_local()
+    with listening(address) as server:
+        assert server.url == f"http://[{address.replace('%', '%25')}]:{server.port}/"
+        assert answers(server.url)
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "::1", "chat.localhost"])
+def test_the_page_at_its_url_may_connect(host: str) -> None:
+    with listening(host) as server:
+        authority = f"[{host}]" if ":" in host else host
+        assert server.url == f"http://{authority}:{server.port}/"
+        over = socket.create_connection(server.local_address, LIMIT)
+        with Peer(server.port, host=host, over=over, headers=f"Origin: http://{authority}:{server.port}\r\n") as peer:
+            peer.talk("here")
+
+
+@BOTH
+@pytest.mark.parametrize("host", ["::", "*", "[::]"])
+def test_all_addresses_are_the_ipv4_ones_too_with_one_port(host: str) -> None:
+    with listening(host) as server:
+        assert answers(f"http://127.0.0.1:{server.port}/")
+        assert answers(f"http://[::1]:{server.port}/")
+
+
+def test_0_0_0_0_is_ipv4_alone() -> None:
+    with listening("0.0.0.0") as server:
+        assert answers(f"http://127.0.0.1:{server.port}/")
+        with pytest.raises(OSError, match=r".*"):
+            socket.create_connection(("::1", server.port), LIMIT).close()
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "*"])
+def test_the_url_of_a_server_that_listens_everywhere_names_one_address(
+    monkeypatch: pytest.MonkeyPatch, host: str
+) -> None:
+    """Its IPv4 address in the network, which people can type; the IPv6 one where there is no other."""
+    own = {socket.AF_INET: "192.0.2.7", socket.AF_INET6: "2001:db8::7"}
+    monkeypatch.setattr(server_module, "get_interface_ip", own.__getitem__)
+    with listening(host) as server:
+        assert server.url == f"http://192.0.2.7:{server.port}/"
+        own[socket.AF_INET] = "127.0.0.1"  # what werkzeug says where there is no network
+        both = socket.has_dualstack_ipv6() and host != "0.0.0.0"
+        assert server.url == f"http://{'[2001:db8::7]' if both else '127.0.0.1'}:{server.port}/"
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "*", "127.0.0.1", "::1", "link-local"])
+def test_a_program_on_this_machine_reaches_it_at_its_local_address(host: str) -> None:
+    with listening(link_local() if host == "link-local" else host) as server:
+        socket.create_connection(server.local_address, LIMIT).close()
+
+
+@BOTH
+def test_an_ipv4_client_of_a_server_on_both_has_its_ipv4_address(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    with listening("::") as server:
+        with Peer(server.port) as peer:
+            peer.talk("here")
+            own = peer.socket.getsockname()
+        until(lambda: not server.app.hub.clients)
+    assert f"client 1 joined from {own[0]}:{own[1]}" in caplog.messages
+
+
+@BOTH
+@pytest.mark.parametrize("host", ["::", "*"])
+def test_the_demos_bots_join_a_server_that_listens_everywhere(tmp_path: Path, host: str) -> None:
+    command = [*THREADCHAT, "demo", "--no-browser", "--log-level", "info", "--host", host]
+    with Process(tmp_path, command) as process:
+        process.wait_for(r"client \d+ joined from 127\.0\.0\.1:\d+")
+        assert process.end() == 0
+
+
+# Its threads
+
+
+@pytest.mark.parametrize("error", [RuntimeError("can't start new thread"), MemoryError()])
+def test_without_a_thread_for_it_a_connection_is_refused_with_503(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: Exception
+) -> None:
+    def fail(thread: threading.Thread) -> None:
+        raise error
+
+    server = serve()
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", fail)
+        with closing(open_socket(server, b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")) as peer:
+            assert received(peer).startswith(b"HTTP/1.1 503 ")
+    assert errors(caplog) == ["out of threads (see ulimit -u): refused a connection"]

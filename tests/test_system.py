@@ -6,18 +6,21 @@ import ctypes
 import json
 import os
 import platform
+import re
 import resource
 import subprocess
 import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import LIMIT, Process, go
+from helpers import LIMIT, THREADCHAT, Peer, Process, ask, go
 
+from threadchat import cli
 from threadchat.runtime import system
 from threadchat.runtime.system import give_way_to_wakers, stay_on_one_processor
 
@@ -101,6 +104,99 @@ def test_settings_of_the_users_own_for_malloc_stay() -> None:
     told = crowd("fit", GLIBC_TUNABLES=words)
     assert told["words"] == words
     assert told["heaps"] == 3
+
+
+# Limits that are too small
+
+
+def limited(limit: str, *command: str) -> list[str]:
+    """The command, started by a shell after `ulimit` with these arguments."""
+    return ["sh", "-c", f'ulimit {limit} && exec "$@"', "sh", *command]
+
+
+def serve_with(limit: str, *command: str) -> subprocess.CompletedProcess[str]:
+    """Start the server, which must end by itself."""
+    return subprocess.run(limited(limit, *command), capture_output=True, text=True, timeout=LIMIT, check=False)
+
+
+SERVE = [*THREADCHAT, "serve", "--port", "0"]
+
+
+@pytest.mark.parametrize("limit", [5, 8, 33])
+def test_it_says_at_the_start_how_many_open_files_are_too_few(limit: int) -> None:
+    done = serve_with(f"-n {limit}", *SERVE)
+    assert (done.returncode, done.stdout) == (2, "")
+    said = rf"threadchat serve: only {limit} files may be open, but at least \d+ are needed: raise `ulimit -n`\n"
+    assert re.fullmatch(said, done.stderr)
+
+
+def test_with_as_many_open_files_as_it_asks_for_a_few_people_can_talk(tmp_path: Path) -> None:
+    least = re.search(r"at least (\d+)", serve_with("-n 33", *SERVE).stderr)
+    assert least
+    with Process(tmp_path, limited(f"-n {least[1]}", *SERVE)) as process, ExitStack() as stack:
+        peers = [stack.enter_context(Peer(process.port)) for _ in range(12)]
+        assert ask(process, "GET", "/").status == 200
+        peers[0].talk("hello")
+        for peer in peers[1:]:
+            assert peer.lines(1) == ["hello"]
+
+
+def test_descriptors_that_are_in_use_already_count_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    limit = 256
+    monkeypatch.setattr(system, "most_descriptors", lambda: limit)
+    monkeypatch.setattr(resource, "setrlimit", lambda *_: None)
+    monkeypatch.setattr(system, "_first_free_descriptor", lambda: limit - 60)
+    system._use_all_descriptors()
+    monkeypatch.setattr(system, "_first_free_descriptor", lambda: limit - 40)
+    with pytest.raises(system.TooSmall, match="only 256 files may be open, but at least 272 are needed"):
+        system._use_all_descriptors()
+
+
+@pytest.mark.parametrize("command", [SERVE, [*THREADCHAT, "demo"], [*THREADCHAT, "lesson"]])
+def test_it_says_at_the_start_that_the_stack_is_too_small(command: list[str]) -> None:
+    done = serve_with("-s 128", *command)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "threadchat: the stack may have only 128 KB, but 256 are needed: raise `ulimit -s`\n"
+
+
+@pytest.mark.parametrize("script", ["serve", "demo", "lesson"])
+def test_the_scripts_say_it_too_where_python_itself_cannot_start(script: str) -> None:
+    done = serve_with("-s 64", str(Path(__file__).parents[1] / "scripts" / script), "--port", "0")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "the stack may have only 64 KB, but 256 are needed: raise `ulimit -s`\n"
+
+
+def test_a_stack_that_may_grow_is_let_grow(tmp_path: Path) -> None:
+    with Process(tmp_path, limited("-S -s 128", *SERVE)) as process:
+        assert process.port
+        soft, _ = resource.prlimit(process.pid, resource.RLIMIT_STACK)
+        assert soft == system.LEAST_STACK
+        assert process.end() == 0
+
+
+@pytest.mark.parametrize("role", ["hub", "accept"])
+@pytest.mark.parametrize("error", [RuntimeError("can't start new thread"), MemoryError()])
+def test_it_says_at_the_start_that_it_gets_no_thread(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], role: str, error: Exception
+) -> None:
+    start = threading.Thread.start
+
+    def fail(thread: threading.Thread) -> None:
+        if thread.name == role:
+            raise error
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", fail)
+    monkeypatch.setattr("logging.basicConfig", lambda **_: None)
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["serve", "--port", "0"])
+    assert ended.value.code == 2
+    reason = str(error) or "out of memory"
+    said = f"threadchat serve: cannot start a thread: {reason} (see `ulimit -u` and `ulimit -v`)\n"
+    assert capsys.readouterr() == ("", said)
+
+
+# Started anew
 
 
 PYTHON = Path(sys.executable)

@@ -35,6 +35,7 @@ from helpers import (
 )
 from innocents import INNOCENTS, Chat, Figures, all_descriptors
 
+from threadchat.runtime.system import KEPT_FREE
 from threadchat.web import server as server_module
 from threadchat.websocket.connection import Connection
 
@@ -78,7 +79,7 @@ def complaints(chat: Chat) -> list[str]:
 
 def test_without_descriptors_a_new_client_is_refused_with_503_and_the_others_stay(chat: Chat) -> None:
     before = chat.figures()
-    most = before.descriptors + NEWCOMERS + server_module.KEPT_FREE
+    most = before.descriptors + NEWCOMERS + KEPT_FREE
     with chat.undisturbed(), limited(chat.process.pid, resource.RLIMIT_NOFILE, most), ExitStack() as stack:
         newcomers = [stack.enter_context(Peer(chat.port)) for _ in range(NEWCOMERS)]
         assert all(peer.answer.startswith(b"HTTP/1.1 101 ") for peer in newcomers)

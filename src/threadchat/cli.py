@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import signal
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -20,7 +19,8 @@ from typing import Any, NoReturn
 from threadchat import __version__
 from threadchat.declarations import Option, OptionError, declared
 from threadchat.options import ALL_OPTIONS, Options, ServerOptions
-from threadchat.runtime.system import fit_for_a_crowd, stay_on_one_processor
+from threadchat.runtime.signals import INTERRUPTED, interrupting
+from threadchat.runtime.system import TooSmall, fit_for_a_crowd, stay_on_one_processor
 from threadchat.serving import CannotServe, discard_output, open_browser, say, serve
 from threadchat.web.app import App
 from threadchat.web.server import Server
@@ -31,8 +31,7 @@ DEMO_DEFAULTS: dict[str, Any] = {
     "message_rate": 0,
     "log_level": "warning",
 }
-LEFT = 128 + signal.SIGINT  # exit status of a program that Ctrl-C has ended, as shells have it
-UNREAD = 128 + signal.SIGPIPE  # the same for a program whose output nobody reads any more
+UNREAD = 128 + 13  # the exit status of a program that SIGPIPE has ended: nobody reads its output any more
 
 
 class Parser(argparse.ArgumentParser):
@@ -139,7 +138,10 @@ def _serve(given: argparse.Namespace, parser: Parser) -> int:
     logging.basicConfig(
         level=server_options.log_level.upper(), format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr
     )
-    fit_for_a_crowd()
+    try:
+        fit_for_a_crowd()
+    except TooSmall as error:
+        parser.fail(str(error))
     if server_options.processors == "one":
         stay_on_one_processor()
     where = server_options.host, server_options.port, server_options.trusted_proxies
@@ -167,7 +169,7 @@ def _inspector(
         assert isinstance(server.app, InspectedApp)
         address = f"{server.url}inspect"
         say(f"the inspector: {address}")
-        server.app.served_at((options.host, server.port))
+        server.app.served_at(server.local_address)
         if demo and not no_browser:
             open_browser(address)
 
@@ -176,8 +178,21 @@ def _inspector(
 
 def _lesson(given: argparse.Namespace, parser: Parser) -> int:
     """`threadchat lesson`: teach one, or without a name list them all."""
-    from threadchat.lessons import run, show  # not at the top: a server does without them
+    try:
+        with interrupting():
+            return _teach(given, parser)
+    except (EOFError, KeyboardInterrupt):  # the reader leaves
+        print()
+        return INTERRUPTED
 
+
+def _teach(given: argparse.Namespace, parser: Parser) -> int:
+    try:
+        from threadchat.lessons import run, show  # not at the top: a server does without them
+    except ModuleNotFoundError as error:
+        if error.name != "resource":
+            raise
+        parser.fail("the lessons do not run here: they limit their memory and time as Linux and macOS can, not Windows")
     name = given.lesson
     if name is not None and name not in run.LESSONS:
         close = get_close_matches(name, run.LESSONS, n=1)
@@ -192,9 +207,6 @@ def _lesson(given: argparse.Namespace, parser: Parser) -> int:
             show.catalogue()
     except run.LessonFailed as error:
         parser.fail(str(error))
-    except (EOFError, KeyboardInterrupt):  # the reader leaves
-        print()
-        return LEFT
     return 0
 
 

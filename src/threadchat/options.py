@@ -56,8 +56,9 @@ class Options:
         "--allow-host",
         Group.ADMISSION,
         "answer requests for this host name, such as `chat.example.org`, as well; `.example.org` for all names below "
-        "it, `*` for all. A server on a loopback address always answers to localhost and loopback addresses; on any "
-        "other address to all IP addresses, names without a dot or below `.local`, and this machine's own name",
+        "it, `*` for all. A server on a loopback address always answers to localhost, names below it and loopback "
+        "addresses; on any other address also to all IP addresses, names without a dot or below `.local`, and this "
+        "machine's own name",
         example="chat.example.org",
         check_each=_check_host,
     )
@@ -176,7 +177,8 @@ class ServerOptions:
         "127.0.0.1",
         Group.LISTEN,
         "ADDRESS",
-        "the address or host name to listen on; `0.0.0.0` for all addresses of this machine",
+        "the address or host name to listen on; `0.0.0.0` for all IPv4 addresses of this machine, `*` for its IPv6 "
+        "addresses as well",
     )
     port: int = whole_number(
         8080,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import ipaddress
 import os
 import signal
 import socket
@@ -10,25 +11,25 @@ import subprocess
 import sys
 import threading
 import webbrowser
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections import Counter
+from collections.abc import Callable, Iterable
+from contextlib import closing
 from dataclasses import replace
+from functools import partial
 
 from threadchat.options import Options
+from threadchat.runtime.signals import status_before_start, stop_signals
+from threadchat.runtime.threads import NoThread
 from threadchat.web.app import App, create_app
 from threadchat.web.hosts import hosts_of
 from threadchat.web.server import Server
 
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
-
-# The program that opens the browser, for `python -c`. This process must keep the stop signals blocked, so that a signal
-# that arrives meanwhile stops the server in order, and the browser must not inherit that. The program forks, so that
-# the server does not wait for webbrowser.open, which may take seconds.
+# The program that opens the browser, for `python -c`. It starts another one and ends, so that the server does not wait
+# for webbrowser.open, which may take seconds.
 OPEN_BROWSER = """\
-import os, signal, sys, webbrowser
-if os.fork() == 0:
-    signal.pthread_sigmask(signal.SIG_SETMASK, [])
-    webbrowser.get().open(sys.argv[1])
+import subprocess, sys
+open_it = "import sys, webbrowser; webbrowser.get().open(sys.argv[1])"
+subprocess.Popen([sys.executable, "-c", open_it, sys.argv[1]])
 """
 
 
@@ -44,33 +45,66 @@ def serve(
     make_app: Callable[[Options], App] = create_app,
     started: Callable[[Server], None] | None = None,
 ) -> int:
-    """Run a chat in the main thread until SIGINT or SIGTERM; returns 0. A second signal ends the process at once.
+    """Run a chat in the main thread until a stop signal: SIGINT, SIGTERM or SIGHUP. Returns the exit status, 0.
 
-    It answers to the hosts that the options allow and to those of the address where it listens. `trusted_proxies` is
-    Server's. `started` is called once it listens. Raises CannotServe.
+    A second signal ends the process at once, unless it comes within half a second (see runtime/signals.py). One that
+    comes before the server listens ends it without a word.
+
+    The server answers to the hosts that the options allow and to those of the address where it listens.
+    `trusted_proxies` is Server's. `started` is called once it listens. Raises CannotServe.
     """
     options = replace(options, allow_hosts=(*hosts_of(host), *options.allow_hosts))
     others = set(threading.enumerate())
-    with _blocked_signals(), closing(make_app(options)) as app:
+    with stop_signals() as signals:
         try:
-            server = Server(app, host, port, trusted_proxies)
-        except (OSError, UnicodeError) as error:  # UnicodeError: not a host name at all, such as ".example"
-            raise CannotServe(_why_not(host, port, error)) from error
-        server.start()
-        try:
-            say(f"threadchat listens: open {server.url} (Ctrl-C stops it)")
-            if started is not None:
-                started(server)
-            number = signal.sigwait(STOP_SIGNALS)
-            if number == signal.SIGINT and sys.stdout.isatty():
-                print()  # after the ^C that the terminal shows
-        finally:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
-            clients, threads = len(app.hub.clients), set(threading.enumerate()) - others
-            server.stop()
-        ended = sum(not thread.is_alive() for thread in threads)
-        _say_last(f"stopped: {_counted(clients, 'client')} told (close code 1001), {_counted(ended, 'thread')} ended")
+            with closing(make_app(options)) as app:
+                if number := signals.came():
+                    return status_before_start(number)
+                server = _listening(app, host, port, trusted_proxies)
+                try:
+                    server.start()
+                    say(f"threadchat listens: open {server.url} (Ctrl-C stops it)")
+                    if started is not None:
+                        started(server)
+                    if signals.wait() == signal.SIGINT and sys.stdout.isatty():
+                        _say_last("")  # after the ^C that the terminal shows
+                finally:
+                    told = signals.stop(partial(_stop, server, others))
+        except NoThread as error:
+            raise CannotServe(f"cannot start a thread: {error} (see `ulimit -u` and `ulimit -v`)") from error
+        _say_last(told)
     return 0
+
+
+def _listening(app: App, host: str, port: int, trusted_proxies: int) -> Server:
+    try:
+        return Server(app, host, port, trusted_proxies)
+    except (OSError, UnicodeError) as error:  # UnicodeError: not a host name at all, such as ".example"
+        raise CannotServe(_why_not(host, port, error)) from error
+
+
+def _stop(server: Server, others: set[threading.Thread]) -> str:
+    """Stop the server, and return a sentence about its clients and threads. `others` are threads of somebody else."""
+    others = {*others, threading.current_thread()}
+    ours = _roles(others)
+    server.stop_accepting()
+    ours = _roles(others) | ours  # those of the last connections too
+    clients = len(server.app.hub.clients)
+    server.stop()
+    left = _roles(others)
+    ended = [role for thread, role in ours.items() if thread not in left]
+    told = f"stopped: {_counted(clients, 'client')} told (close code 1001), {_counted(len(ended), 'thread')} ended"
+    return f"{told} ({_listed(ended)})" + (f"; still running: {_listed(left.values())}" if left else "")
+
+
+def _roles(others: set[threading.Thread]) -> dict[threading.Thread, str]:
+    """The roles of the threads that are alive, except `others`: their names without the numbers of the clients."""
+    return {thread: thread.name.partition("-")[0] for thread in set(threading.enumerate()) - others}
+
+
+def _listed(roles: Iterable[str]) -> str:
+    """The roles with their numbers: accept, hub, 3 readPump, 3 writePump."""
+    return ", ".join(role if count == 1 else f"{count} {role}" for role, count in sorted(Counter(roles).items()))
 
 
 def open_browser(address: str) -> None:
@@ -108,7 +142,7 @@ def discard_output() -> None:
 def _say_last(line: str) -> None:
     try:
         print(line, flush=True)
-    except BrokenPipeError:  # nobody reads it; the stop has worked nevertheless
+    except OSError:  # nobody reads it, or the terminal was closed; the stop has worked nevertheless
         discard_output()
 
 
@@ -121,6 +155,8 @@ def _why_not(host: str, port: int, error: OSError | UnicodeError) -> str:
         return f"port {port} is taken: choose another with --port, or let --port 0 find a free one"
     if isinstance(error, PermissionError):
         return f"port {port} needs more rights than this user has: choose one from 1024 on with --port"
+    if isinstance(error, OSError) and error.errno == errno.EINVAL and _is_link_local(host):
+        return f"cannot listen on {host}: say on which link, such as {host}%eth0"
     reason: object = error
     if isinstance(error, socket.gaierror):
         reason = error.strerror
@@ -129,17 +165,8 @@ def _why_not(host: str, port: int, error: OSError | UnicodeError) -> str:
     return f"cannot listen on {host} port {port}: {reason}"
 
 
-@contextmanager
-def _blocked_signals() -> Iterator[None]:
-    """Keep the stop signals pending for sigwait, also in all threads that are started meanwhile.
-
-    A handler in Python might run just before the main thread falls asleep, and would not wake it.
-    """
-    handlers = {number: signal.signal(number, signal.SIG_DFL) for number in STOP_SIGNALS}
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+def _is_link_local(host: str) -> bool:
     try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
+        return ipaddress.ip_address(host).is_link_local
+    except ValueError:
+        return False

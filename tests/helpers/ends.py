@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from helpers.requests import HANDSHAKE
+from threadchat.websocket.ready import Readiness
 
 
 def tcp_pair(receive_buffer: int | None = None) -> tuple[socket.socket, socket.socket]:
@@ -49,14 +50,13 @@ class Tap:
         return getattr(self.real, name)
 
 
-class CountingPoller:
-    """Stands in for a `select.poll` object, and counts the calls."""
+class CountingReadiness:
+    """A Readiness that counts the calls."""
 
-    def __init__(self, real: Any) -> None:
+    def __init__(self, real: Readiness) -> None:
         self._real = real
-        self.polls = 0
+        self.waits = 0
 
-    def poll(self, timeout: float) -> list[tuple[int, int]]:
-        self.polls += 1
-        ready: list[tuple[int, int]] = self._real.poll(timeout)
-        return ready
+    def wait(self, seconds: float) -> bool:
+        self.waits += 1
+        return self._real.wait(seconds)

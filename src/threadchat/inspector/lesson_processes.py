@@ -88,5 +88,8 @@ class Lessons:
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
     """End the process and the processes of the lesson's parts that it has started."""
+    if not hasattr(os, "killpg"):  # Windows, where no lesson runs
+        process.kill()
+        return
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)

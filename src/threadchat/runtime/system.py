@@ -1,21 +1,24 @@
 """Process settings for thousands of threads: stack size, switch interval, malloc, file limit, processor.
 
 The defaults of Linux, glibc and Python are made for processes with a few threads. A setting that the platform lacks is
-skipped.
+skipped. A limit of the system's that is too small to go on is a TooSmall.
 """
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import os
 import platform
 import random
-import resource
 import sys
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
+
+try:
+    import resource
+except ModuleNotFoundError:  # Windows
+    resource = None  # type: ignore[assignment]
 
 STACK = 512 * 1024  # bytes a thread; with the usual 8 MB between stacks, a thread switch costs a quarter more
 
@@ -23,6 +26,11 @@ STACK = 512 * 1024  # bytes a thread; with the usual 8 MB between stacks, a thre
 # holder releases it soon anyway. When 9,000 peers leave at once, 9,000 threads wait for it, and with the usual 5 ms the
 # machine is busy with their asking.
 SWITCH_INTERVAL = 0.1
+
+LEAST_STACK = 256 * 1024  # bytes for the main thread, which uses half of it
+
+KEPT_FREE = 32  # descriptors that connections leave to what else the process opens, such as the pages' files
+LEAST_ROOM = 24  # descriptors besides: the server's own, about eight, and the connections of a browser or two
 
 PR_FUTEX_HASH, PR_FUTEX_HASH_SET_SLOTS = 78, 1  # <linux/prctl.h>
 FUTEX_SLOTS = 32_768  # 64 bytes each; more than there are threads
@@ -32,6 +40,10 @@ FUTEX_SLOTS = 32_768  # 64 bytes each; more than there are threads
 # keeps up to seven freed pieces of each size for each thread: with thousands of threads this grows for hours.
 ONE_HEAP = "glibc.malloc.arena_max=1:glibc.malloc.tcache_count=0"
 STARTED_ANEW = "_THREADCHAT_STARTED_ANEW"  # in the environment of the process that start_with_one_heap started
+
+
+class TooSmall(OSError):
+    """The system gives this process too little of something; str() says of what, and what to do about it."""
 
 
 def start_with_one_heap() -> None:
@@ -67,13 +79,41 @@ def was_started_plainly(orig_argv: Sequence[str], main: str) -> bool:
     return main in orig_argv and main not in ("-", "-c")
 
 
+def give_main_thread_room() -> None:
+    """Raise the limit on the main thread's stack if it is so low that the program would crash. Raises TooSmall.
+
+    The other threads have stacks of STACK bytes, whatever the limit is.
+    """
+    if resource is None:
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_STACK)
+    if soft == resource.RLIM_INFINITY or soft >= LEAST_STACK:
+        return
+    try:
+        resource.setrlimit(resource.RLIMIT_STACK, (LEAST_STACK, hard))
+    except (ValueError, OSError) as error:
+        least, has = LEAST_STACK // 1024, soft // 1024
+        raise TooSmall(f"the stack may have only {has} KB, but {least} are needed: raise `ulimit -s`") from error
+
+
 def fit_for_a_crowd() -> None:
-    """Prepare this process for thousands of threads. To be called before it starts the first."""
+    """Prepare this process for thousands of threads. To be called before it starts the first.
+
+    Raises TooSmall if it may not even have a few clients.
+    """
     threading.stack_size(STACK)
     sys.setswitchinterval(SWITCH_INTERVAL)
     gc.set_threshold(10_000, 100, 100)  # a client's objects live long: searching them for garbage finds none
     _use_all_descriptors()
     _spread_sleeping_threads()
+
+
+def most_descriptors() -> int | None:
+    """The number below which all descriptors of this process are; None where there is no such limit."""
+    if resource is None:
+        return None
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return None if limit == resource.RLIM_INFINITY else limit
 
 
 def give_way_to_wakers() -> None:
@@ -98,9 +138,23 @@ def stay_on_one_processor() -> None:
 
 def _use_all_descriptors() -> None:
     """Raise the limit on open files as far as this process may, as Go's runtime does. Each client is an open file."""
+    if resource is None:
+        return
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(ValueError, OSError):  # macOS names a higher limit than it grants
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    limit = most_descriptors()
+    least = _first_free_descriptor() + KEPT_FREE + LEAST_ROOM
+    if limit is not None and limit < least:
+        raise TooSmall(f"only {limit} files may be open, but at least {least} are needed: raise `ulimit -n`")
+
+
+def _first_free_descriptor() -> int:
+    try:
+        with open(os.devnull, "rb") as file:
+            return file.fileno()
+    except OSError:  # there is none below the limit
+        return most_descriptors() or 0
 
 
 def _spread_sleeping_threads() -> None:
@@ -110,6 +164,8 @@ def _spread_sleeping_threads() -> None:
     depends on the number of processors (16 slots for two), not of threads: with 20,000 threads, more than a thousand
     sleep in each.
     """
-    with suppress(AttributeError):
+    with suppress(ImportError, AttributeError, TypeError):  # TypeError: Windows' CDLL needs a name
+        import ctypes  # not at the top: some Pythons are built without it
+
         arguments = map(ctypes.c_ulong, (PR_FUTEX_HASH_SET_SLOTS, FUTEX_SLOTS, 0, 0))
         ctypes.CDLL(None).prctl(PR_FUTEX_HASH, *arguments)

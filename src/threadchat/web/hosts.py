@@ -12,6 +12,8 @@ A pattern for hosts is one of:
     .example.org            this name and all names below it
     127.0.0.0/8, ::1        the addresses of a network, or one address
     <local>                 names without a dot; browsers use the same word in their lists of proxy exceptions
+
+Names below localhost are this machine's own: neither browsers nor this server look them up (RFC 6761, section 6.3).
 """
 
 from __future__ import annotations
@@ -21,13 +23,16 @@ import socket
 from collections.abc import Iterable
 from contextlib import suppress
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from typing import Any, NamedTuple
 
-LOOPBACK: tuple[str, ...] = ("localhost", "127.0.0.0/8", "::1")
-NETWORK: tuple[str, ...] = ("0.0.0.0/0", "::/0", "<local>", ".local")
+LOOPBACK: tuple[str, ...] = (".localhost", "127.0.0.0/8", "::1")
+NETWORK: tuple[str, ...] = ("0.0.0.0/0", "::/0", "<local>", ".local", ".localhost")
 
 _NAME = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*")
 _PATTERN = re.compile(rf"\*|<local>|\.?{_NAME.pattern}")
-_HEADER = re.compile(rf"(\[(?P<address>[0-9a-f:.]+)]|(?P<name>{_NAME.pattern})\.?)(:[0-9]*)?")
+# A link-local address has the link's name behind it: fe80::1%eth0, in a URL fe80::1%25eth0 (RFC 6874).
+_ZONE = r"(%(25)?[a-z0-9._~-]+)?"
+_HEADER = re.compile(rf"(\[(?P<address>[0-9a-f:.]+){_ZONE}]|(?P<name>{_NAME.pattern})\.?)(:[0-9]*)?")
 
 
 class Hosts:
@@ -68,6 +73,47 @@ class Hosts:
         return name in self._names or any(f".{name}".endswith(below) for below in self._names if below[0] == ".")
 
 
+class Address(NamedTuple):
+    """Where a server listens."""
+
+    family: socket.AddressFamily
+    sockaddr: tuple[Any, ...]
+    host: str  # as a URL has it: a name, or an address, without brackets
+
+    @property
+    def everywhere(self) -> bool:
+        """Whether it stands for all addresses of this machine."""
+        return ip_address(self.sockaddr[0]).is_unspecified
+
+
+def resolved(listen: str, port: int = 0) -> Address:
+    """Where a server listens that is told to listen on `listen`, an address or a name, and on `port`.
+
+    `*` stands for all addresses of this machine. An IPv6 address may have brackets; one that stands for an IPv4 address
+    (::ffff:127.0.0.1) becomes that. Raises OSError, or UnicodeError for what cannot be a name at all.
+    """
+    name = listen.removeprefix("[").removesuffix("]")
+    if name == "*":
+        name = "::" if socket.has_dualstack_ipv6() else "0.0.0.0"
+    elif name.lower().rstrip(".").endswith(".localhost"):
+        name = "localhost"
+    family, _, _, _, sockaddr = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+    if plain := unmapped(sockaddr[0]):
+        family, sockaddr = socket.AF_INET, (plain, port)
+    try:
+        socket.getaddrinfo(name, None, flags=socket.AI_NUMERICHOST)
+    except socket.gaierror:
+        return Address(family, sockaddr, listen)
+    _, percent, link = name.partition("%")
+    return Address(family, sockaddr, f"{sockaddr[0]}{percent and '%25'}{link}")
+
+
+def unmapped(address: Any) -> str | None:
+    """The IPv4 address that an IPv6 address stands for (::ffff:127.0.0.1), as text; None if it stands for none."""
+    mapped = getattr(ip_address(address), "ipv4_mapped", None)
+    return str(mapped) if mapped else None
+
+
 def hosts_of(listen: str) -> tuple[str, ...]:
     """The patterns for a server that listens on `listen`, an address or a name; a name is among them.
 
@@ -77,7 +123,6 @@ def hosts_of(listen: str) -> tuple[str, ...]:
     """
     patterns, names = LOOPBACK, [listen]
     with suppress(OSError, UnicodeError):
-        address = socket.getaddrinfo(listen, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][4][0]
-        if not ip_address(address).is_loopback:
+        if not ip_address(resolved(listen).sockaddr[0]).is_loopback:
             patterns, names = NETWORK, [listen, socket.gethostname()]
     return (*patterns, *(name for name in names if _NAME.fullmatch(name.lower())))

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import errno
 import logging
-import resource
 import socket
 import threading
 import time
@@ -19,10 +18,13 @@ from typing import Any
 from werkzeug.serving import ThreadedWSGIServer, get_interface_ip
 
 from threadchat.options import Options
+from threadchat.runtime.system import KEPT_FREE, most_descriptors
+from threadchat.runtime.threads import NoThread, start
 from threadchat.web.admission import RETRY_AFTER
 from threadchat.web.app import App
 from threadchat.web.deadlines import PendingRequests
 from threadchat.web.handler import RequestHandler
+from threadchat.web.hosts import resolved, unmapped
 from threadchat.web.proxies import behind_proxies
 from threadchat.web.throttled_log import ThrottledLog
 
@@ -30,13 +32,15 @@ log = logging.getLogger("threadchat")
 
 STOP_WAIT = 5.0  # seconds that the connections' threads have to end by themselves, after all clients have gone
 LISTEN_QUEUE = 1024  # connections that wait to be accepted; the system may allow fewer
-KEPT_FREE = 32  # descriptors that connections leave to what else the process opens, such as the pages' files
 NO_DESCRIPTOR_WAIT = 0.1  # seconds until the next try to accept, where even those are taken
 REFUSAL = f"HTTP/1.1 503 Service Unavailable\r\nRetry-After: {RETRY_AFTER}\r\nConnection: close\r\n\r\n".encode()
 
 
 class Server:
     """A chat that listens on `host` and `port` (0: any free port). Raises OSError if it cannot.
+
+    `host` is an address or a name. `0.0.0.0` stands for all IPv4 addresses of this machine, and `*` or `::` for the
+    IPv6 addresses as well, where the system can have both in one.
 
     With `trusted_proxies` reverse proxies, one behind the other, a client's address, scheme and host are those that the
     proxies give (see web/proxies.py). Then nobody but the proxies may be able to reach the port.
@@ -45,32 +49,54 @@ class Server:
     def __init__(self, app: App, host: str, port: int, trusted_proxies: int = 0) -> None:
         self.app = app
         wsgi_app = behind_proxies(app, trusted_proxies) if trusted_proxies else app
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        self._address = resolved(host, port)
+        family, sockaddr, _ = self._address
+        self._both = family == socket.AF_INET6 and self._address.everywhere and socket.has_dualstack_ipv6()
         # Defects: where a port is taken, werkzeug prints and exits; and its listen queue is short. So the socket that
         # listens is made here.
-        with socket.create_server(address[:2], family=family, backlog=LISTEN_QUEUE) as listener:
-            self._server = _WSGIServer(app.options, host, port, wsgi_app, RequestHandler, fd=listener.fileno())
+        with socket.create_server(sockaddr, family=family, backlog=LISTEN_QUEUE, dualstack_ipv6=self._both) as listener:
+            number = listener.fileno()
+            self._server = _WSGIServer(app.options, sockaddr[0], port, wsgi_app, RequestHandler, fd=number)
         self.port: int = self._server.port
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,), name="accept")
 
     @property
     def url(self) -> str:
         """The address to open in a browser; for a server on all addresses, this machine's own in its network."""
-        host = self._server.host
-        if host in ("0.0.0.0", "::"):
-            host = get_interface_ip(socket.AddressFamily(self._server.address_family))
+        host = self._own_address() if self._address.everywhere else self._address.host
         return f"http://{f'[{host}]' if ':' in host else host}:{self.port}/"
 
-    def start(self) -> None:
-        """Accept connections, in a thread of the server's own."""
-        self._thread.start()
+    @property
+    def local_address(self) -> tuple[str, int]:
+        """The address and port by which a program on this machine reaches the server."""
+        family, sockaddr, _ = self._address
+        if self._address.everywhere:
+            return "127.0.0.1" if family == socket.AF_INET or self._both else "::1", self.port
+        link = sockaddr[3] if family == socket.AF_INET6 else 0
+        return f"{sockaddr[0]}%{link}" if link else sockaddr[0], self.port
 
-    def stop(self) -> None:
-        """Accept no more, disconnect all clients, and return when every thread has ended. May be called again."""
+    def _own_address(self) -> str:
+        """This machine's address in its network, IPv4 where there is one; a loopback address if it has no network."""
+        if self._address.family == socket.AF_INET:
+            return get_interface_ip(socket.AF_INET)
+        if self._both and (own := get_interface_ip(socket.AF_INET)) != "127.0.0.1":
+            return own
+        return get_interface_ip(socket.AF_INET6)
+
+    def start(self) -> None:
+        """Accept connections, in a thread of the server's own. Raises NoThread."""
+        start(self._thread)
+
+    def stop_accepting(self) -> None:
+        """Accept no more connections. May be called again."""
         if self._thread.is_alive():
             self._server.shutdown()
             self._thread.join()
         self._server.server_close()
+
+    def stop(self) -> None:
+        """Accept no more, disconnect all clients, and return when every thread has ended. May be called again."""
+        self.stop_accepting()
         self._server.requests.drop_unread()
         self.app.close()
         self._server.join_connections(STOP_WAIT)
@@ -108,8 +134,8 @@ class _WSGIServer(ThreadedWSGIServer):
 
     def verify_request(self, request: Any, client_address: Any) -> bool:
         """Whether there are descriptors enough. A new descriptor is the lowest number that is free."""
-        limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        if limit == resource.RLIM_INFINITY or request.fileno() < limit - KEPT_FREE:
+        most = most_descriptors()
+        if most is None or request.fileno() < most - KEPT_FREE:
             return True
         self._throttled_log.error("out of file descriptors (see ulimit -n): refused a connection")
         _refuse(request)
@@ -117,14 +143,16 @@ class _WSGIServer(ThreadedWSGIServer):
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Start the connection's thread. The connection is registered first, so that a stop cannot miss it."""
-        arguments = (request, client_address)
+        address, *others = client_address
+        # A server on IPv6 and IPv4 sees an IPv4 client as ::ffff:192.0.2.1.
+        arguments = (request, (unmapped(address) or address, *others))
         thread = threading.Thread(target=self.process_request_thread, args=arguments, name="request", daemon=True)
         with self._lock:
             self._connections[thread] = request
         self.requests.add(request)
         try:
-            thread.start()
-        except RuntimeError:
+            start(thread)
+        except NoThread:
             # Defect: werkzeug writes a traceback for each connection that it has no thread for.
             self._throttled_log.error("out of threads (see ulimit -u): refused a connection")
             self._forget(thread, request)

@@ -2,8 +2,8 @@
 
 The protocol itself (which bytes mean what) is `wire`.
 
-The socket does not block. A thread that cannot go on waits in poll() until it can or its deadline has passed, as Go's
-network poller does. A lock makes one writer of the two threads that write: the write pump sends messages and pings, and
+The socket does not block. A thread that cannot go on waits (`ready`) until it can or its deadline has passed, as in
+Go's network poller. A lock makes one writer of the two threads that write: the write pump sends messages and pings, and
 the read pump answers pings. A frame is written whole, or the connection is broken and no other frame follows.
 
 How a connection ends is decided once, by the first call of `end` (tests/test_connection.py makes each row happen):
@@ -24,7 +24,6 @@ buffer as far as they fit; the peer has CLOSE_WAIT to read them and to close its
 
 from __future__ import annotations
 
-import select
 import socket
 import threading
 import time
@@ -34,6 +33,7 @@ from typing import Any
 
 from threadchat.options import Options
 from threadchat.websocket.rate import TokenBucket
+from threadchat.websocket.ready import Readiness, readable, writable
 from threadchat.websocket.wire import (
     Close,
     CloseReason,
@@ -105,8 +105,8 @@ class Connection:
     _socket: socket.socket
     _wire: Wire
     _early: bytes  # what the peer sent behind its request; the reader's
-    _readable: select.poll  # for the socket; the reader's
-    _writable: select.poll  # for the socket; of the thread that holds _writing
+    _readable: Readiness  # of the socket; the reader's
+    _writable: Readiness  # of the socket; of the thread that holds _writing
     _pong_deadline: float  # of time.monotonic(); the reader's
 
     def __init__(self, environ: dict[str, Any], options: Options) -> None:
@@ -159,10 +159,7 @@ class Connection:
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
         with suppress(OSError):  # not TCP
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._readable = select.poll()
-        self._readable.register(self._socket, select.POLLIN)
-        self._writable = select.poll()
-        self._writable.register(self._socket, select.POLLOUT)
+        self._readable, self._writable = readable(self._socket), writable(self._socket)
         self._pong_deadline = time.monotonic() + options.pong_wait
         self.accepted = True
 
@@ -247,9 +244,7 @@ class Connection:
         from then on would be answered by a reset, and the close frame would be lost to it.
         """
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, LAST_SEND_BUFFER)
-        writable = select.poll()
-        writable.register(self._socket, select.POLLOUT)
-        if not writable.poll(0):
+        if not writable(self._socket).wait(0):
             self._socket.shutdown(socket.SHUT_RDWR)
 
     def abort(self) -> None:
@@ -303,7 +298,7 @@ class Connection:
         What is there is read first, but not for ever: the pong is late by the write wait at most.
         """
         overdue = time.monotonic() - self._pong_deadline
-        return overdue < self._options.write_wait and bool(self._readable.poll(0))
+        return overdue < self._options.write_wait and self._readable.wait(0)
 
     def _send(self, frame: bytes, closing: bool = False) -> None:
         """Send a control frame; `closing` if it is the close frame. Raises ConnectionClosed."""
@@ -361,7 +356,7 @@ class Connection:
         return True
 
 
-def _wait(poller: select.poll, deadline: float) -> bool:
-    """Wait for the event that `poller` is registered for; False when the deadline (of time.monotonic) has passed."""
+def _wait(readiness: Readiness, deadline: float) -> bool:
+    """Wait until the socket is ready; False when the deadline (of time.monotonic) has passed."""
     remaining = deadline - time.monotonic()
-    return remaining > 0 and bool(poller.poll(remaining * 1000))
+    return remaining > 0 and readiness.wait(remaining)
