@@ -1,0 +1,342 @@
+"""A client's side of threadchat.v1: a thread that reads the socket, one that reads the keys, and a `select`.
+
+    read_keys ───── says, commands ──►
+                                       Chat.run ──► the screen, and the socket
+    read_socket ─── events ──────────►
+
+The loop is the only thread that changes anything, so there is no lock. It ends both threads by closing `done`, as a Go
+program does. While a message is under way, or there is no connection, `says` is a nil channel to it: what is typed
+waits there. The server's side of the wire is protocols/v1.py.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from collections.abc import Callable
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from threadchat.channel import Channel, Closed, ReceiveOnly, Send, select
+from threadchat.runtime.threads import go
+from threadchat.terminal.connection import CLOSE_WAIT, CannotDial, Connection
+from threadchat.terminal.outgoing import Fate, Outgoing
+from threadchat.terminal.people import People, text_of
+from threadchat.terminal.words import clean, mentions
+
+PING_EVERY = 20.0  # seconds
+HELD = 5.0  # seconds that a connection must last before the waits for the next one are short again
+FIRST_DELAY, LONGEST_DELAY = 1.0, 30.0  # seconds; the longest wait before an attempt, doubled for each that failed
+PUT_OUT = 4001  # the close code for somebody whom the organiser has put out
+REFUSED = (400, 401, 403)  # statuses of a handshake that another attempt would get again
+
+HELP = """\
+/who          who is here
+/name NAME    call yourself NAME
+/quit         leave (Ctrl-D too)
+//TEXT        say /TEXT
+Tab completes names; an arrow up brings back what you said."""
+
+
+class Gone(Exception):
+    """The chat is over for this client. str() says why, in a sentence."""
+
+
+@dataclass(frozen=True)
+class Said:
+    """A message, fit for a terminal. `past` is whether it was said before this client came."""
+
+    at: float
+    name: str  # "" for somebody without one
+    text: str
+    own: bool
+    past: bool
+    mentions_me: bool
+
+
+@dataclass(frozen=True)
+class Ended:
+    """The last event of a connection, or the only one where there was none."""
+
+    why: str
+    code: int = 0  # the close code
+    status: int = 0  # of the answer to the handshake, where that was a refusal
+
+
+class View(Protocol):
+    """Reads the keys in one thread, and shows what is said in that of the select."""
+
+    ahead: int  # messages that may wait in `says`
+    patience: float | None  # seconds for which a lost connection is tried again; None for ever
+
+    def read_keys(self, says: Channel[str], commands: Channel[str], done: Channel[None]) -> None:
+        """Send each message to `says`, which is closed after the last, and each command; return once `done` is closed."""
+
+    def message(self, said: Said) -> None:
+        """Show what somebody said."""
+
+    def news(self, text: str) -> None:
+        """Tell about the people and the room."""
+
+    def trouble(self, text: str) -> None:
+        """Tell about something that went wrong."""
+
+    def status(self, name: str, connected: bool, waiting: int, names: tuple[str, ...]) -> None:
+        """Show one's own name, how the connection is and how many messages wait. `names` are those of the people."""
+
+
+def read_socket(dial: Callable[[], Connection], events: Channel[Any], done: ReceiveOnly[None]) -> None:
+    """Dial, then pass on what the server says until the connection ends or `done` is closed. Runs in a thread.
+
+    The Connection is the first event, an Ended the last, and a dict each line in between.
+    """
+    try:
+        with closing(dial()) as connection:
+            _pass_on(connection, events, done)
+            for message in connection:
+                for line in message.split("\n"):
+                    _pass_on(_parsed(line), events, done)
+        ended = Ended(clean(connection.reason), connection.code)
+    except CannotDial as error:
+        ended = Ended(clean(str(error)), status=error.status)
+    except Closed:
+        return
+    with suppress(Closed):
+        _pass_on(ended, events, done)
+
+
+class Chat:
+    """One session in one room, over as many connections as it takes.
+
+    `dial` is called with the name to have and the token from which to go on, in the thread that reads the socket.
+    """
+
+    def __init__(self, dial: Callable[[str | None, str | None], Connection], view: View, name: str | None) -> None:
+        self.failed = False  # whether a message was refused, or may be lost
+        self._dial = dial
+        self._view = view
+        # Messages and commands, from the thread that reads the keys.
+        self._says: Channel[str] = Channel(view.ahead)
+        self._commands: Channel[str] = Channel()
+        # What comes from the thread that reads the socket; None while there is no such thread.
+        self._events: Channel[Any] | None = None
+        # Closed by this loop when it ends: then both threads end.
+        self._done: Channel[None] = Channel()
+        self._connection: Connection | None = None
+        self._ready = False  # hello has come
+        self._due: float | None = None  # when to ping or to dial again, by time.monotonic()
+        self._opened = 0.0  # when the connection came
+        self._lost: float | None = None  # when it was lost; None while there is one
+        self._failures = 0  # attempts since a connection last held
+        self._outgoing = Outgoing()
+        self._people = People()
+        self._name = name  # to have, until hello says which it is
+        self._by = ""
+        self._since: str | None = None
+        self._top = 0  # entries up to this one were there before hello
+        self._newest = 0  # the id of the last entry since hello
+        self._past = True  # up to the top are those from before this client came
+        self._message_size = 0
+
+    def run(self) -> None:
+        """Serve the channels until the person leaves. Raises Gone if the server cannot be reached, or wants no more."""
+        keys = go(lambda: self._view.read_keys(self._says, self._commands, self._done), "read_keys")
+        socket = self._start_dialing()
+        try:
+            while True:
+                self._show_status()
+                try:
+                    case, value = select(self._commands, self._may_say(), self._events, timeout=self._time_left())
+                except TimeoutError:
+                    if self._connection is not None:
+                        self._connection.ping()
+                        self._due = time.monotonic() + PING_EVERY
+                    else:
+                        socket = self._start_dialing()
+                    continue
+                match case:
+                    case self._commands if value == "/quit":
+                        return
+                    case self._commands:
+                        self._command(value)
+                    case self._says:
+                        self._say(value)
+                    case self._events:
+                        self._event(value)
+        except Closed:  # `says`: there is nothing more to say, and nothing under way
+            pass
+        finally:
+            self._done.close()
+            if self._connection is not None:
+                self._connection.leave()
+                socket.join(CLOSE_WAIT)
+                self._connection.abort()
+            self.failed |= self._outgoing.text is not None or len(self._says) > 0
+
+    def _may_say(self) -> Channel[str] | None:
+        return self._says if self._ready and self._outgoing.text is None else None
+
+    def _time_left(self) -> float | None:
+        return None if self._due is None else self._due - time.monotonic()
+
+    def _start_dialing(self) -> Any:
+        self._due = None
+        events: Channel[Any] = Channel()
+        self._events = events
+        name, since = self._name, self._since
+        return go(lambda: read_socket(lambda: self._dial(name, since), events, self._done), "read_socket")
+
+    def _show_status(self) -> None:
+        waiting = len(self._says) + (self._outgoing.text is not None)
+        self._view.status(self._name or "", self._ready, waiting, self._people.names)
+
+    # What the person says
+
+    def _command(self, line: str) -> None:
+        command, _, rest = line.partition(" ")
+        match command, rest.strip():
+            case "/help", _:
+                self._view.news(HELP)
+            case "/who", _:
+                self._view.news(self._people.listed())
+            case "/name", "":
+                self._view.trouble("Say which name: /name NAME")
+            case "/name", name if self._connection is not None and self._ready:
+                if self._fits(name):
+                    self._connection.send(json.dumps({"type": "name", "name": name}))
+            case "/name", name:
+                self._name = name  # for the next connection
+            case _:
+                self._view.trouble(f"There is no command {command}: /help lists them. To say it, write /{line}")
+
+    def _say(self, text: str) -> None:
+        text = text.encode(errors="replace").decode()  # a key press may be half a character
+        if self._fits(text):
+            self._outgoing.text = text
+            self._send()
+
+    def _send(self) -> None:
+        assert self._connection is not None, "`says` is a nil channel without a connection"
+        said = {"type": "msg", "n": self._outgoing.number, "text": self._outgoing.text}
+        self._connection.send(json.dumps(said))
+
+    def _fits(self, text: str) -> bool:
+        """Whether the server takes so much text: it would end the connection over a frame that is too long."""
+        size = len(text.encode(errors="replace"))
+        if size > self._message_size:
+            self._not_sent(f"A message has at most {self._message_size} bytes, and this one has {size}.", text)
+        return size <= self._message_size
+
+    def _not_sent(self, why: str, text: str) -> None:
+        self.failed = True
+        self._view.trouble(f"Not sent: {_shortened(text)} ({why})")
+
+    # What the server says
+
+    def _event(self, event: Connection | Ended | dict[str, Any]) -> None:
+        match event:
+            case Connection():
+                if event.subprotocol != "threadchat.v1":
+                    raise Gone("The server does not speak threadchat.v1.")
+                self._connection, self._opened = event, time.monotonic()
+                self._due = self._opened + PING_EVERY
+            case Ended():
+                self._ended(event)
+            case {"type": "hello"}:
+                self._hello(event)
+            case {"type": "msg" | "join" | "leave" | "name", "token": str(token), "id": int(number)}:
+                self._since = token
+                self._entry(event, number)
+            case {"type": "ack", "n": number}:
+                self._outgoing.settle(number)
+            case {"type": "error"}:
+                refused = self._outgoing.refuse(event.get("n"))
+                if refused is not None:
+                    self._not_sent(text_of(event, "text"), refused)
+                else:
+                    self._view.trouble(text_of(event, "text"))
+            case {"type": "gap"}:
+                self._view.trouble("Some messages are missing here: the server does not have them any more.")
+            case {"type": "state", "log": "down"}:
+                self._view.trouble("The server cannot write down what is said. Messages wait until it can.")
+            case {"type": "state", "log": "up"}:
+                self._view.news("The server writes down what is said again.")
+
+    def _hello(self, hello: dict[str, Any]) -> None:
+        last, top, size = hello.get("last"), hello.get("top"), hello.get("message_size")
+        self._past = self._since is None
+        self._since = text_of(hello, "token") or self._since
+        self._top, self._newest = top if isinstance(top, int) else 0, 0
+        self._message_size = size if isinstance(size, int) else 0
+        self._name, self._by = text_of(hello, "name"), text_of(hello, "by")
+        self._people.hello(hello.get("here"), hello.get("count"))
+        self._ready, self._lost = True, None
+        text = self._outgoing.text
+        match self._outgoing.resume(last if isinstance(last, int) else None, hello.get("recovered") is True):
+            case Fate.MISSED:
+                self._send()
+            case Fate.DOUBTFUL:
+                self.failed = True
+                self._view.trouble(f"Nobody knows whether this was delivered: {_shortened(text or '')}")
+
+    def _entry(self, entry: dict[str, Any], number: int) -> None:
+        kind, by, name = entry["type"], text_of(entry, "by"), text_of(entry, "name")
+        if number <= self._newest:  # another epoch: its ids begin anew, and all of it is news
+            self._top = 0
+        self._newest = number
+        own, new = by == self._by, number > self._top
+        if kind == "msg":
+            text, at = text_of(entry, "text"), entry.get("at")
+            past = self._past and not new
+            called = not own and not past and mentions(text, self._name or "")
+            self._view.message(Said(at if isinstance(at, (int, float)) else 0, name, text, own, past, called))
+            if own:
+                self._outgoing.settle(entry.get("n"))
+        elif new:
+            news = self._people.entry(kind, by, name)
+            if own and kind != "leave":
+                self._name = name
+                news = f"You are {name}; {self._people.listed()}"
+            if news:
+                self._view.news(news)
+
+    def _ended(self, ended: Ended) -> None:
+        """Dial again after a while, unless that would be in vain. Raises Gone.
+
+        Full jitter: clients that have lost the same server must not all come back at the same moment.
+        """
+        now = time.monotonic()
+        if ended.code == PUT_OUT:
+            raise Gone(f"You were put out of the room: {ended.why or 'the organiser did not say why'}")
+        if ended.status == 401:
+            raise Gone("This chat has a key: give it with --key, or in the address behind #key=")
+        if self._since is None or ended.status in REFUSED:  # it never worked, or will not work
+            raise Gone(f"{ended.why or 'The connection has ended.'}")
+        if self._connection is not None and now - self._opened >= HELD:
+            self._failures = 0
+        self._connection, self._events, self._ready = None, None, False
+        self._lost = now if self._lost is None else self._lost
+        if self._view.patience is not None and now - self._lost > self._view.patience:
+            raise Gone(f"The connection was lost, and does not come back: {ended.why}")
+        self._due = now + random.uniform(0, min(LONGEST_DELAY, FIRST_DELAY * 2 ** min(self._failures, 10)))
+        self._failures += 1
+
+
+def _pass_on(event: object, events: Channel[Any], done: ReceiveOnly[None]) -> None:
+    """`select { case events <- event: case <-done: }`. Raises Closed when `done` is closed."""
+    select(Send(events, event), done)
+
+
+def _parsed(line: str) -> Any:
+    """A line from the server as JSON, fit for a terminal; None if it is no JSON."""
+    try:
+        return clean(json.loads(line))
+    except (ValueError, RecursionError):
+        return None
+
+
+def _shortened(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= 60 else f"{line[:59]}…"
