@@ -45,12 +45,17 @@ ORDER = (
     {"rooms"},
     {"protocols"},
     {"web"},
-    {"inspector", "lessons"},
+    {"inspector", "lessons", "terminal"},
     {"serving"},
     {"cli"},
     {"__main__", "__init__"},
 )
-NEIGHBOURS = ({"hub", "websocket"}, {"inspector", "lessons"})  # which do not import each other
+NEIGHBOURS = (  # which do not import each other
+    {"hub", "websocket"},
+    {"inspector", "lessons"},
+    {"inspector", "terminal"},
+    {"lessons", "terminal"},
+)
 
 # What a module may import of ours ("threadchat" is the package's own namespace: its version) and of others besides
 # the standard library. A new module belongs here, with what it may import.
@@ -175,6 +180,30 @@ OURS: dict[str, set[str]] = {
         "inspector.site",
         "lessons.run",
         "lessons.show",
+        "terminal.join",
+    },
+    "terminal.__init__": set(),
+    "terminal.address": set(),
+    "terminal.words": set(),
+    "terminal.roster": set(),
+    "terminal.outgoing": set(),
+    "terminal.dial": {"terminal.address", "websocket.ready"},
+    "terminal.chat": {
+        "channel",
+        "runtime.threads",
+        "terminal.dial",
+        "terminal.outgoing",
+        "terminal.roster",
+        "terminal.words",
+    },
+    "terminal.lines": {"channel", "terminal.chat"},
+    "terminal.screen": {"channel", "terminal.chat", "terminal.words"},
+    "terminal.join": {
+        "terminal.address",
+        "terminal.chat",
+        "terminal.dial",
+        "terminal.lines",
+        "terminal.screen",
     },
     "lessons.__init__": set(),
     "lessons.lesson": set(),
@@ -238,6 +267,8 @@ OTHERS: dict[str, set[str]] = {
     "web.www": {"werkzeug"},
     "lessons.peers": {"wsproto"},
     "inspector.bots": {"wsproto"},
+    "terminal.dial": {"wsproto"},
+    "terminal.screen": {"prompt_toolkit"},
     "inspector.site": {"werkzeug"},
 }
 HUB = "channel, outbox, runtime.runqueue"  # what the hub may import
@@ -349,7 +380,7 @@ def test_no_imports_form_a_circle() -> None:
          f"hub imports inspector.watch, but may import only: {HUB}"),
         ("client", "import simple_websocket", "client imports simple_websocket, which is for websocket.wire"),
         ("client", "from wsproto.events import Ping",
-         "client imports wsproto, which is for inspector.bots, lessons.peers, websocket.wire"),
+         "client imports wsproto, which is for inspector.bots, lessons.peers, terminal.dial, websocket.wire"),
         ("cli", "import werkzeug.serving",
          "cli imports werkzeug, which is for inspector.site, web.app, web.handler, web.proxies, web.server, "
          "web.spoken, web.upgrade, web.www"),

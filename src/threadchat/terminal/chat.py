@@ -13,17 +13,18 @@ from __future__ import annotations
 
 import json
 import random
+import threading
 import time
 from collections.abc import Callable
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from threadchat.channel import Channel, Closed, ReceiveOnly, Send, select
+from threadchat.channel import Channel, Closed, Send, select
 from threadchat.runtime.threads import go
-from threadchat.terminal.connection import CLOSE_WAIT, CannotDial, Connection
+from threadchat.terminal.dial import CLOSE_WAIT, CannotDial, Connection
 from threadchat.terminal.outgoing import Fate, Outgoing
-from threadchat.terminal.people import People, text_of
+from threadchat.terminal.roster import Roster, text_of
 from threadchat.terminal.words import clean, mentions
 
 PING_EVERY = 20.0  # seconds
@@ -68,11 +69,16 @@ class Ended:
 class View(Protocol):
     """Reads the keys in one thread, and shows what is said in that of the select."""
 
-    ahead: int  # messages that may wait in `says`
-    patience: float | None  # seconds for which a lost connection is tried again; None for ever
+    @property
+    def ahead(self) -> int:
+        """How many messages may wait in `says`."""
+
+    @property
+    def patience(self) -> float | None:
+        """Seconds for which a lost connection is tried again; None for ever."""
 
     def read_keys(self, says: Channel[str], commands: Channel[str], done: Channel[None]) -> None:
-        """Send each message to `says`, which is closed after the last, and each command; return once `done` is closed."""
+        """Send each message to `says`, closed after the last, and each command. Return when `done` is closed."""
 
     def message(self, said: Said) -> None:
         """Show what somebody said."""
@@ -87,7 +93,7 @@ class View(Protocol):
         """Show one's own name, how the connection is and how many messages wait. `names` are those of the people."""
 
 
-def read_socket(dial: Callable[[], Connection], events: Channel[Any], done: ReceiveOnly[None]) -> None:
+def read_socket(dial: Callable[[], Connection], events: Channel[Any], done: Channel[None]) -> None:
     """Dial, then pass on what the server says until the connection ends or `done` is closed. Runs in a thread.
 
     The Connection is the first event, an Ended the last, and a dict each line in between.
@@ -124,6 +130,7 @@ class Chat:
         self._events: Channel[Any] | None = None
         # Closed by this loop when it ends: then both threads end.
         self._done: Channel[None] = Channel()
+        self._socket: threading.Thread  # which reads the socket
         self._connection: Connection | None = None
         self._ready = False  # hello has come
         self._due: float | None = None  # when to ping or to dial again, by time.monotonic()
@@ -131,7 +138,7 @@ class Chat:
         self._lost: float | None = None  # when it was lost; None while there is one
         self._failures = 0  # attempts since a connection last held
         self._outgoing = Outgoing()
-        self._people = People()
+        self._roster = Roster()
         self._name = name  # to have, until hello says which it is
         self._by = ""
         self._since: str | None = None
@@ -142,19 +149,15 @@ class Chat:
 
     def run(self) -> None:
         """Serve the channels until the person leaves. Raises Gone if the server cannot be reached, or wants no more."""
-        keys = go(lambda: self._view.read_keys(self._says, self._commands, self._done), "read_keys")
-        socket = self._start_dialing()
+        go(lambda: self._view.read_keys(self._says, self._commands, self._done), "read_keys")
+        self._socket = self._start_dialing()
         try:
             while True:
                 self._show_status()
                 try:
                     case, value = select(self._commands, self._may_say(), self._events, timeout=self._time_left())
-                except TimeoutError:
-                    if self._connection is not None:
-                        self._connection.ping()
-                        self._due = time.monotonic() + PING_EVERY
-                    else:
-                        socket = self._start_dialing()
+                except TimeoutError:  # Go: case <-time.After(d)
+                    self._ping_or_dial()
                     continue
                 match case:
                     case self._commands if value == "/quit":
@@ -169,11 +172,14 @@ class Chat:
             pass
         finally:
             self._done.close()
-            if self._connection is not None:
-                self._connection.leave()
-                socket.join(CLOSE_WAIT)
-                self._connection.abort()
-            self.failed |= self._outgoing.text is not None or len(self._says) > 0
+            self._leave()
+
+    def _leave(self) -> None:
+        self.failed |= self._outgoing.text is not None or len(self._says) > 0
+        if self._connection is not None:
+            self._connection.leave()
+            self._socket.join(CLOSE_WAIT)
+            self._connection.abort()
 
     def _may_say(self) -> Channel[str] | None:
         return self._says if self._ready and self._outgoing.text is None else None
@@ -181,7 +187,14 @@ class Chat:
     def _time_left(self) -> float | None:
         return None if self._due is None else self._due - time.monotonic()
 
-    def _start_dialing(self) -> Any:
+    def _ping_or_dial(self) -> None:
+        if self._connection is not None:
+            self._connection.ping()
+            self._due = time.monotonic() + PING_EVERY
+        else:
+            self._socket = self._start_dialing()
+
+    def _start_dialing(self) -> threading.Thread:
         self._due = None
         events: Channel[Any] = Channel()
         self._events = events
@@ -190,7 +203,7 @@ class Chat:
 
     def _show_status(self) -> None:
         waiting = len(self._says) + (self._outgoing.text is not None)
-        self._view.status(self._name or "", self._ready, waiting, self._people.names)
+        self._view.status(self._name or "", self._ready, waiting, self._roster.names)
 
     # What the person says
 
@@ -200,7 +213,7 @@ class Chat:
             case "/help", _:
                 self._view.news(HELP)
             case "/who", _:
-                self._view.news(self._people.listed())
+                self._view.news(self._roster.listed())
             case "/name", "":
                 self._view.trouble("Say which name: /name NAME")
             case "/name", name if self._connection is not None and self._ready:
@@ -271,7 +284,7 @@ class Chat:
         self._top, self._newest = top if isinstance(top, int) else 0, 0
         self._message_size = size if isinstance(size, int) else 0
         self._name, self._by = text_of(hello, "name"), text_of(hello, "by")
-        self._people.hello(hello.get("here"), hello.get("count"))
+        self._roster.hello(hello.get("here"), hello.get("count"))
         self._ready, self._lost = True, None
         text = self._outgoing.text
         match self._outgoing.resume(last if isinstance(last, int) else None, hello.get("recovered") is True):
@@ -295,10 +308,10 @@ class Chat:
             if own:
                 self._outgoing.settle(entry.get("n"))
         elif new:
-            news = self._people.entry(kind, by, name)
+            news = self._roster.entry(kind, by, name)
             if own and kind != "leave":
                 self._name = name
-                news = f"You are {name}; {self._people.listed()}"
+                news = f"You are {name}; {self._roster.listed()}"
             if news:
                 self._view.news(news)
 
@@ -324,7 +337,7 @@ class Chat:
         self._failures += 1
 
 
-def _pass_on(event: object, events: Channel[Any], done: ReceiveOnly[None]) -> None:
+def _pass_on(event: object, events: Channel[Any], done: Channel[None]) -> None:
     """`select { case events <- event: case <-done: }`. Raises Closed when `done` is closed."""
     select(Send(events, event), done)
 

@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 
 from threadchat.terminal.address import NotAnAddress, address_of
 from threadchat.terminal.chat import Chat, Gone
-from threadchat.terminal.connection import Connection
+from threadchat.terminal.dial import Connection
 from threadchat.terminal.lines import Lines
 
 if TYPE_CHECKING:

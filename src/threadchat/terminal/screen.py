@@ -9,6 +9,8 @@ from contextlib import suppress
 from prompt_toolkit import PromptSession
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
+from prompt_toolkit.key_binding import KeyBindings
+from prompt_toolkit.key_binding.key_processor import KeyPressEvent
 from prompt_toolkit.output import ColorDepth
 from prompt_toolkit.patch_stdout import StdoutProxy
 
@@ -38,6 +40,7 @@ class Screen:
         self._session: PromptSession[str] = PromptSession(
             message=self._prompt,
             completer=_Names(self),
+            key_bindings=_keys(),
             complete_while_typing=False,
             erase_when_done=True,  # the echo takes the line's place
             color_depth=None if self._colours else ColorDepth.DEPTH_1_BIT,
@@ -122,6 +125,25 @@ class Screen:
     def _styled(self, text: str, *styles: str) -> str:
         codes = ";".join(filter(None, styles))
         return f"\x1b[{codes}m{text}\x1b[0m" if self._colours and text else text
+
+
+def _keys() -> KeyBindings:
+    """Tab puts the first completion in, and then the next ones."""
+    keys = KeyBindings()
+
+    @keys.add("tab")
+    def complete(event: KeyPressEvent) -> None:
+        buffer = event.current_buffer
+        if buffer.complete_state is not None:
+            buffer.complete_next()
+            return
+        found = list(buffer.completer.get_completions(buffer.document, CompleteEvent(completion_requested=True)))
+        if len(found) == 1:  # at once: the next key may be there already
+            buffer.apply_completion(found[0])
+        elif found:
+            buffer.start_completion(select_first=True)
+
+    return keys
 
 
 class _Names(Completer):

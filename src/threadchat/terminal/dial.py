@@ -159,7 +159,8 @@ class Connection:
                     case RejectConnection():
                         where = dict(event.headers).get(b"location", b"").decode("ascii", "replace")
                         moved = f": the chat is at {where}" if where else ""
-                        raise CannotDial(f"the server has answered with status {event.status_code}{moved}", event.status_code)
+                        status = event.status_code
+                        raise CannotDial(f"the server has answered with status {status}{moved}", status)
         raise TimeoutError
 
     def _read(self, seconds: float) -> bytes:

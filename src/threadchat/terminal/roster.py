@@ -7,7 +7,7 @@ from typing import Any
 CROWD = 25  # people, above which joins and leaves are not told one by one: they would drown what is said
 
 
-class People:
+class Roster:
     """Changed by the thread of the select alone; any thread may read `names`."""
 
     def __init__(self) -> None:
