@@ -5,5 +5,6 @@ from helpers.inspected import *  # noqa: F403
 from helpers.pages import *  # noqa: F403
 from helpers.peers import *  # noqa: F403
 from helpers.requests import *  # noqa: F403
+from helpers.scripted import *  # noqa: F403
 from helpers.servers import *  # noqa: F403
 from helpers.waiting import *  # noqa: F403

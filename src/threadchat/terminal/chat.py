@@ -139,7 +139,8 @@ class Chat:
         self._failures = 0  # attempts since a connection last held
         self._outgoing = Outgoing()
         self._roster = Roster()
-        self._name = name  # to have, until hello says which it is
+        self._name = name  # the one to come with, until hello says which it is
+        self._wanted: str | None = None  # the name to ask for when there is a connection
         self._by = ""
         self._since: str | None = None
         self._top = 0  # entries up to this one were there before hello
@@ -216,13 +217,17 @@ class Chat:
                 self._view.news(self._roster.listed())
             case "/name", "":
                 self._view.trouble("Say which name: /name NAME")
-            case "/name", name if self._connection is not None and self._ready:
-                if self._fits(name):
-                    self._connection.send(json.dumps({"type": "name", "name": name}))
             case "/name", name:
-                self._name = name  # for the next connection
+                self._wanted = name
+                if self._ready:
+                    self._ask_for_name()
             case _:
                 self._view.trouble(f"There is no command {command}: /help lists them. To say it, write /{line}")
+
+    def _ask_for_name(self) -> None:
+        name, self._wanted = self._wanted, None
+        if name is not None and self._connection is not None and self._fits(name):
+            self._connection.send(json.dumps({"type": "name", "name": name}))
 
     def _say(self, text: str) -> None:
         text = text.encode(errors="replace").decode()  # a key press may be half a character
@@ -286,6 +291,7 @@ class Chat:
         self._name, self._by = text_of(hello, "name"), text_of(hello, "by")
         self._roster.hello(hello.get("here"), hello.get("count"))
         self._ready, self._lost = True, None
+        self._ask_for_name()
         text = self._outgoing.text
         match self._outgoing.resume(last if isinstance(last, int) else None, hello.get("recovered") is True):
             case Fate.MISSED:

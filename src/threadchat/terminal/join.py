@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 import secrets
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
-from threadchat.terminal.address import NotAnAddress, address_of
+from threadchat.terminal.address import Address, NotAnAddress, address_of
 from threadchat.terminal.chat import Chat, Gone
 from threadchat.terminal.dial import Connection
 from threadchat.terminal.lines import Lines
@@ -38,14 +39,7 @@ def join(url: str, room: str | None = None, name: str | None = None, key: str | 
     key = address.key if key is None else key
     if key is not None and not re.fullmatch("[!-~]+", key):
         raise CannotJoin("a key has no spaces in it, and no characters beyond ASCII", 2)
-    headers = [(b"Authorization", f"Bearer {key}".encode())] if key else []
-    session = secrets.token_urlsafe(24)  # this process alone knows it
-
-    def dial(name: str | None, since: str | None) -> Connection:
-        asked = {what: value for what, value in (("name", name), ("since", since)) if value}
-        query = f"?{urlencode(asked, errors='replace')}" if asked else ""
-        return Connection(address, query, ["threadchat.v1", f"session.{session}"], headers)
-
+    dial = dialer(address, key)
     try:
         if not (sys.stdin.isatty() and sys.stdout.isatty()):
             return _run(Chat(dial, Lines(), name))
@@ -56,6 +50,19 @@ def join(url: str, room: str | None = None, name: str | None = None, key: str | 
             screen.close()
     except Gone as error:
         raise CannotJoin(str(error), 1) from error
+
+
+def dialer(address: Address, key: str | None) -> Callable[[str | None, str | None], Connection]:
+    """The `dial` of one session, whose secret this process alone knows. A key is shown to the server."""
+    headers = [(b"Authorization", f"Bearer {key}".encode())] if key else []
+    session = secrets.token_urlsafe(24)
+
+    def dial(name: str | None, since: str | None) -> Connection:
+        asked = {what: value for what, value in (("name", name), ("since", since)) if value}
+        query = f"?{urlencode(asked, errors='replace')}" if asked else ""
+        return Connection(address, query, ["threadchat.v1", f"session.{session}"], headers)
+
+    return dial
 
 
 def _run(chat: Chat) -> int:
