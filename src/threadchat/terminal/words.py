@@ -18,7 +18,7 @@ SEQUENCE = re.compile(
 JOINERS = "\u200c\u200d"  # format characters that scripts and emoji are written with
 
 # Of the 256 colours of terminals, those that can be read on black and on white: a contrast of 4 and more on both.
-COLOURS = (26, 28, 62, 64, 94, 98, 130, 132, 160, 161, 166, 31)
+COLOURS = (27, 28, 30, 31, 63, 64, 98, 129, 130, 131, 161, 163)
 
 
 def clean(heard: Any) -> Any:
