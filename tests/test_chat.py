@@ -79,6 +79,9 @@ class Person:
     def sees(self, *texts: str) -> None:
         until(lambda: self.view.texts == list(texts), f"the messages {texts}, not {self.view.texts}")
 
+    def is_connected(self, whether: bool = True) -> None:
+        until(lambda: self.view.states[-1][1] == whether, f"connected: {whether}")
+
     def reads(self, pattern: str) -> None:
         """Wait for a line of news or trouble."""
         until(lambda: re.search(pattern, "\n".join(self.view.told + self.view.troubles)), f"a line with {pattern!r}")
@@ -203,11 +206,11 @@ def test_a_refusal_is_shown_and_uses_no_number_up(server: Scripted, enter: Enter
 def test_a_text_that_is_too_long_stays_here(server: Scripted, enter: Enter) -> None:
     person = enter()
     seat = server.join(message_size=5)
-    person.types("sixsix", "äöü", "five5", "/name sixsix", "/name five5")
-    person.reads("at most 5 bytes, and this one has 6")
+    person.types("sixsix", "äöü", "five5")
     seat.echo(1, hears(seat, "five5", 1))
-    heard = seat.hear()
-    assert heard == {"type": "name", "name": "five5"}
+    person.types("/name sixsix", "/name five5")
+    assert seat.hear() == {"type": "name", "name": "five5"}
+    person.reads("at most 5 bytes, and this one has 6")
     assert len(person.view.troubles) == 3
 
 
@@ -274,9 +277,9 @@ def test_it_sends_again_only_what_the_server_is_sure_not_to_have(
 def test_what_is_typed_without_a_connection_is_sent_when_there_is_one(server: Scripted, enter: Enter) -> None:
     person = enter()
     seat = server.join()
-    until(lambda: person.view.states[-1][1], "the connection")
+    person.is_connected()
     seat.cut()
-    until(lambda: not person.view.states[-1][1], "the end of the connection")
+    person.is_connected(False)
     person.types("one", "/name Bob", "/who")
     person.reads("0 here")
     assert person.view.states[-1] == ("Ann", False, 1)
@@ -305,7 +308,7 @@ def test_the_waits_grow_with_full_jitter_until_a_connection_has_held(
     monkeypatch.setattr(module, "HELD", 0.0)
     server.join().end(1001)
     server.join()
-    until(lambda: person.view.states[-1][1], "the connection")
+    person.is_connected()
     assert longest == [1, 2, 4, 8, 16, 30, 30, 1]
 
 
@@ -511,14 +514,14 @@ def test_it_ends_at_once_at_every_moment(
         server._arrival()
     elif moment != "dialing":
         seat = server.join()
-        until(lambda: person.view.states[-1][1], "the connection")
+        person.is_connected()
         if moment == "flood":
             for number in range(1, 2000):
                 seat.message(number, "x" * 100)
         elif moment == "waiting":
             monkeypatch.setattr(module, "FIRST_DELAY", 1000.0)
             seat.cut()
-            until(lambda: not person.view.states[-1][1], "the end of the connection")
+            person.is_connected(False)
     person.types("/quit")
     person.running.result(LIMIT)
 

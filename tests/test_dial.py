@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import socket
 import ssl
@@ -42,6 +43,10 @@ def why_not(url: str, answer: Callable[[], object] = lambda: None) -> str:
     with pytest.raises(CannotDial) as failed:
         dialing.result(LIMIT)
     return str(failed.value)
+
+
+def read_all(connection: Connection) -> list[str]:
+    return list(connection)
 
 
 def unused_port() -> int:
@@ -90,24 +95,21 @@ def test_a_server_without_tls_is_named(server: Scripted) -> None:
 
 
 @pytest.fixture
-def over_tls(server: Scripted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def over_tls(server: Scripted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Has the server speak TLS, with this certificate."""
     if shutil.which("openssl") is None:
         pytest.skip("openssl is missing")
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", certificate, "-days", "2"]
-        + ["-subj", "/CN=chat", "-addext", "subjectAltName=IP:127.0.0.1"],
-        check=True,
-        capture_output=True,
-    )
+    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=chat "
+    command += f"-addext subjectAltName=IP:127.0.0.1 -keyout {key} -out {certificate}"
+    subprocess.run(shlex.split(command), check=True, capture_output=True, timeout=LIMIT)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
     server.url = server.url.replace("http", "https")
     plain = server._listener
     server._listener = context.wrap_socket(plain, server_side=True)
     server._listener.settimeout(LIMIT)
-    yield certificate
+    return certificate
 
 
 def test_a_certificate_that_nobody_vouches_for_is_named(server: Scripted, over_tls: Path) -> None:
@@ -125,13 +127,18 @@ def test_over_tls_two_threads_read_and_write_at_the_same_time(
     connection, seat = pair(server)
     lines = [f"{number} {'x' * 2000}" for number in range(300)]
 
-    def serve() -> list[str]:
+    def serve() -> list[int]:
         for line in lines:
             seat.say(line)
         return [seat.hear()["n"] for _ in lines]
 
     serving = go(serve)
-    writing = run(lambda: [connection.send(f'{{"n": {number}}}') for number in range(len(lines))])
+
+    def write() -> None:
+        for number in range(len(lines)):
+            connection.send(f'{{"n": {number}}}')
+
+    writing = run(write)
     messages = iter(connection)
     assert [next(messages) for _ in lines] == lines
     join(writing)
@@ -146,9 +153,9 @@ def test_over_tls_two_threads_read_and_write_at_the_same_time(
 def test_a_message_may_come_in_fragments_with_a_ping_between_them(server: Scripted) -> None:
     connection, seat = pair(server)
     with closing(connection):
-        seat.answer(Message("one, ", message_finished=False))  # type: ignore[type-var]
+        seat.answer(Message("one, ", message_finished=False))
         seat.answer(Ping(b"are you there?"))
-        seat.answer(Message("two", message_finished=True))  # type: ignore[type-var]
+        seat.answer(Message("two", message_finished=True))
         assert next(iter(connection)) == "one, two"
         pong = seat._next()
         assert isinstance(pong, Pong)
@@ -198,7 +205,7 @@ def test_what_breaks_the_protocol_ends_it_with_a_code(server: Scripted, sent: by
     connection, seat = pair(server)
     with closing(connection):
         seat.socket.sendall(sent)
-        reading = go(list, connection)
+        reading = go(read_all, connection)
         closed = seat._next()
         assert isinstance(closed, CloseConnection)
         assert closed.code == code
@@ -221,7 +228,7 @@ def test_a_server_that_does_not_read_is_left_and_nobody_waits_for_it(
     monkeypatch.setattr(dial, "WRITE_WAIT", 0.05)
     monkeypatch.setattr(dial, "CLOSE_WAIT", 0.05)
     connection, _ = pair(server)
-    reading = go(list, connection)
+    reading = go(read_all, connection)
     while not reading.done():
         connection.send("x" * 100_000)
     assert connection.code == LOST
@@ -234,7 +241,7 @@ def test_a_server_that_does_not_read_is_left_and_nobody_waits_for_it(
 
 def test_to_leave_is_to_say_so_and_to_wait_for_the_answer(server: Scripted) -> None:
     connection, seat = pair(server)
-    reading = go(list, connection)
+    reading = go(read_all, connection)
     connection.leave()
     connection.leave()
     assert seat.goodbye() == 1000
@@ -253,7 +260,7 @@ def test_a_server_that_does_not_answer_the_close_frame_is_not_waited_for(
 
 def test_a_thread_that_reads_is_freed_by_an_abort(server: Scripted) -> None:
     connection, _ = pair(server)
-    reading = go(list, connection)
+    reading = go(read_all, connection)
     connection.abort()
     assert reading.result(LIMIT) == []
     connection.close()
