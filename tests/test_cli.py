@@ -331,6 +331,11 @@ def test_help_has_the_unit_and_the_default_of_each_number(
             "try threadchat serve --help",
         ),
         (
+            ["serve", "--host", ""],
+            "threadchat serve: --host must be an address or a name, or * for all addresses, not ''\n"
+            "try threadchat serve --help",
+        ),
+        (
             ["serve", "--log-level", "loud"],
             "threadchat serve: --log-level must be debug, info, warning or error, not 'loud'\n"
             "try threadchat serve --help",
@@ -374,6 +379,13 @@ def test_other_mistakes_name_the_option_too(
     assert out == ""
     assert re.match(rf"threadchat serve: .*({says})", err)
     assert "usage" not in err
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="no IPv6 here")
+def test_a_link_local_address_without_its_link_gets_a_sentence() -> None:
+    done = run("serve", "--port", "0", "--host", "fe80::1")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "threadchat serve: cannot listen on fe80::1: say on which link, such as fe80::1%eth0\n"
 
 
 def test_a_port_that_is_taken_gets_a_short_sentence_with_the_way_out(serve: Serve) -> None:

@@ -365,6 +365,8 @@ def test_the_url_of_a_server_that_listens_everywhere_names_one_address(
         own[socket.AF_INET] = "127.0.0.1"  # what werkzeug says where there is no network
         both = socket.has_dualstack_ipv6() and host != "0.0.0.0"
         assert server.url == f"http://{'[2001:db8::7]' if both else '127.0.0.1'}:{server.port}/"
+        own[socket.AF_INET6] = "::1"
+        assert server.url == f"http://127.0.0.1:{server.port}/"
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "*", "127.0.0.1", "::1", "link-local"])

@@ -108,6 +108,16 @@ def test_where_signals_cannot_be_held_ctrl_c_while_it_imports_prints_no_tracebac
         assert process.out + process.err == ""
 
 
+def test_no_thread_of_a_running_server_holds_the_signals_so_that_what_it_starts_does_not_either(tmp_path: Path) -> None:
+    with Process(tmp_path, [*SERVE, "--inspect"]) as process, Peer(process.port) as peer:
+        peer.talk("here")
+        threads = list(Path(f"/proc/{process.pid}/task").glob("*/status"))
+        assert len(threads) >= 5  # main, accept, hub and two pumps
+        for status in threads:
+            (blocked,) = re.findall(r"SigBlk:\s*(\w+)", status.read_text())
+            assert not [number for number in STOP_SIGNALS if int(blocked, 16) & 1 << number - 1]
+
+
 # While it stops
 
 

@@ -221,6 +221,8 @@ class ServerOptions:
 
     def __post_init__(self) -> None:
         check(self)
+        if not self.host.strip():
+            raise OptionError("{host} must be an address or a name, or * for all addresses, not {0!r}", self.host)
 
 
 # By group; within a group the chat's options come before the server's.

@@ -88,7 +88,7 @@ def _stop(server: Server, others: set[threading.Thread]) -> str:
     others = {*others, threading.current_thread()}
     ours = _roles(others)
     server.stop_accepting()
-    ours = _roles(others) | ours  # those of the last connections too
+    ours |= _roles(others)  # those of the last connections too
     clients = len(server.app.hub.clients)
     server.stop()
     left = _roles(others)

@@ -13,6 +13,7 @@ import socket
 import threading
 import time
 from contextlib import suppress
+from ipaddress import ip_address
 from typing import Any
 
 from werkzeug.serving import ThreadedWSGIServer, get_interface_ip
@@ -77,11 +78,11 @@ class Server:
 
     def _own_address(self) -> str:
         """This machine's address in its network, IPv4 where there is one; a loopback address if it has no network."""
-        if self._address.family == socket.AF_INET:
-            return get_interface_ip(socket.AF_INET)
-        if self._both and (own := get_interface_ip(socket.AF_INET)) != "127.0.0.1":
-            return own
-        return get_interface_ip(socket.AF_INET6)
+        families = [self._address.family]
+        if self._both:
+            families = [socket.AF_INET, socket.AF_INET6]
+        own = [get_interface_ip(family) for family in families]
+        return next((address for address in own if not ip_address(address).is_loopback), own[0])
 
     def start(self) -> None:
         """Accept connections, in a thread of the server's own. Raises NoThread."""
