@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import re
-import shlex
 import shutil
 import signal
 import subprocess
 import sys
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import LIMIT, THREADCHAT, Process, Running, Scripted, Serve, go, until
+from helpers import LIMIT, THREADCHAT, Process, Running, Scripted, Serve, Tmux, go, until
 from test_chat import Person
 from websockets.sync.client import connect
 
@@ -270,46 +266,6 @@ def hear(people: list[Person], least: int) -> None:
 # In a terminal
 
 
-class Tmux:
-    """A terminal of 80 columns and 24 lines in which a command runs."""
-
-    def __init__(self, folder: Path, command: list[str], **environment: str) -> None:
-        self._server = ["tmux", "-L", f"threadchat-{uuid.uuid4().hex}", "-f", "/dev/null"]
-        self._status = folder / "status"
-        variables = {name: value for name, value in os.environ.items() if name not in ("TMUX", "NO_COLOR")}
-        script = folder / "script"
-        script.write_text(f'#!/bin/sh\n{shlex.join(command)}\necho $? >"{self._status}"\nread rest\n')
-        script.chmod(0o755)
-        self._tmux("new-session", "-d", "-x", "80", "-y", "24", str(script), env={**variables, **environment})
-        self.process_id = int(self._tmux("display-message", "-p", "#{pid}"))
-
-    def presses(self, *keys: str) -> None:
-        """Press keys: text as it is, and names such as Enter."""
-        self._tmux("send-keys", *keys)
-
-    def screen(self, *how: str) -> str:
-        return self._tmux("capture-pane", "-p", *how)
-
-    def shows(self, pattern: str, *how: str) -> str:
-        """Wait until the screen has a line with the pattern; return the screen."""
-        until(lambda: re.search(pattern, self.screen(*how), re.MULTILINE), f"{pattern!r} on the screen {self.screen()}")
-        return self.screen(*how)
-
-    @property
-    def status(self) -> int:
-        """The command's exit status, when it has ended."""
-        until(lambda: self._status.exists() and self._status.read_text(), f"the end of the command {self.screen()}")
-        return int(self._status.read_text())
-
-    def close(self) -> None:
-        self._tmux("kill-server")
-        until(lambda: not Path(f"/proc/{self.process_id}").exists(), "the end of tmux")
-
-    def _tmux(self, *arguments: str, env: dict[str, str] | None = None) -> str:
-        command = [*self._server, *arguments]
-        return subprocess.run(command, check=True, capture_output=True, text=True, env=env, timeout=LIMIT).stdout
-
-
 Show = Callable[..., Tmux]
 
 
@@ -320,8 +276,8 @@ def terminal(tmp_path: Path) -> Iterator[Show]:
         pytest.skip("tmux is missing")
     with ExitStack() as stack:
 
-        def show(*arguments: str, command: list[str] = JOIN, **environment: str) -> Tmux:
-            tmux = Tmux(tmp_path, [*command, *arguments], **environment)
+        def show(*arguments: str, command: list[str] = JOIN, no_color: str = "") -> Tmux:
+            tmux = Tmux(tmp_path, [*command, *arguments], NO_COLOR=no_color)
             stack.callback(tmux.close)
             return tmux
 
@@ -357,21 +313,21 @@ def test_in_a_terminal_people_talk_above_a_prompt(server: Running, terminal: Sho
 def test_a_name_has_its_colour_and_a_mention_rings_the_bell(server: Running, terminal: Show) -> None:
     ann = terminal(server.url, "--name", "Ann")
     ann.shows("^You are Ann")
-    assert ann._tmux("display-message", "-p", "#{window_bell_flag}") == "0\n"
-    ann._tmux("set-option", "-g", "monitor-bell", "on")
-    ann._tmux("new-window", "-d")
+    assert ann.tmux("display-message", "-p", "#{window_bell_flag}") == "0\n"
+    ann.tmux("set-option", "-g", "monitor-bell", "on")
+    ann.tmux("new-window", "-d")
     assert joined(server.url, "--name", "Bob", say="nobody\n")[0] == 0
     ann.shows(r"\x1b\[38;5;\d+mBob\x1b\[.*: nobody", "-e")
-    ann._tmux("select-window", "-t", ":1")
+    ann.tmux("select-window", "-t", ":1")
     assert joined(server.url, "--name", "Bob", say="hello Ann\n")[0] == 0
-    until(lambda: ann._tmux("display-message", "-p", "-t", ":0", "#{window_bell_flag}") == "1\n", "the bell")
-    ann._tmux("select-window", "-t", ":0")
+    until(lambda: ann.tmux("display-message", "-p", "-t", ":0", "#{window_bell_flag}") == "1\n", "the bell")
+    ann.tmux("select-window", "-t", ":0")
     ann.presses("C-d")
     assert ann.status == 0
 
 
 def test_without_colours_there_are_none(server: Running, terminal: Show) -> None:
-    ann = terminal(server.url, "--name", "Ann", NO_COLOR="1")
+    ann = terminal(server.url, "--name", "Ann", no_color="1")
     ann.shows("^You are Ann")
     ann.presses("hello", "Enter")
     ann.shows(r"^\d\d:\d\d Ann: hello$")

@@ -46,7 +46,7 @@ ORDER = (
     {"protocols"},
     {"web"},
     {"inspector", "lessons", "terminal"},
-    {"serving"},
+    {"serving", "welcome"},
     {"cli"},
     {"__main__", "__init__"},
 )
@@ -104,7 +104,8 @@ OURS: dict[str, set[str]] = {
     "web.hosts": set(),
     "declarations": set(),
     "options": {"declarations", "web.hosts"},
-    "serving": {"options", "runtime.signals", "runtime.threads", "web.app", "web.hosts", "web.server"},
+    "serving": {"options", "runtime.signals", "runtime.threads", "web.app", "web.hosts", "web.server", "welcome"},
+    "welcome": {"web.server"},
     "hub": {"channel", "outbox", "runtime.runqueue"},
     "websocket.rate": set(),
     "websocket.ready": set(),
@@ -270,6 +271,7 @@ OTHERS: dict[str, set[str]] = {
     "terminal.dial": {"wsproto"},
     "terminal.screen": {"prompt_toolkit"},
     "inspector.site": {"werkzeug"},
+    "welcome": {"segno"},
 }
 HUB = "channel, outbox, runtime.runqueue"  # what the hub may import
 LONGEST_RUN = 22  # lines; Go's has 20

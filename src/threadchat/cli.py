@@ -147,8 +147,9 @@ def _serve(given: argparse.Namespace, parser: Parser) -> int:
     where = server_options.host, server_options.port, server_options.trusted_proxies
     try:
         if server_options.inspect or server_options.inspect_from_anywhere:
-            return serve(options, *where, *_inspector(server_options, given.demo, given.no_browser))
-        return serve(options, *where)
+            inspected = _inspector(server_options, given.demo, given.no_browser)
+            return serve(options, *where, *inspected, qr=not server_options.no_qr)
+        return serve(options, *where, qr=not server_options.no_qr)
     except CannotServe as error:
         parser.fail(str(error))
 

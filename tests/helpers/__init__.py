@@ -7,4 +7,5 @@ from helpers.peers import *  # noqa: F403
 from helpers.requests import *  # noqa: F403
 from helpers.scripted import *  # noqa: F403
 from helpers.servers import *  # noqa: F403
+from helpers.tmux import *  # noqa: F403
 from helpers.waiting import *  # noqa: F403
