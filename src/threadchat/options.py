@@ -190,8 +190,8 @@ class ServerOptions:
     )
     no_qr: bool = switch(
         Group.LISTEN,
-        "print no QR code for phones; otherwise there is one where other machines can reach the server, standard output "
-        "is a terminal, and the extra `threadchat[terminal]` is installed",
+        "print no QR code for phones; otherwise there is one where other machines can reach the server, standard "
+        "output is a terminal, and the extra `threadchat[terminal]` is installed",
     )
     trusted_proxies: int = whole_number(
         0,
