@@ -23,6 +23,7 @@ class Lines:
 
     def __init__(self, keys: int = 0) -> None:
         self._keys = keys
+        self._connected = False
 
     def read_keys(self, says: Channel[str], commands: Channel[str], done: Channel[None]) -> None:
         """See `View.read_keys`. There are no commands: a line is said whatever is in it."""
@@ -46,7 +47,10 @@ class Lines:
         print(f"threadchat join: {text}", file=sys.stderr, flush=True)
 
     def status(self, name: str, connected: bool, waiting: int, names: tuple[str, ...]) -> None:
-        """See `View.status`. Nothing."""
+        """See `View.status`. Tells only that a connection is lost: somebody may be waiting for the end of the pipe."""
+        if self._connected and not connected:
+            self.trouble("The connection is lost. Trying again.")
+        self._connected = connected
 
 
 def _lines(descriptor: int) -> Iterator[str]:
