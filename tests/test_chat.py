@@ -383,6 +383,14 @@ def test_what_was_said_before_it_came_is_past_and_what_it_missed_is_not(server: 
     assert [said.mentions_me for said in person.view.said] == [False, True, False, True]
 
 
+def test_nobody_mentions_themselves(server: Scripted, enter: Enter) -> None:
+    person = enter()
+    seat = server.join()
+    seat.message(1, "I am Ann", by=SESSION_TAG)
+    person.sees("I am Ann")
+    assert not person.view.said[0].mentions_me
+
+
 def test_it_knows_who_is_here(server: Scripted, enter: Enter) -> None:
     person = enter()
     seat = server.join(top=3, count=3, here=[{"name": "Bob", "by": "b"}])

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from helpers import LIMIT, Scripted, Seat, go, join, run
-from wsproto.events import CloseConnection, Message, Ping, Pong
+from wsproto.events import AcceptConnection, CloseConnection, Message, Ping, Pong, TextMessage
 
 from threadchat.terminal import dial
 from threadchat.terminal.address import address_of
@@ -163,11 +163,42 @@ def test_a_message_may_come_in_fragments_with_a_ping_between_them(server: Script
         seat.cut()
 
 
+def test_frames_of_two_threads_are_not_mixed_though_the_server_reads_slowly(server: Scripted) -> None:
+    connection, seat = pair(server)
+    connection._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    reading = run(lambda: read_all(connection))
+    long, count = "x" * 50_000, 60
+
+    def write() -> None:
+        for _ in range(count):
+            connection.send(long)
+
+    writing = run(write)
+    for _ in range(count):
+        seat.answer(Ping(b"p" * 100))
+    heard = {"messages": 0, "pongs": 0}
+    text = ""
+    while heard != {"messages": count, "pongs": count}:
+        match seat._next():
+            case TextMessage() as part:
+                text += part.data
+                if part.message_finished:
+                    assert text == long
+                    heard["messages"] += 1
+                    text = ""
+            case Pong():
+                heard["pongs"] += 1
+            case other:
+                raise AssertionError(f"the client sent {other}")
+    join(writing)
+    seat.cut()
+    join(reading)
+    connection.close()
+
+
 def test_frames_behind_the_answer_to_the_handshake_are_not_lost(server: Scripted) -> None:
     dialing = go(connection_to, server.url)
     seat = server._arrival()
-    from wsproto.events import AcceptConnection, TextMessage
-
     answer = seat._protocol.send(AcceptConnection(subprotocol="threadchat.v1"))
     seat.socket.sendall(answer + seat._protocol.send(TextMessage("early")))
     with closing(dialing.result(LIMIT)) as connection:
