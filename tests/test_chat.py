@@ -13,11 +13,12 @@ import pytest
 from helpers import LIMIT, SESSION_TAG, Scripted, Seat, go, until
 
 from threadchat.channel import Channel, Closed, Send, select
+from threadchat.terminal import backoff, dial
 from threadchat.terminal import chat as module
-from threadchat.terminal import dial
 from threadchat.terminal.address import address_of
-from threadchat.terminal.chat import Chat, Gone, Said
+from threadchat.terminal.chat import Chat, Gone
 from threadchat.terminal.join import dialer
+from threadchat.terminal.view import Said
 
 
 class Seen:
@@ -105,7 +106,7 @@ def server() -> Iterator[Scripted]:
 @pytest.fixture
 def enter(server: Scripted, monkeypatch: pytest.MonkeyPatch) -> Iterator[Enter]:
     """Starts a client of the server, which does not wait before it comes back. It has left at the test's end."""
-    monkeypatch.setattr(module, "FIRST_DELAY", 0.0)
+    monkeypatch.setattr(backoff, "FIRST_DELAY", 0.0)
     with ExitStack() as stack:
 
         def start(name: str | None = None, **how: Any) -> Person:
@@ -291,7 +292,7 @@ def test_what_is_typed_without_a_connection_is_sent_when_there_is_one(server: Sc
 def test_the_waits_grow_with_full_jitter_until_a_connection_has_held(
     server: Scripted, enter: Enter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "FIRST_DELAY", 1.0)
+    monkeypatch.setattr(backoff, "FIRST_DELAY", 1.0)
     longest: list[float] = []
 
     def uniform(least: float, most: float) -> float:
@@ -305,7 +306,7 @@ def test_the_waits_grow_with_full_jitter_until_a_connection_has_held(
         server.join().end(1001)  # it did not hold
     for _ in range(3):
         server.refuse(503)
-    monkeypatch.setattr(module, "HELD", 0.0)
+    monkeypatch.setattr(backoff, "HELD", 0.0)
     server.join().end(1001)
     server.join()
     person.is_connected()
@@ -527,7 +528,7 @@ def test_it_ends_at_once_at_every_moment(
             for number in range(1, 2000):
                 seat.message(number, "x" * 100)
         elif moment == "waiting":
-            monkeypatch.setattr(module, "FIRST_DELAY", 1000.0)
+            monkeypatch.setattr(backoff, "FIRST_DELAY", 1000.0)
             seat.cut()
             person.is_connected(False)
     person.types("/quit")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import subprocess
@@ -16,7 +17,7 @@ from helpers import LIMIT, THREADCHAT, Process, Running, Scripted, Serve, Tmux, 
 from test_chat import Person
 from websockets.sync.client import connect
 
-from threadchat.terminal import chat as module
+from threadchat.terminal import backoff
 
 JOIN = [*THREADCHAT, "join"]
 WITHOUT_EXTRA = (
@@ -235,7 +236,7 @@ def test_a_pipe_goes_on_when_the_server_has_been_started_again(serve: Serve, tmp
 def test_nothing_is_missed_and_nothing_said_twice_while_connections_are_cut(
     server: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "FIRST_DELAY", 0.01)
+    monkeypatch.setattr(backoff, "FIRST_DELAY", 0.01)
     people = [Person(server.url, name) for name in ("Ann", "Bob", "Cid")]
     for person in people:
         person.is_connected()
@@ -388,6 +389,18 @@ def test_somebody_who_is_put_out_gets_the_terminal_back(terminal: Show) -> None:
         ann.shows("^threadchat join: You were put out of the room: spam$")
         ann.presses("echoed")
         ann.shows("echoed$")
+
+
+def test_a_signal_gives_the_terminal_back(server: Running, terminal: Show) -> None:
+    ann = terminal(server.url, "--name", "Ann")
+    ann.shows("^You are Ann")
+    shell = ann.tmux("display-message", "-p", "#{pane_pid}").strip()
+    command = Path(f"/proc/{shell}/task/{shell}/children").read_text().split()
+    os.kill(int(command[0]), signal.SIGTERM)
+    assert ann.status == 143
+    assert "Traceback" not in ann.screen()
+    ann.presses("echoed")
+    ann.shows("echoed$")
 
 
 def test_a_server_that_cannot_be_reached_is_named_in_a_terminal_too(terminal: Show) -> None:

@@ -12,24 +12,22 @@ waits there. The server's side of the wire is protocols/v1.py.
 from __future__ import annotations
 
 import json
-import random
 import threading
 import time
 from collections.abc import Callable
-from contextlib import closing, suppress
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
-from threadchat.channel import Channel, Closed, Send, select
+from threadchat.channel import Channel, Closed, select
 from threadchat.runtime.threads import go
-from threadchat.terminal.dial import CLOSE_WAIT, CannotDial, Connection
+from threadchat.terminal.backoff import Backoff
+from threadchat.terminal.dial import CLOSE_WAIT, Connection
 from threadchat.terminal.outgoing import Fate, Outgoing
+from threadchat.terminal.pump import Ended, read_socket
 from threadchat.terminal.roster import Roster, text_of
-from threadchat.terminal.words import clean, mentions
+from threadchat.terminal.view import Said, View
+from threadchat.terminal.words import mentions
 
 PING_EVERY = 20.0  # seconds
-HELD = 5.0  # seconds that a connection must last before the waits for the next one are short again
-FIRST_DELAY, LONGEST_DELAY = 1.0, 30.0  # seconds; the longest wait before an attempt, doubled for each that failed
 PUT_OUT = 4001  # the close code for somebody whom the organiser has put out
 REFUSED = (400, 401, 403)  # statuses of a handshake that another attempt would get again
 
@@ -43,74 +41,6 @@ Tab completes names; an arrow up brings back what you said."""
 
 class Gone(Exception):
     """The chat is over for this client. str() says why, in a sentence."""
-
-
-@dataclass(frozen=True)
-class Said:
-    """A message, fit for a terminal. `past` is whether it was said before this client came."""
-
-    at: float
-    name: str  # "" for somebody without one
-    text: str
-    own: bool
-    past: bool
-    mentions_me: bool
-
-
-@dataclass(frozen=True)
-class Ended:
-    """The last event of a connection, or the only one where there was none."""
-
-    why: str
-    code: int = 0  # the close code
-    status: int = 0  # of the answer to the handshake, where that was a refusal
-
-
-class View(Protocol):
-    """Reads the keys in one thread, and shows what is said in that of the select."""
-
-    @property
-    def ahead(self) -> int:
-        """How many messages may wait in `says`."""
-
-    @property
-    def patience(self) -> float | None:
-        """Seconds for which a lost connection is tried again; None for ever."""
-
-    def read_keys(self, says: Channel[str], commands: Channel[str], done: Channel[None]) -> None:
-        """Send each message to `says`, closed after the last, and each command. Return when `done` is closed."""
-
-    def message(self, said: Said) -> None:
-        """Show what somebody said."""
-
-    def news(self, text: str) -> None:
-        """Tell about the people and the room."""
-
-    def trouble(self, text: str) -> None:
-        """Tell about something that went wrong."""
-
-    def status(self, name: str, connected: bool, waiting: int, names: tuple[str, ...]) -> None:
-        """Show one's own name, how the connection is and how many messages wait. `names` are those of the people."""
-
-
-def read_socket(dial: Callable[[], Connection], events: Channel[Any], done: Channel[None]) -> None:
-    """Dial, then pass on what the server says until the connection ends or `done` is closed. Runs in a thread.
-
-    The Connection is the first event, an Ended the last, and a dict each line in between.
-    """
-    try:
-        with closing(dial()) as connection:
-            _pass_on(connection, events, done)
-            for message in connection:
-                for line in message.split("\n"):
-                    _pass_on(_parsed(line), events, done)
-        ended = Ended(clean(connection.reason), connection.code)
-    except CannotDial as error:
-        ended = Ended(clean(str(error)), status=error.status)
-    except Closed:
-        return
-    with suppress(Closed):
-        _pass_on(ended, events, done)
 
 
 class Chat:
@@ -134,9 +64,7 @@ class Chat:
         self._connection: Connection | None = None
         self._ready = False  # hello has come
         self._due: float | None = None  # when to ping or to dial again, by time.monotonic()
-        self._opened = 0.0  # when the connection came
-        self._lost: float | None = None  # when it was lost; None while there is one
-        self._failures = 0  # attempts since a connection last held
+        self._backoff = Backoff(view.patience)
         self._outgoing = Outgoing()
         self._roster = Roster()
         self._name = name  # the one to come with, until hello says which it is
@@ -258,8 +186,8 @@ class Chat:
             case Connection():
                 if event.subprotocol != "threadchat.v1":
                     raise Gone("The server does not speak threadchat.v1.")
-                self._connection, self._opened = event, time.monotonic()
-                self._due = self._opened + PING_EVERY
+                self._connection, self._due = event, time.monotonic() + PING_EVERY
+                self._backoff.opened()
             case Ended():
                 self._ended(event)
             case {"type": "hello"}:
@@ -290,7 +218,8 @@ class Chat:
         self._message_size = size if isinstance(size, int) else 0
         self._name, self._by = text_of(hello, "name"), text_of(hello, "by")
         self._roster.hello(hello.get("here"), hello.get("count"))
-        self._ready, self._lost = True, None
+        self._ready = True
+        self._backoff.welcomed()
         self._ask_for_name()
         text = self._outgoing.text
         match self._outgoing.resume(last if isinstance(last, int) else None, hello.get("recovered") is True):
@@ -322,38 +251,17 @@ class Chat:
                 self._view.news(news)
 
     def _ended(self, ended: Ended) -> None:
-        """Dial again after a while, unless that would be in vain. Raises Gone.
-
-        Full jitter: clients that have lost the same server must not all come back at the same moment.
-        """
-        now = time.monotonic()
+        """Dial again after a while, unless that would be in vain. Raises Gone."""
         if ended.code == PUT_OUT:
             raise Gone(f"You were put out of the room: {ended.why or 'the organiser did not say why'}")
         if ended.status == 401:
             raise Gone("This chat has a key: give it with --key, or in the address behind #key=")
         if self._since is None or ended.status in REFUSED:  # it never worked, or will not work
-            raise Gone(f"{ended.why or 'The connection has ended.'}")
-        if self._connection is not None and now - self._opened >= HELD:
-            self._failures = 0
+            raise Gone(ended.why or "The connection has ended.")
         self._connection, self._events, self._ready = None, None, False
-        self._lost = now if self._lost is None else self._lost
-        if self._view.patience is not None and now - self._lost > self._view.patience:
+        self._due = self._backoff.next()
+        if self._due is None:
             raise Gone(f"The connection was lost, and does not come back: {ended.why}")
-        self._due = now + random.uniform(0, min(LONGEST_DELAY, FIRST_DELAY * 2 ** min(self._failures, 10)))
-        self._failures += 1
-
-
-def _pass_on(event: object, events: Channel[Any], done: Channel[None]) -> None:
-    """`select { case events <- event: case <-done: }`. Raises Closed when `done` is closed."""
-    select(Send(events, event), done)
-
-
-def _parsed(line: str) -> Any:
-    """A line from the server as JSON, fit for a terminal; None if it is no JSON."""
-    try:
-        return clean(json.loads(line))
-    except (ValueError, RecursionError):
-        return None
 
 
 def _shortened(text: str) -> str:

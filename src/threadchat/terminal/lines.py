@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 from threadchat.channel import Channel, Closed, Send, select
-from threadchat.terminal.chat import Said
+from threadchat.terminal.view import Said
 
 PATIENCE = 120.0  # seconds for which a lost connection is tried again: somebody waits for the end of the pipe
 LONGEST_LINE = 65_536  # characters; a longer line is cut, so that memory is bounded

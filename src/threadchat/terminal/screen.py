@@ -15,7 +15,7 @@ from prompt_toolkit.output import ColorDepth
 from prompt_toolkit.patch_stdout import StdoutProxy
 
 from threadchat.channel import Channel, Closed, Send, WouldBlock, select
-from threadchat.terminal.chat import Said
+from threadchat.terminal.view import Said
 from threadchat.terminal.words import clock, colour_of, counted
 
 CLOSE_WAIT = 2.0  # seconds for the prompt to end
