@@ -503,11 +503,13 @@ def test_when_there_is_nothing_more_to_say_it_leaves_after_the_last_echo(server:
 def test_somebody_who_leaves_with_a_message_on_the_way_is_told_so(server: Scripted, enter: Enter) -> None:
     person = enter()
     seat = server.join()
-    person.types("one")
+    person.types("one", "two")
     hears(seat, "one", 1)
+    until(lambda: person.view.states[-1][2] == 2, "one on the way, and one that waits")
     person.types("/quit")
     assert seat.goodbye() == 1000
     person.running.result(LIMIT)
+    assert person.view.troubles == ["2 messages not delivered."]
     assert person.chat.failed
 
 

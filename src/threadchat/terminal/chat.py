@@ -25,7 +25,7 @@ from threadchat.terminal.outgoing import Fate, Outgoing
 from threadchat.terminal.pump import Ended, read_socket
 from threadchat.terminal.roster import Roster, text_of
 from threadchat.terminal.view import Said, View
-from threadchat.terminal.words import mentions
+from threadchat.terminal.words import counted, mentions
 
 PING_EVERY = 20.0  # seconds
 PUT_OUT = 4001  # the close code for somebody whom the organiser has put out
@@ -104,7 +104,9 @@ class Chat:
             self._leave()
 
     def _leave(self) -> None:
-        self.failed |= self._outgoing.text is not None or len(self._says) > 0
+        if waiting := self._waiting():
+            self.failed = True
+            self._view.trouble(f"{counted(waiting, 'message')} not delivered.")
         if self._connection is not None:
             self._connection.leave()
             self._socket.join(CLOSE_WAIT)
@@ -131,8 +133,11 @@ class Chat:
         return go(lambda: read_socket(lambda: self._dial(name, since), events, self._done), "read_socket")
 
     def _show_status(self) -> None:
-        waiting = len(self._says) + (self._outgoing.text is not None)
-        self._view.status(self._name or "", self._ready, waiting, self._roster.names)
+        self._view.status(self._name or "", self._ready, self._waiting(), self._roster.names)
+
+    def _waiting(self) -> int:
+        """How many messages have not been delivered yet."""
+        return len(self._says) + (self._outgoing.text is not None)
 
     # What the person says
 

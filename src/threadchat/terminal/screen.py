@@ -45,7 +45,7 @@ class Screen:
             erase_when_done=True,  # the echo takes the line's place
             color_depth=None if self._colours else ColorDepth.DEPTH_1_BIT,
         )
-        self._out = StdoutProxy(raw=True)  # prints above the prompt
+        self._out = StdoutProxy(sleep_between_writes=0.05, raw=True)  # prints above the prompt
 
     def read_keys(self, says: Channel[str], commands: Channel[str], done: Channel[None]) -> None:
         """See `View.read_keys`."""
