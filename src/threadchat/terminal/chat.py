@@ -244,9 +244,9 @@ class Chat:
             text, at = text_of(entry, "text"), entry.get("at")
             past = self._past and not new
             called = not own and not past and mentions(text, self._name or "")
-            self._view.message(Said(at if isinstance(at, (int, float)) else 0, name, text, own, past, called))
             if own:
                 self._outgoing.settle(entry.get("n"))
+            self._view.message(Said(at if isinstance(at, (int, float)) else 0, name, text, own, past, called))
         elif new:
             news = self._roster.entry(kind, by, name)
             if own and kind != "leave":
