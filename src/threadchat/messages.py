@@ -44,7 +44,7 @@ class Entry(str):
     @property
     def check(self) -> int:
         """A check value of what the entry says: another entry with the same id has another one."""
-        return crc32(f"{self.at}{self.by}{self.text}".encode(), self.id)
+        return crc32(f"{self.by}{self.n}{self.text}".encode(), self.id)
 
 
 def message(text: str, by: str, name: str | None = None, n: int | None = None) -> Entry:
@@ -98,9 +98,15 @@ def json_line(entry: Entry) -> str:
     if entry.kind == MESSAGE:
         what = f',"n":{"null" if entry.n is None else entry.n},"text":{quoted(entry.text)}'
     return (
-        f'{{"type":"{entry.kind}","token":"{entry.epoch}.{number}.{entry.check:x}","id":{number},"at":{entry.at},'
+        f'{{"type":"{entry.kind}","token":"{entry.epoch}.{number}.{entry.check:x}","id":{number},"at":{_written(entry.at)},'
         f'"name":{name},"by":"{entry.by}"{what}}}'
     )
+
+
+@lru_cache(maxsize=8)
+def _written(at: float) -> str:
+    """A time as JSON has it. Entries that are logged together have the same one, and to write it takes a while."""
+    return repr(at)
 
 
 def plain_lines(entries: Sequence[Entry]) -> Sequence[str]:
