@@ -160,6 +160,18 @@ def test_promise_11_a_message_that_is_sent_again_is_acknowledged_and_taken_once(
         assert nobody.hello["last"] is None
 
 
+def test_promise_11_a_session_that_recovers_and_has_said_nothing_yet_may_send_its_first_message_again(
+    serve: Serve,
+) -> None:
+    port = serve().port
+    with V1(port, name="Ann") as ann:
+        token = ann.until(type="join")["token"]
+    with V1(port, session=ann.session, since=token) as back:
+        assert (back.hello["recovered"], back.hello["last"]) == (True, 0)
+    with V1(port, session=ann.session, since="another.1.0") as back:
+        assert (back.hello["recovered"], back.hello["last"]) == (False, None)
+
+
 def test_promise_10_a_client_that_comes_back_gets_all_that_it_missed_once_and_in_order(serve: Serve) -> None:
     port = serve(message_rate=0).port
     with V1(port, name="Ann") as ann:

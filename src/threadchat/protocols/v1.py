@@ -128,13 +128,16 @@ class V1(Subprotocol):
         now = self._room.snapshot()
         since = log.find(self._since) if self._since else None
         self._seen = log.recent(self._room.options.history) if since is None else since
+        last = log.last(by)
+        if last is None and since is not None:
+            last = 0  # what the client has said after `since` would be in the log: nothing was taken
         hello = {
             "type": "hello",
             "room": self._room.name,
             "token": log.token(self._seen),
             "top": now.top,
             "recovered": since is not None,
-            "last": log.last(by) if self._known else None,
+            "last": last if self._known else None,
             "name": self._person.name,
             "by": by,
             "count": len(now.here),
