@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import shutil
 import subprocess
-import uuid
+import tempfile
 from pathlib import Path
 
 from helpers.waiting import LIMIT, until
@@ -16,7 +17,8 @@ class Tmux:
     """A terminal of 80 columns in which a command runs."""
 
     def __init__(self, folder: Path, command: list[str], *, lines: int = 24, **environment: str) -> None:
-        self._server = ["tmux", "-L", f"threadchat-{uuid.uuid4().hex}", "-f", "/dev/null"]
+        self._folder = tempfile.mkdtemp(prefix="tmux-")  # a socket's path must be short
+        self._server = ["tmux", "-S", f"{self._folder}/socket", "-f", "/dev/null"]
         self._status = folder / "status"
         variables = {name: value for name, value in os.environ.items() if name not in ("TMUX", "NO_COLOR")}
         script = folder / "script"
@@ -46,6 +48,7 @@ class Tmux:
     def close(self) -> None:
         self.tmux("kill-server")
         until(lambda: not Path(f"/proc/{self.process_id}").exists(), "the end of tmux")
+        shutil.rmtree(self._folder)
 
     def tmux(self, *arguments: str, env: dict[str, str] | None = None) -> str:
         command = [*self._server, *arguments]
