@@ -223,8 +223,9 @@ def test_the_wheel_holds_the_modules_the_pages_and_the_marker_for_type_checkers(
     source = ROOT / "src"
     modules = {str(path.relative_to(source)) for path in source.rglob("*.py")}
     page = {f"threadchat/www/{name}" for name in WWW}
+    cards = {str(path.relative_to(source)) for path in source.rglob("cards/*.md")}
     metadata = f"threadchat-{__version__}.dist-info/"
-    assert {name for name in names if not name.startswith(metadata)} == modules | page | {"threadchat/py.typed"}
+    assert {name for name in names if not name.startswith(metadata)} == modules | page | cards | {"threadchat/py.typed"}
     assert any(name.startswith(metadata) and name.endswith("LICENSE") for name in names)
 
 

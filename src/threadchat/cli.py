@@ -1,4 +1,4 @@
-"""The command line: `threadchat serve`, `demo`, `lesson` and `exercise`.
+"""The command line: `threadchat serve`, `join`, `demo`, `lesson` and `exercise`.
 
 The options of `serve` and `demo` are made from their declarations in `options`. A mistake of the user costs one or two
 lines on standard error and exit status 2. Any other exception is a defect of the program and ends in a traceback.
@@ -149,8 +149,9 @@ def _serve(given: argparse.Namespace, parser: Parser) -> int:
     try:
         if server_options.inspect or server_options.inspect_from_anywhere:
             _need_source(parser)
-            return serve(options, *where, *_inspector(server_options, given.demo, given.no_browser, parser))
-        return serve(options, *where)
+            inspected = _inspector(server_options, given.demo, given.no_browser, parser)
+            return serve(options, *where, *inspected, qr=not server_options.no_qr)
+        return serve(options, *where, qr=not server_options.no_qr)
     except CannotServe as error:
         parser.fail(str(error))
 
@@ -184,6 +185,19 @@ def _inspector(
             open_browser(address)
 
     return make_app, started
+
+
+def _join(given: argparse.Namespace, parser: Parser) -> int:
+    """`threadchat join`."""
+    from threadchat.terminal.join import CannotJoin, join  # not at the top: a server does without it
+
+    try:
+        with interrupting():
+            return join(given.url, given.room, given.name, given.key)
+    except CannotJoin as error:
+        parser.exit(error.status, f"{parser.prog}: {error}\n")
+    except KeyboardInterrupt:
+        return INTERRUPTED
 
 
 def _lesson(given: argparse.Namespace, parser: Parser) -> int:
@@ -237,7 +251,8 @@ def _exercise(given: argparse.Namespace, parser: Parser) -> int:
     """`threadchat exercise`: explain the next exercise, or do what the action says."""
     from threadchat.exercises import command  # not at the top: a server does without it
 
-    return command.run(given.words, given.folder, parser.fail_with_hint)
+    with interrupting():
+        return command.run(given.words, given.folder, parser.fail_with_hint)
 
 
 def _can_ask() -> bool:
@@ -248,6 +263,15 @@ def _can_ask() -> bool:
 def _add_serve_arguments(parser: Parser) -> None:
     _add_options(parser, ALL_OPTIONS, {})
     parser.set_defaults(demo=False, no_browser=True)
+
+
+def _add_join_arguments(parser: Parser) -> None:
+    parser.usage = "threadchat join [URL] [OPTION ...]"
+    url = "http://127.0.0.1:8080/"
+    parser.add_argument("url", nargs="?", metavar="URL", default=url, help=f"the chat's address (default {url})")
+    parser.add_argument("--room", metavar="NAME", help="the room, if it is not in the address (default the lobby)")
+    parser.add_argument("--name", metavar="NAME", help="what to be called (default Guest)")
+    parser.add_argument("--key", metavar="KEY", help="the chat's join key, if it has one")
 
 
 def _add_demo_arguments(parser: Parser) -> None:
@@ -302,6 +326,13 @@ COMMANDS = {
         _add_serve_arguments,
         _serve,
     ),
+    "join": Command(
+        "chat in the terminal, or through a pipe",
+        "Chat in the terminal. Where standard input or output is no terminal, each line in is a message, and each "
+        "message is a line out.",
+        _add_join_arguments,
+        _join,
+    ),
     "demo": Command(
         "watch a chat of bots in the browser, and do things to it",
         "Serve the chat with the inspector, a few bots, and ways to disturb them; open the inspector in the browser.",
@@ -315,7 +346,7 @@ COMMANDS = {
         _lesson,
     ),
     "exercise": Command(
-        "learn by doing: write the parts of a chat yourself, and have them checked",
+        "learn by doing: write the parts of a chat, and have them checked",
         "Learn by doing: without an action, make the files and explain the exercise that you are at.",
         _add_exercise_arguments,
         _exercise,

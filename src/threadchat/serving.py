@@ -23,6 +23,7 @@ from threadchat.runtime.threads import NoThread
 from threadchat.web.app import App, create_app
 from threadchat.web.hosts import hosts_of
 from threadchat.web.server import Server
+from threadchat.welcome import welcome
 
 # The program that opens the browser, for `python -c`. It starts another one and ends, so that the server does not wait
 # for webbrowser.open, which may take seconds.
@@ -44,6 +45,7 @@ def serve(
     trusted_proxies: int = 0,
     make_app: Callable[[Options], App] = create_app,
     started: Callable[[Server], None] | None = None,
+    qr: bool = False,
 ) -> int:
     """Run a chat in the main thread until a stop signal: SIGINT, SIGTERM or SIGHUP. Returns the exit status, 0.
 
@@ -51,7 +53,8 @@ def serve(
     comes before the server listens ends it without a word.
 
     The server answers to the hosts that the options allow and to those of the address where it listens.
-    `trusted_proxies` is Server's. `started` is called once it listens. Raises CannotServe.
+    `trusted_proxies` is Server's. `started` is called once it listens. `qr` is whether a phone may scan a code. Raises
+    CannotServe.
     """
     options = replace(options, allow_hosts=(*hosts_of(host), *options.allow_hosts))
     others = set(threading.enumerate())
@@ -65,7 +68,7 @@ def serve(
                     server.start()
                     if started is not None:
                         started(server)
-                    say(f"threadchat listens: open {server.url} (Ctrl-C stops it)")
+                    say("\n".join(welcome(server, trusted_proxies, qr)))
                     if signals.wait() == signal.SIGINT and sys.stdout.isatty():
                         _say_last("")  # after the ^C that the terminal shows
                 finally:
@@ -119,9 +122,12 @@ def open_browser(address: str) -> None:
 
 
 def say(line: str) -> None:
-    """Print a line. Raises BrokenPipeError if its reader has gone, and CannotServe if it cannot be written."""
+    """Print a line, or several at once.
+
+    Raises BrokenPipeError if its reader has gone, and CannotServe if it cannot be written.
+    """
     try:
-        print(line, flush=True)
+        print(f"{line}\n", end="", flush=True)  # one write, also with PYTHONUNBUFFERED
     except BrokenPipeError:
         raise
     except OSError as error:

@@ -107,12 +107,12 @@ LESSON = Lesson(
     change=Change(
         Client,
         "read_pump",
-        "self.hub.broadcast.send(message)",
+        "self.hub.broadcast.send(said)",
         """\
 with lock:
     clients = list(self.hub.clients)
 for client in clients:
-    client.send.send_what_fits([message])""",
+    client.send.send_what_fits([said])""",
         {"lock": threading.Lock()},
     ),
     broken=Part("Each read pump passes on its own messages", two_speak_at_once),
