@@ -73,7 +73,8 @@ def test_without_the_key_the_page_asks_for_it(scripted: Scripted, page: Page, do
         expect(key_of(page)).to_have_accessible_description(answer)
     assert axe_complaints(page) == []
     key_of(page).fill(KEY)
-    page.get_by_role("button", name="Come in").click()
+    with page.expect_websocket():
+        page.get_by_role("button", name="Come in").click()
     scripted.join().hello()
     expect(status_of(page)).to_have_text("Connected ")
     expect(key_of(page)).to_be_hidden()
@@ -96,6 +97,7 @@ def test_a_key_that_was_changed_is_asked_for(scripted: Scripted, enter: Enter) -
     line.cut()
     expect(status_of(page)).to_have_text("This chat has a key. ")
     key_of(page).fill(KEY)
-    key_of(page).press("Enter")
+    with page.expect_websocket():
+        key_of(page).press("Enter")
     again = scripted.join()
     assert (again.since, again.session) == ("t0", line.session)
