@@ -67,6 +67,7 @@ def check(scenarios: Sequence[Scenario], code: Code, seconds: float) -> Result:
                     finding = replace(finding, story=story(outcome.schedule))
                     finding = _simplest(scenarios, code, steps, finding, standins.now() + seconds * LAST)
                 return Result(finding, runs, code.printed)
+            outcome.schedule.end()
     return Result(None, runs, printed)
 
 
@@ -88,7 +89,6 @@ def _simplest(
 def run(scenario: Scenario, code: Code, plan: Plan, seconds: float) -> Outcome:
     """One run."""
     schedule = Schedule(code.file, plan)
-    standins.obey(schedule)
 
     def main() -> None:
         code.begin()

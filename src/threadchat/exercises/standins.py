@@ -14,22 +14,8 @@ from typing import Any
 
 from threadchat import channel as channel_module
 from threadchat.channel import Channel
-from threadchat.exercises.schedule import Failed, Schedule, Task
+from threadchat.exercises.schedule import Failed, Task, schedule
 from threadchat.runtime import threads as threads_module
-
-_schedule: Schedule | None = None
-
-
-def schedule() -> Schedule:
-    """The schedule of the program that runs."""
-    assert _schedule is not None
-    return _schedule
-
-
-def obey(new: Schedule) -> None:
-    """Let all that follows obey this schedule."""
-    global _schedule
-    _schedule = new
 
 
 class Thread(threading.Thread):
@@ -38,12 +24,13 @@ class Thread(threading.Thread):
     task: Task | None = None
 
     def start(self) -> None:
-        self.task = schedule().add(self)
+        self._schedule = schedule()
+        self.task = self._schedule.add(self)
         super().start()
 
     def run(self) -> None:
         assert self.task
-        schedule().life(self.task, super().run)
+        self._schedule.life(self.task, super().run)
 
     def join(self, timeout: float | None = None) -> None:
         if self.task is None:

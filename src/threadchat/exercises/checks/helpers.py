@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
 from threadchat.channel import Channel
-from threadchat.exercises.schedule import Failed
-from threadchat.exercises.standins import Thread, schedule
+from threadchat.exercises.schedule import Failed, schedule
+from threadchat.exercises.standins import Thread
 from threadchat.exercises.verdict import POLLING, Finding, Mistake, Outcome
 
 T = TypeVar("T")
