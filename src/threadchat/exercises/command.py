@@ -39,7 +39,7 @@ def run(words: Sequence[str], folder_name: str | None, refuse: Refuse) -> int:
     try:
         if action in ("", "list", "solution") or folder.exists():
             return _do(action, card, folder)
-        refuse(f"there are no exercises in {folder.path} yet; `threadchat exercise` makes them", "", ())
+        refuse(f"there are no exercises in {folder.path} yet; `{show.COMMAND}` makes them", "", ())
     except NotOurs as error:
         refuse(str(error), "", ())
 
@@ -81,7 +81,7 @@ def _do(action: str, named: Card | None, folder: Folder) -> int:
 
 def _check(card: Card, folder: Folder) -> int:
     if not folder.file(card).exists():
-        raise NotOurs(f"{folder.file(card)} is not there; `threadchat exercise` makes what is missing")
+        raise NotOurs(f"{folder.file(card)} is not there; `{show.COMMAND}` makes what is missing")
     result = check(card, folder.file(card))
     if result.finding is None:
         folder.set_done(card)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import linecache
+import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -203,14 +204,19 @@ def judge(scenario: Scenario, outcome: Outcome) -> Finding | None:
 
 
 def story(schedule: Schedule) -> tuple[str, ...]:
-    """The last turns of the threads, with the lines that they executed."""
+    """The last turns of the threads: the lines that they executed, and the code of the last one."""
+    file = schedule.file
     turns: list[tuple[Task, list[int]]] = []
     for task, line in schedule.history:
         if not turns or turns[-1][0] is not task:
             turns.append((task, []))
         turns[-1][1].append(line)
-    told = [f"{task.name}: {_lines(lines)}" for task, lines in turns[-STORY:]]
+    told = [f"{task.name}: {_lines(lines)}  {_shortened(file, lines[-1])}" for task, lines in turns[-STORY:]]
     return tuple(["...", *told] if len(turns) > STORY else told)
+
+
+def _shortened(file: str, line: int) -> str:
+    return textwrap.shorten(linecache.getline(file, line), 40, placeholder=" ...")
 
 
 def relations(outcome: Outcome, sleepers: Sequence[Sleeper]) -> Iterator[str]:
