@@ -1,4 +1,4 @@
-"""scripts/serve, demo, lesson and exercise: commands from a clone, wherever it lies and however the script is called."""
+"""scripts/serve, demo, lesson and exercise: commands from a clone, wherever it lies and however they are called."""
 
 from __future__ import annotations
 
