@@ -101,16 +101,18 @@ def test_a_join_of_a_thread_that_sleeps_for_ever_is_part_of_the_deadlock() -> No
 
 
 def test_a_thread_that_waits_for_an_event_sleeps_too() -> None:
-    never: Channel[int] = Channel()
     event = threading.Event()
-    thread = start(event.wait, "waiter")
+    threads: list[threading.Thread] = []
+
+    def wait() -> None:
+        threads.append(start(event.wait, "waiter"))
+        Channel().receive()
+
     try:
-        with pytest.raises(Deadlock) as raised, Detector():
-            never.receive()
-        assert by_thread(raised.value)["waiter"].waits == "waits for a Condition"
+        assert by_thread(detected(wait))["waiter"].waits == "waits for a Condition"
     finally:
         event.set()
-        thread.join(LIMIT)
+        threads[0].join(LIMIT)
 
 
 def test_a_timeout_that_will_pass_is_no_deadlock() -> None:
@@ -144,6 +146,35 @@ def test_threads_that_start_and_end_all_the_time_are_no_deadlock(monkeypatch: py
     with Detector():
         for _ in range(500):
             start(lambda: None, "short").join()
+    idle.close()
+    receiver.join(LIMIT)
+
+
+def test_a_test_that_sleeps_for_ever_beside_running_threads_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LOOK_DEEPLY", 2)
+    ended = threading.Event()
+
+    def work() -> None:
+        while not ended.wait(0.01):
+            pass
+
+    worker = start(work, "worker")
+    try:
+        error = detected(lambda: Channel().receive())
+    finally:
+        ended.set()
+        worker.join(LIMIT)
+    assert "no running thread can reach" in str(error)
+    assert list(by_thread(error)) == ["MainThread"]
+
+
+def test_a_thread_that_was_there_before_is_neither_reported_nor_woken() -> None:
+    idle: Channel[int] = Channel()
+    receiver = start(lambda: list(idle), "idle")
+    receivers(idle)
+    error = detected(lambda: Channel().receive())
+    assert list(by_thread(error)) == ["MainThread"]
+    assert idle.statistics().waiting_receivers == 1
     idle.close()
     receiver.join(LIMIT)
 

@@ -4,7 +4,7 @@
         ...  # a test
 
 If all threads sleep and nothing can wake them, each of them raises Deadlock at the statement where it sleeps. So does
-the `with` statement at its end, also if the threads that slept forever were only some: a thread is leaked when it is
+the `with` statement at its end, also if the threads that sleep for ever are only some: a thread is leaked when it is
 parked on a channel that no running thread can reach. Deadlock says for each thread where it sleeps, on which channel,
 and how the statement reads in Go.
 
@@ -38,6 +38,8 @@ from threadchat.channel import Channel, Send
 
 WATCHER = "deadlock detector"  # the name of its thread, which nobody waits for
 LOOK_EVERY = 0.05  # seconds from one look at all threads to the next
+LOOK_DEEPLY = 20  # every so many looks, at all objects too, which takes longer
+LEAKED = "threads sleep on channels that no running thread can reach:"
 INSIDE = (channel_module.__file__, threading.__file__, queue.__file__)
 SLEEPS = (channel_module._Parked.sleep.__code__, threading.Thread.join.__code__, threading.Condition.wait.__code__)
 ATOMS = (str, bytes, int, float, bool, type(None), types.CodeType)  # objects that refer to no channel
@@ -78,9 +80,11 @@ class Detector:
         self._error: Deadlock | None = None
         self._watching = threading.Thread(target=self._watch, name=WATCHER, daemon=True)
         self._before: set[int] = set()
+        self._entered_by = 0
 
     def __enter__(self) -> Detector:
-        self._before = set(sys._current_frames()) - {threading.get_ident()}
+        self._entered_by = threading.get_ident()
+        self._before = set(sys._current_frames()) - {self._entered_by}
         self._watching.start()
         return self
 
@@ -89,16 +93,31 @@ class Detector:
         self._watching.join()
         if isinstance(error, Deadlock):
             return
-        if self._error is None and (leaked := [wait for wait in _leaked() if wait.ident not in self._before]):
-            self._error = _report("threads sleep on channels that no running thread can reach:", leaked)
+        if self._error is None and (leaked := self._own(_leaked())):
+            self._error = _report(LEAKED, leaked)
         if self._error is not None:
             raise self._error
 
     def _watch(self) -> None:
-        while not self._ended.wait(LOOK_EVERY):
-            if sleeping := _all_asleep():
-                self._error = _report("all threads are asleep: deadlock", sleeping)
+        for look in itertools.count(1):
+            if self._ended.wait(LOOK_EVERY):
                 return
+            sleeping, what = self._own(_all_asleep()), "all threads are asleep: deadlock"
+            if not sleeping and look % LOOK_DEEPLY == 0 and self._is_asleep():
+                # Other threads run, but perhaps none that can wake the test's own.
+                sleeping, what = self._own(_leaked()), LEAKED
+                sleeping = sleeping if any(wait.ident == self._entered_by for wait in sleeping) else []
+            if sleeping:
+                self._error = _report(what, sleeping)
+                return
+
+    def _own(self, waits: list[Wait]) -> list[Wait]:
+        """The waits of the threads that were started since the detector was entered, and of the one that entered it."""
+        return [wait for wait in waits if wait.ident not in self._before]
+
+    def _is_asleep(self) -> bool:
+        frame = sys._current_frames().get(self._entered_by)
+        return frame is not None and _wait_of(self._entered_by, frame) is not None
 
 
 def deadlock() -> list[Sleeper]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -33,6 +35,8 @@ def run(words: Sequence[str], folder_name: str | None, refuse: Refuse) -> int:
     `words` are an action, an exercise (by name or number), or both. `refuse` is called with what is wrong, the word
     that is, and the words that would be right.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # the learner's lines may have signs that the terminal lacks
     cards = read_cards()
     action, card = _understood(words, cards, refuse)
     folder = Folder(folder_name, cards)
