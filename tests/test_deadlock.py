@@ -11,7 +11,8 @@ from helpers import LIMIT, until
 
 from threadchat import deadlock as module
 from threadchat.channel import Channel, Send, select
-from threadchat.deadlock import Deadlock, Detector, Sleeper, deadlock, leaks
+from threadchat.deadlock import Deadlock, Detector, deadlock, leaks
+from threadchat.waits import Sleeper
 
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
 from threadchat.channel import Channel
+from threadchat.exercises.outcome import Outcome
 from threadchat.exercises.schedule import Failed, schedule
 from threadchat.exercises.standins import Thread
-from threadchat.exercises.verdict import POLLING, Finding, Mistake, Outcome
+from threadchat.exercises.verdict import POLLING, Finding, Mistake
 
 T = TypeVar("T")
 

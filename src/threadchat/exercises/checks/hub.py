@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from threadchat.channel import Closed
 from threadchat.exercises.checks.helpers import Start, call_it, known, must_sleep, settle
+from threadchat.exercises.outcome import Code, Outcome
 from threadchat.exercises.schedule import Failed
-from threadchat.exercises.verdict import Code, Outcome, Scenario
+from threadchat.exercises.verdict import Scenario
 
 
 def two_clients_talk(code: Code) -> None:

@@ -7,8 +7,9 @@ from typing import Any
 from threadchat.channel import Closed
 from threadchat.exercises.checks.helpers import Start, known, settle
 from threadchat.exercises.connection import Connection
+from threadchat.exercises.outcome import Code, Outcome
 from threadchat.exercises.schedule import Failed
-from threadchat.exercises.verdict import Code, Outcome, Scenario
+from threadchat.exercises.verdict import Scenario
 
 
 class Chat:
