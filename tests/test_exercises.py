@@ -176,6 +176,9 @@ def worker(body: str) -> str:
         ("lines.close()\nlines.close()", "at line 8, `lines.close()` closes a channel that is closed already"),
         ("loud.close()\nloud.receive()", "`loud.receive()` receives from a channel that is closed and empty"),
         ("import queue", "need neither `queue`"),
+        ("import threading\nthreading.Semaphore()", "The exercises do not need `threading.Semaphore`. Of threading the "
+         "check knows Condition, Event, Lock, Thread, "),
+        ("from time import localtime", "The exercises do not need `time.localtime`."),
         ("input()", "raised EOFError"),
         ("loud.send(lines.receive())", "I sent 'hello' to `lines` and received 'hello' from `loud`, not 'HELLO'."),
         ("lines.receive()\nloud.receive()", "receives from `loud`. In Go: <-loud"),
@@ -197,6 +200,55 @@ def test_a_check_ends_in_time_whatever_the_code_does(
     text = found(WORKER, worker(body), tmp_path)
     assert "was ended" in text or "does not come to an end" in text
     assert time.monotonic() - began < PATIENCE
+
+
+def test_what_the_code_gets_for_threading_and_time_behaves_as_the_real_ones(tmp_path: Path) -> None:
+    body = """
+    import threading, time
+
+    def told(lock, condition, event, seen):
+        with condition:
+            seen.append("told")
+            condition.notify()
+        event.set()
+
+    lock, event, seen = threading.Lock(), threading.Event(), []
+    condition = threading.Condition(lock)
+    began = time.monotonic()
+    assert not event.wait(2) and time.monotonic() - began == 2
+    time.sleep(1)
+    assert time.time() - began == 3
+    assert lock.acquire() and lock.locked()
+    assert not lock.acquire(blocking=False) and not lock.acquire(timeout=1)
+    lock.release()
+    try:
+        lock.release()
+    except RuntimeError:
+        seen.append("not locked")
+    for action in (condition.wait, condition.notify):
+        try:
+            action()
+        except RuntimeError:
+            seen.append("not held")
+    other = threading.Thread(target=told, args=(lock, condition, event, seen), name="other")
+    with condition:
+        assert not condition.wait(1) and not condition.wait_for(lambda: False, timeout=1)
+        other.start()
+        assert other.is_alive() and condition.wait_for(lambda: "told" in seen)
+    event.wait()
+    other.join()
+    other.join(1)
+    assert not other.is_alive() and event.is_set()
+    event.clear()
+    assert not event.is_set() and threading.current_thread().name == "worker"
+    assert seen == ["not locked", "not held", "not held", "told"]
+    try:
+        threading.Thread().join()
+    except RuntimeError:
+        while True:
+            loud.send(lines.receive().upper())
+    """
+    assert checked(WORKER, worker(body), tmp_path).finding is None
 
 
 def test_a_thread_that_catches_every_error_does_not_outlive_its_run(tmp_path: Path) -> None:

@@ -60,8 +60,9 @@ def check(scenarios: Sequence[Scenario], code: Code, seconds: float) -> Result:
             if number >= scenario.orders or (number and standins.now() > until):
                 continue
             outcome = run(scenario, code, _plan(number, steps[place]), seconds * (LONGEST if number else FIRST))
-            if number and not outcome.in_time:
-                continue  # the machine is busy: the first run did end
+            if number and not outcome.in_time:  # the machine is busy: the first run did end
+                outcome.schedule.end()
+                continue
             if not number:
                 steps[place] = max(1, outcome.schedule.steps)
             printed = printed or code.printed

@@ -16,6 +16,7 @@ import random
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any, NoReturn
@@ -148,7 +149,8 @@ class Schedule:
         self._ended = True
         for task in self.tasks:
             if task.thread is not None and not task.ended:
-                task.gate.release()
+                with suppress(RuntimeError):  # its gate is open already
+                    task.gate.release()
                 threading.Thread.join(task.thread, PATIENCE)
 
     def add(self, thread: threading.Thread) -> Task:

@@ -20,7 +20,10 @@ BOLD, RED, GREEN, DIM = "1", "31;1", "32;1", "2"
 def explain(card: Card, folder: Folder, made: int) -> None:
     """Print the task of an exercise. `made` is the number of files that were just made."""
     if made == len(folder.cards):
-        _paragraph(f"Made the folder {folder.path} with a file for each of {made} exercises.")
+        _paragraph(
+            f"Made the folder {folder.path} with a file for each of {made} exercises. They take 5 to 15 minutes each, "
+            "and lead from two threads and a channel to a chat hub of your own. They need Python, and no Go."
+        )
         print()
     elif made:
         files = "1 file that was" if made == 1 else f"{made} files that were"

@@ -75,23 +75,6 @@ class Lock:
         self.release()
 
 
-class RLock(Lock):
-    """threading.RLock."""
-
-    _depth = 0
-
-    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
-        if self.holder is not schedule().current and not super().acquire(blocking, timeout):
-            return False
-        self._depth += 1
-        return True
-
-    def release(self) -> None:
-        self._depth -= 1
-        if not self._depth:
-            super().release()
-
-
 class Condition:
     """threading.Condition."""
 
@@ -155,30 +138,6 @@ class Event:
     def wait(self, timeout: float | None = None) -> bool:
         schedule().point()
         return self._set or schedule().sleep(self, timeout)
-
-
-class Semaphore:
-    """threading.Semaphore."""
-
-    def __init__(self, value: int = 1) -> None:
-        self._value = value
-
-    def acquire(self, blocking: bool = True, timeout: float | None = None) -> bool:
-        schedule().point()
-        while not self._value:
-            if not blocking or not schedule().sleep(self, timeout):
-                return False
-        self._value -= 1
-        return True
-
-    def release(self, n: int = 1) -> None:
-        self._value += n
-        schedule().wake_all(self)
-
-    __enter__ = acquire
-
-    def __exit__(self, *error: object) -> None:
-        self.release()
 
 
 class Parked(channel_module._Parked):
@@ -266,19 +225,28 @@ _MEMBERS: dict[str, dict[str, Any]] = {
     "threading": {
         "Thread": Thread,
         "Lock": Lock,
-        "RLock": RLock,
         "Condition": Condition,
         "Event": Event,
-        "Semaphore": Semaphore,
-        "BoundedSemaphore": Semaphore,
         "current_thread": threading.current_thread,
         "get_ident": threading.get_ident,
     },
     "time": {"sleep": _sleep, "monotonic": _now, "time": _now, "perf_counter": _now},
 }
 _MODULES = {name: types.ModuleType(name, f"{name}, as the check has it") for name in _MEMBERS}
+
+
+def _missing(module: str) -> Callable[[str], object]:
+    def missing(name: str) -> object:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        known = ", ".join(sorted(_MEMBERS[module]))
+        raise Failed(f"The exercises do not need `{module}.{name}`. Of {module} the check knows {known}.")
+
+    return missing
+
+
 for _name, _members in _MEMBERS.items():
-    vars(_MODULES[_name]).update(_members)
+    vars(_MODULES[_name]).update(_members, __getattr__=_missing(_name))
 
 STRANGERS = {"asyncio", "queue", "multiprocessing", "concurrent", "_thread", "subprocess", "signal", "socket", "select"}
 
