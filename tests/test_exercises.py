@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import shutil
+import subprocess
 import textwrap
 import threading
 import time
@@ -61,6 +63,14 @@ def test_a_card_has_all_its_parts_and_its_python_compiles(card: Card) -> None:
         ast.parse(source)
         assert max(map(len, source.splitlines())) <= 100
     assert '"""' not in card.task
+
+
+@pytest.mark.skipif(not shutil.which("gofmt"), reason="there is no Go here")
+@pytest.mark.parametrize("card", CARDS, ids=lambda card: card.name)
+def test_the_go_is_written_as_gofmt_has_it(card: Card) -> None:
+    source = f"package exercise\n\n{card.go}"
+    done = subprocess.run(["gofmt"], input=source, capture_output=True, text=True, timeout=LIMIT)
+    assert done.stdout == source, done.stderr
 
 
 @pytest.mark.parametrize("card", CARDS, ids=lambda card: card.name)
