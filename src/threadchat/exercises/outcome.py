@@ -205,8 +205,9 @@ def _sleeper(task: Task, schedule: Schedule, code: Code) -> Sleeper:
     caller, called = frame.f_back, ""
     if line and caller is not None and caller.f_code.co_filename == code.file:
         called = f", called from line {caller.f_lineno}, `{linecache.getline(code.file, caller.f_lineno).strip()}`"
-    if line and _inside(task.frame(), connection.__file__):
-        return Sleeper(task, line, text, called, "waits for a line from the other side", "", ())
+    if _inside(task.frame(), connection.__file__):
+        waits = "waits for a line from the other side" if line else "waits until the line is read"
+        return Sleeper(task, line, text, called, waits, "", ())
     if isinstance(task.waits_for, standins.Parked):
         waits, go = Wait(0, frame, task.waits_for, task.on).described()
         cases = tuple(

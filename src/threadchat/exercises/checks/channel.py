@@ -102,7 +102,7 @@ def _two_took_one(outcome: Outcome) -> bool:
 
 MISTAKES = (
     known("asleep under the lock", _under_the_lock),
-    known("check then act", _two_took_one),
+    known("check then act", _two_took_one, raises=True),
     known("a lost wake-up", _both_asleep),
     known("a forgotten wake-up", _not_woken),
 )

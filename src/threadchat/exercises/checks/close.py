@@ -59,8 +59,8 @@ def _too_early(outcome: Outcome) -> bool:
 
 
 MISTAKES = (
-    known("close by the wrong side", _wrong_side),
-    known("close before the last send", _too_early),
+    known("close by the wrong side", _wrong_side, raises=True),
+    known("close before the last send", _too_early, raises=True),
     known("an end mark instead of a close", _one_counter_ended),
     known("a forgotten close", _forgotten),
 )

@@ -50,11 +50,16 @@ def wait(seconds: float) -> None:
     schedule().sleep("time", seconds)
 
 
-def known(name: str, applies: Callable[[Outcome], object]) -> Mistake:
-    """The mistake of that name, for runs to which this applies. What it is about is in the card."""
+def known(name: str, applies: Callable[[Outcome], object], raises: bool = False) -> Mistake:
+    """The mistake of that name, for runs to which this applies. What it is about is in the card.
+
+    `raises` says that it may show in an error that the learner's code raised. Otherwise such an error comes first.
+    """
 
     def mistake(outcome: Outcome) -> Finding | None:
-        return Finding(tuple(outcome.facts()), name) if applies(outcome) else None
+        if (outcome.raised() and not raises) or not applies(outcome):
+            return None
+        return Finding(tuple(outcome.facts()), name)
 
     return mistake
 

@@ -101,7 +101,7 @@ def _closes_twice(outcome: Outcome) -> bool:
 MISTAKES = (
     known("one channel at a time", _one_channel),
     known("a case too few", _too_few),
-    known("closes twice", _closes_twice),
+    known("closes twice", _closes_twice, raises=True),
     known("a forgotten close", _no_close),
 )
 

@@ -37,6 +37,8 @@ def a_talk(code: Code) -> None:
     settle()
     _heard("Bob came and said 'hi'.", ann, "Ann", ["hello", "hi"])
     _heard("Bob came and said 'hi'.", bob, "Bob", ["hi"])
+    if anns.done:
+        raise Failed("`serve` has returned, and Ann's connection has not ended.")
     ann.leave()
     settle()
     if not anns.done:
@@ -64,8 +66,10 @@ def both_talk_at_once(code: Code) -> None:
         speaker.join()
     settle()
     for name, connection in (("Ann", ann), ("Bob", bob)):
-        if sorted(connection.heard()) != ["four", "one", "three", "two"]:
-            _heard_wrong("Ann said 'one', 'two' and Bob said 'three', 'four', at the same time.", connection, name)
+        expected = ["one", "two", "three", "four"]
+        if sorted(connection.heard()) != sorted(expected):
+            what = "Ann said 'one', 'two' and Bob said 'three', 'four', at the same time."
+            _heard_wrong(what, connection, name, expected)
     ann.leave()
     bob.leave()
     anns.join()
@@ -106,18 +110,21 @@ def one_is_evicted(code: Code) -> None:
 
 def _heard(what: str, connection: Connection, name: str, expected: list[str]) -> None:
     if connection.heard() != expected:
-        _heard_wrong(f"{what} {name} should have heard {expected}.", connection, name, len(expected))
+        _heard_wrong(f"{what} {name} should have heard {expected}.", connection, name, expected)
 
 
-def _heard_wrong(what: str, connection: Connection, name: str, due: int = 4) -> None:
+def _heard_wrong(what: str, connection: Connection, name: str, expected: list[str]) -> None:
     heard = connection.heard()
-    raise Failed(f"{what} {name} heard {heard}.", "two writers" if len(heard) > due else "")
+    twice = any(heard.count(line) > 1 for line in expected)
+    mixed = len(heard) <= len(expected) and sorted("".join(heard)) == sorted("".join(expected))
+    in_order = sorted(heard) == sorted(expected)
+    raise Failed(f"{what} {name} heard {heard}.", "two writers" if (twice or mixed) and not in_order else "")
 
 
 def _still_registered(outcome: Outcome) -> bool:
     pumps = [each for each in outcome.asleep if each.line and each.does("receive") and "send" in each.cases[0][2]]
     ended = [task for task in outcome.schedule.tasks if task.name.endswith("request") and task.ended]
-    return not outcome.deadlock and bool(pumps and ended)
+    return not outcome.deadlock and not outcome.error(Failed) and bool(pumps and ended)
 
 
 def _closed_by_a_pump(outcome: Outcome) -> bool:
@@ -127,7 +134,10 @@ def _closed_by_a_pump(outcome: Outcome) -> bool:
     return any(name != "hub" for name in outcome.schedule.users(found[1].channel, "close"))
 
 
-MISTAKES = (known("close by the wrong side", _closed_by_a_pump), known("a forgotten unregister", _still_registered))
+MISTAKES = (
+    known("close by the wrong side", _closed_by_a_pump, raises=True),
+    known("a forgotten unregister", _still_registered),
+)
 
 SCENARIOS = tuple(
     Scenario(run, MISTAKES, rest=("hub",)) for run in (a_talk, both_talk_at_once, one_breaks, one_is_evicted)
