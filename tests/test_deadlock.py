@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -295,3 +298,47 @@ def test_a_select_over_nothing_is_leaked_wherever_it_is() -> None:
 
     assert by_thread(detected(begin))["nothing"].go == "select {}"
     threads[0].join(LIMIT)
+
+
+TESTS = """
+import threading
+
+import pytest
+
+from threadchat.channel import Channel
+from threadchat.deadlock import Detector
+
+
+@pytest.fixture(autouse=True)
+def no_thread_sleeps_for_ever():
+    with Detector():
+        yield
+
+
+def test_that_leaks():
+    answers = Channel()
+    threading.Thread(target=lambda: answers.send("late"), name="server", daemon=True).start()
+
+
+def test_that_deadlocks():
+    Channel().receive()
+
+
+def test_that_is_right():
+    answers = Channel(1)
+    thread = threading.Thread(target=lambda: answers.send("soon"))
+    thread.start()
+    assert answers.receive() == "soon"
+    thread.join()
+"""
+
+
+def test_as_a_fixture_it_finds_what_a_test_leaves_behind(tmp_path: Path) -> None:
+    (tmp_path / "test_it.py").write_text(TESTS)
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_it.py"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=LIMIT)
+    assert "ERROR test_it.py::test_that_leaks" in done.stdout, done.stdout
+    assert "answers <- 'late'" in done.stdout
+    assert "FAILED test_it.py::test_that_deadlocks - threadchat.deadlock.Deadlock: all" in done.stdout
+    assert "1 failed, 2 passed" in done.stdout
+    assert "test_that_is_right" not in done.stdout

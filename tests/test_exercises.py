@@ -140,6 +140,7 @@ RACES = {
     ("channel", "check then act"),
     ("channel", "wakes before the item is there"),
     ("select", "a lost wake-up"),
+    ("pumps", "registered too late"),
 }
 
 

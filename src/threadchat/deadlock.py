@@ -1,12 +1,14 @@
 """Finds the threads that sleep for ever on channels: deadlocks and leaks. For the tests of programs that use `channel`.
 
-    with Detector():
-        ...  # a test
+    @pytest.fixture(autouse=True)
+    def no_thread_sleeps_for_ever():
+        with Detector():
+            yield
 
 If all threads sleep and nothing can wake them, each of them raises Deadlock at the statement where it sleeps. So does
 the `with` statement at its end, also if the threads that sleep for ever are only some: a thread is leaked when it is
 parked on a channel that no running thread can reach. Deadlock says for each thread where it sleeps, on which channel,
-and how the statement reads in Go.
+and how the statement reads in Go. A fixture, as above, looks when the test's own variables have gone.
 
 Go's runtime does the first ("all goroutines are asleep - deadlock!"), and its goroutine leak profile, new in Go 1.26,
 does the second with the garbage collector's marks. Here the marks are set by `gc.get_referents`: from the modules and

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import linecache
-import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -167,7 +166,8 @@ def story(schedule: Schedule) -> tuple[str, ...]:
 
 
 def _shortened(file: str, line: int) -> str:
-    return textwrap.shorten(linecache.getline(file, line), 40, placeholder=" ...")
+    text = linecache.getline(file, line).strip()
+    return text if len(text) <= 40 else f"{text[:36]} ..."
 
 
 def relations(outcome: Outcome, sleepers: Sequence[Sleeper]) -> Iterator[str]:

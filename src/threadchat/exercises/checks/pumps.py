@@ -8,7 +8,7 @@ from threadchat.channel import Closed
 from threadchat.exercises.checks.helpers import Start, known, settle
 from threadchat.exercises.connection import Connection
 from threadchat.exercises.outcome import Code, Outcome
-from threadchat.exercises.schedule import Failed
+from threadchat.exercises.schedule import Failed, schedule
 from threadchat.exercises.verdict import Scenario
 
 
@@ -30,7 +30,7 @@ def a_talk(code: Code) -> None:
     ann, anns = chat.join("Ann")
     ann.say("hello")
     settle()
-    _heard("Ann said 'hello', alone.", ann, "Ann", ["hello"])
+    _first_line_comes_back(chat, ann)
     bob, bobs = chat.join("Bob")
     settle()
     bob.say("hi")
@@ -106,6 +106,18 @@ def one_is_evicted(code: Code) -> None:
             "still waits for her to say something.",
             "one pump left behind",
         )
+
+
+def _first_line_comes_back(chat: Chat, ann: Connection) -> None:
+    passed_on = schedule().users(chat.hub.broadcast, "send")
+    written = [client for client in chat.hub.clients if schedule().users(client.send, "receive")]
+    if ann.heard() == [] and passed_on and (written or not chat.hub.clients):
+        raise Failed(
+            "Ann said 'hello' as her first line. The hub received it when it did not know her yet, so it did not come "
+            "back to her.",
+            "registered too late",
+        )
+    _heard("Ann said 'hello', alone.", ann, "Ann", ["hello"])
 
 
 def _heard(what: str, connection: Connection, name: str, expected: list[str]) -> None:
