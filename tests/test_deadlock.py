@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +14,8 @@ from helpers import LIMIT, until
 
 from threadchat import deadlock as module
 from threadchat.channel import Channel, Send, select
-from threadchat.deadlock import Deadlock, Detector, Sleeper, deadlock, leaks
+from threadchat.deadlock import Deadlock, Detector, deadlock, leaks
+from threadchat.waits import Sleeper
 
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 
@@ -101,16 +105,18 @@ def test_a_join_of_a_thread_that_sleeps_for_ever_is_part_of_the_deadlock() -> No
 
 
 def test_a_thread_that_waits_for_an_event_sleeps_too() -> None:
-    never: Channel[int] = Channel()
     event = threading.Event()
-    thread = start(event.wait, "waiter")
+    threads: list[threading.Thread] = []
+
+    def wait() -> None:
+        threads.append(start(event.wait, "waiter"))
+        Channel().receive()
+
     try:
-        with pytest.raises(Deadlock) as raised, Detector():
-            never.receive()
-        assert by_thread(raised.value)["waiter"].waits == "waits for a Condition"
+        assert by_thread(detected(wait))["waiter"].waits == "waits for a Condition"
     finally:
         event.set()
-        thread.join(LIMIT)
+        threads[0].join(LIMIT)
 
 
 def test_a_timeout_that_will_pass_is_no_deadlock() -> None:
@@ -144,6 +150,35 @@ def test_threads_that_start_and_end_all_the_time_are_no_deadlock(monkeypatch: py
     with Detector():
         for _ in range(500):
             start(lambda: None, "short").join()
+    idle.close()
+    receiver.join(LIMIT)
+
+
+def test_a_test_that_sleeps_for_ever_beside_running_threads_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LOOK_DEEPLY", 2)
+    ended = threading.Event()
+
+    def work() -> None:
+        while not ended.wait(0.01):
+            pass
+
+    worker = start(work, "worker")
+    try:
+        error = detected(lambda: Channel().receive())
+    finally:
+        ended.set()
+        worker.join(LIMIT)
+    assert "no running thread can reach" in str(error)
+    assert list(by_thread(error)) == ["MainThread"]
+
+
+def test_a_thread_that_was_there_before_is_neither_reported_nor_woken() -> None:
+    idle: Channel[int] = Channel()
+    receiver = start(lambda: list(idle), "idle")
+    receivers(idle)
+    error = detected(lambda: Channel().receive())
+    assert list(by_thread(error)) == ["MainThread"]
+    assert idle.statistics().waiting_receivers == 1
     idle.close()
     receiver.join(LIMIT)
 
@@ -263,3 +298,47 @@ def test_a_select_over_nothing_is_leaked_wherever_it_is() -> None:
 
     assert by_thread(detected(begin))["nothing"].go == "select {}"
     threads[0].join(LIMIT)
+
+
+TESTS = """
+import threading
+
+import pytest
+
+from threadchat.channel import Channel
+from threadchat.deadlock import Detector
+
+
+@pytest.fixture(autouse=True)
+def no_thread_sleeps_for_ever():
+    with Detector():
+        yield
+
+
+def test_that_leaks():
+    answers = Channel()
+    threading.Thread(target=lambda: answers.send("late"), name="server", daemon=True).start()
+
+
+def test_that_deadlocks():
+    Channel().receive()
+
+
+def test_that_is_right():
+    answers = Channel(1)
+    thread = threading.Thread(target=lambda: answers.send("soon"))
+    thread.start()
+    assert answers.receive() == "soon"
+    thread.join()
+"""
+
+
+def test_as_a_fixture_it_finds_what_a_test_leaves_behind(tmp_path: Path) -> None:
+    (tmp_path / "test_it.py").write_text(TESTS)
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_it.py"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=LIMIT)
+    assert "ERROR test_it.py::test_that_leaks" in done.stdout, done.stdout
+    assert "answers <- 'late'" in done.stdout
+    assert "FAILED test_it.py::test_that_deadlocks - threadchat.deadlock.Deadlock: all" in done.stdout
+    assert "1 failed, 2 passed" in done.stdout
+    assert "test_that_is_right" not in done.stdout

@@ -213,6 +213,15 @@ def test_there_is_colour_in_a_terminal_and_nowhere_else(tmp_path: Path, capsys: 
     assert "\x1b" not in capsys.readouterr().out
 
 
+def test_what_the_terminal_cannot_show_is_escaped(tmp_path: Path) -> None:
+    exercise()
+    Path("exercises", WORKER.file).write_text(WORKER.solution.replace("    while", "    print('\u2713')\n    while"))
+    command = [*THREADCHAT, "exercise", "check"]
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=LIMIT, check=True)
+    assert "Your code printed:\n    \\u2713\n" in done.stdout
+
+
 # The watch
 
 

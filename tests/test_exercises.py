@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import shutil
+import subprocess
 import textwrap
 import threading
 import time
@@ -61,6 +63,14 @@ def test_a_card_has_all_its_parts_and_its_python_compiles(card: Card) -> None:
         ast.parse(source)
         assert max(map(len, source.splitlines())) <= 100
     assert '"""' not in card.task
+
+
+@pytest.mark.skipif(not shutil.which("gofmt"), reason="there is no Go here")
+@pytest.mark.parametrize("card", CARDS, ids=lambda card: card.name)
+def test_the_go_is_written_as_gofmt_has_it(card: Card) -> None:
+    source = f"package exercise\n\n{card.go}"
+    done = subprocess.run(["gofmt"], input=source, capture_output=True, text=True, timeout=LIMIT)
+    assert done.stdout == source, done.stderr
 
 
 @pytest.mark.parametrize("card", CARDS, ids=lambda card: card.name)
@@ -130,6 +140,7 @@ RACES = {
     ("channel", "check then act"),
     ("channel", "wakes before the item is there"),
     ("select", "a lost wake-up"),
+    ("pumps", "registered too late"),
 }
 
 
@@ -162,11 +173,11 @@ def worker(body: str) -> str:
 @pytest.mark.parametrize(
     ("body", "said"),
     [
-        ("while True: pass", "The thread worker at line 7, `while True: pass` does not come to an end."),
+        ("while True: pass", "line 7"),
         ("while True:\n    x = 1", "goes round and round in lines 7-8"),
         ("import time\nwhile True: time.sleep(0.1)", "wakes again and again"),
-        ("import os\nos._exit(3)", "ended the whole process: exit status 3"),
-        ("import os\nos.kill(os.getpid(), 9)", "ended the whole process"),
+        ("import os\nos._exit(3)", "has ended before the check was done: exit status 3"),
+        ("import os\nos.kill(os.getpid(), 9)", "has ended before the check was done: exit status -9"),
         ("raise SystemExit", "raised SystemExit at line 7"),
         ("lines.receive()\n1 / 0", "raised ZeroDivisionError at line 8, `1 / 0`: division by zero"),
         ("shout(lines, loud)", "raised RecursionError"),
@@ -176,6 +187,9 @@ def worker(body: str) -> str:
         ("lines.close()\nlines.close()", "at line 8, `lines.close()` closes a channel that is closed already"),
         ("loud.close()\nloud.receive()", "`loud.receive()` receives from a channel that is closed and empty"),
         ("import queue", "need neither `queue`"),
+        ("import threading\nthreading.Semaphore()", "The exercises do not need `threading.Semaphore`. Of threading the "
+         "check knows Condition, Event, Lock, Thread, "),
+        ("from time import localtime", "The exercises do not need `time.localtime`."),
         ("input()", "raised EOFError"),
         ("loud.send(lines.receive())", "I sent 'hello' to `lines` and received 'hello' from `loud`, not 'HELLO'."),
         ("lines.receive()\nloud.receive()", "receives from `loud`. In Go: <-loud"),
@@ -197,6 +211,66 @@ def test_a_check_ends_in_time_whatever_the_code_does(
     text = found(WORKER, worker(body), tmp_path)
     assert "was ended" in text or "does not come to an end" in text
     assert time.monotonic() - began < PATIENCE
+
+
+def test_what_the_code_gets_for_threading_and_time_behaves_as_the_real_ones(tmp_path: Path) -> None:
+    body = """
+    import threading, time
+
+    def told(lock, condition, event, seen):
+        with condition:
+            seen.append("told")
+            condition.notify()
+        event.set()
+
+    lock, event, seen = threading.Lock(), threading.Event(), []
+    condition = threading.Condition(lock)
+    began = time.monotonic()
+    assert not event.wait(2) and time.monotonic() - began == 2
+    time.sleep(1)
+    assert time.time() - began == 3
+    assert lock.acquire() and lock.locked()
+    assert not lock.acquire(blocking=False) and not lock.acquire(timeout=1)
+    lock.release()
+    try:
+        lock.release()
+    except RuntimeError:
+        seen.append("not locked")
+    for action in (condition.wait, condition.notify):
+        try:
+            action()
+        except RuntimeError:
+            seen.append("not held")
+    other = threading.Thread(target=told, args=(lock, condition, event, seen), name="other")
+    with condition:
+        assert not condition.wait(1) and not condition.wait_for(lambda: False, timeout=1)
+        other.start()
+        assert other.is_alive() and condition.wait_for(lambda: "told" in seen)
+    event.wait()
+    other.join()
+    other.join(1)
+    assert not other.is_alive() and event.is_set()
+    event.clear()
+    assert not event.is_set() and threading.current_thread().name == "worker"
+    assert seen == ["not locked", "not held", "not held", "told"]
+    try:
+        threading.Thread().join()
+    except RuntimeError:
+        while True:
+            loud.send(lines.receive().upper())
+    """
+    assert checked(WORKER, worker(body), tmp_path).finding is None
+
+
+def test_a_thread_that_catches_every_error_does_not_outlive_its_run(tmp_path: Path) -> None:
+    body = """
+    while True:
+        try:
+            loud.send(lines.receive().upper())
+        except BaseException:
+            pass
+    """
+    assert checked(WORKER, worker(body), tmp_path).finding is None
 
 
 def test_memory_is_bounded(tmp_path: Path) -> None:

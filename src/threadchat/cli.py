@@ -346,7 +346,7 @@ COMMANDS = {
         _lesson,
     ),
     "exercise": Command(
-        "learn by doing: write the parts of a chat, and have them checked",
+        "write the parts of a chat yourself, and have them checked",
         "Learn by doing: without an action, make the files and explain the exercise that you are at.",
         _add_exercise_arguments,
         _exercise,

@@ -25,7 +25,7 @@ def check(card: Card, file: Path) -> Result:
         return Result(Finding((f"After {LIMIT:g} seconds your code was still busy, and was ended. {STUCK}",)), 1)
     if done.returncode or not done.stdout:
         last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
-        return Result(Finding((f"Your code has ended the whole process: {last}",)), 1)
+        return Result(Finding((f"The process in which your code ran has ended before the check was done: {last}",)), 1)
     found = json.loads(done.stdout)
     finding = found["finding"]
     if finding:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -33,13 +35,15 @@ def run(words: Sequence[str], folder_name: str | None, refuse: Refuse) -> int:
     `words` are an action, an exercise (by name or number), or both. `refuse` is called with what is wrong, the word
     that is, and the words that would be right.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # the learner's lines may have signs that the terminal lacks
     cards = read_cards()
     action, card = _understood(words, cards, refuse)
     folder = Folder(folder_name, cards)
     try:
         if action in ("", "list", "solution") or folder.exists():
             return _do(action, card, folder)
-        refuse(f"there are no exercises in {folder.path} yet; `threadchat exercise` makes them", "", ())
+        refuse(f"there are no exercises in {folder.path} yet; `{show.COMMAND}` makes them", "", ())
     except NotOurs as error:
         refuse(str(error), "", ())
 
@@ -81,7 +85,7 @@ def _do(action: str, named: Card | None, folder: Folder) -> int:
 
 def _check(card: Card, folder: Folder) -> int:
     if not folder.file(card).exists():
-        raise NotOurs(f"{folder.file(card)} is not there; `threadchat exercise` makes what is missing")
+        raise NotOurs(f"{folder.file(card)} is not there; `{show.COMMAND}` makes what is missing")
     result = check(card, folder.file(card))
     if result.finding is None:
         folder.set_done(card)

@@ -16,12 +16,15 @@ import random
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 LINES = 20_000  # that a program may execute without an end
 NAPS = 1_000  # times that the clock may jump
+STUBBORN = 100  # errors that a thread may catch instead of ending
+PATIENCE = 0.05  # seconds to wait for the end of such a thread
 HISTORY = 400  # steps that are kept to tell how it came to a failure
 
 
@@ -31,6 +34,10 @@ class Failed(Exception):
     def __init__(self, text: str, name: str = "") -> None:
         super().__init__(text)
         self.name = name
+
+
+class _Over(BaseException):
+    """Raised in the threads of a program that is over, so that they end."""
 
 
 class Plan:
@@ -95,6 +102,15 @@ class Task:
         return sys._current_frames().get(self.thread.ident or 0) if self.thread else None
 
 
+_local = threading.local()
+
+
+def schedule() -> Schedule:
+    """The schedule to which the calling thread belongs."""
+    found: Schedule = _local.schedule
+    return found
+
+
 class Schedule:
     """One run of a program. `file` is the learner's. Its methods are for the threads of the program."""
 
@@ -112,19 +128,30 @@ class Schedule:
         self._plan = plan
         self._naps = 0
         self._counter = 0
+        self._ended = False
+        self._errors = 0
         self._over = threading.Lock()
         self._over.acquire()
 
     def run(self, main: Callable[[], object], seconds: float) -> bool:
         """Run the program from `main` until nothing moves any more. Returns False if it takes longer than this.
 
-        For a thread outside the program. The program's threads stay as they are, for ever.
+        For a thread outside the program. The program's threads stay as they are, until `end`.
         """
         task = self.add(threading.Thread(daemon=True, name="main", target=lambda: self.life(task, main)))
         assert task.thread
         task.thread.start()
         self._open(task)
         return self._over.acquire(timeout=max(0.0, seconds))
+
+    def end(self) -> None:
+        """End the program's threads that sleep: each raises an error where it does. For the same thread as `run`."""
+        self._ended = True
+        for task in self.tasks:
+            if task.thread is not None and not task.ended:
+                with suppress(RuntimeError):  # its gate is open already
+                    task.gate.release()
+                threading.Thread.join(task.thread, PATIENCE)
 
     def add(self, thread: threading.Thread) -> Task:
         """Make a task of a thread that is about to be started."""
@@ -138,10 +165,15 @@ class Schedule:
     def life(self, task: Task, body: Callable[[], object]) -> None:
         """What the task's thread does from its beginning to its end."""
         task.gate.acquire()
+        if self._ended:
+            return
+        _local.schedule = self
         sys.settrace(self._trace)
         try:
             body()
         except BaseException as error:
+            if self._ended:
+                return
             task.error = error
             if isinstance(error, Failed):
                 self._finish("ended")
@@ -153,10 +185,12 @@ class Schedule:
                 self.wake(other)
         self._go_on()
 
-    def point(self, counts: bool = True) -> None:
+    def point(self) -> None:
         """A place where the schedule may switch to another thread."""
         me = self.current
         assert me
+        if self._ended:
+            self._leave()
         self.steps += 1
         if self.steps > LINES:
             self._finish("busy")
@@ -166,16 +200,18 @@ class Schedule:
             self._counter += 1
             me.ready_since = self._counter
             self._open(self._plan.choose(others))
-            me.gate.acquire()
+            self._wait(me)
 
     def sleep(self, waits_for: Any, seconds: float | None = None, on: Sequence[Any] = ()) -> bool:
         """Let the current thread sleep until it is woken. Returns False if the seconds have passed before."""
         me = self.current
         assert me
+        if self._ended:
+            self._leave()
         me.asleep, me.woken, me.waits_for, me.on = True, False, waits_for, list(on)
         me.until = None if seconds is None else self.now + max(0.0, seconds)
         self._go_on()
-        me.gate.acquire()
+        self._wait(me)
         return me.woken
 
     def wake(self, task: Task) -> None:
@@ -230,6 +266,21 @@ class Schedule:
             ready = [first]
         self._open(self._plan.choose(ready))
 
+    def _leave(self) -> NoReturn:
+        """End the calling thread: the program is over."""
+        self._errors += 1
+        if self._errors > STUBBORN:
+            for_ever = threading.Lock()
+            for_ever.acquire()
+            for_ever.acquire()
+        raise _Over
+
+    def _wait(self, task: Task) -> None:
+        """Sleep until the task's gate is open."""
+        task.gate.acquire()
+        if self._ended:
+            self._leave()
+
     def _open(self, task: Task) -> None:
         self.current = task
         task.gate.release()
@@ -240,18 +291,15 @@ class Schedule:
             self.ending = ending
             self._over.release()
         sys.settrace(None)
-        if self.current and self.current.ended:
-            return
-        for_ever = threading.Lock()
-        for_ever.acquire()
-        for_ever.acquire()
+        if self.current and not self.current.ended:
+            self._wait(self.current)
 
     def _trace(self, frame: FrameType, event: str, argument: object) -> Any:
         return self._trace_line if frame.f_code.co_filename == self.file else None
 
     def _trace_line(self, frame: FrameType, event: str, argument: object) -> Any:
         if event == "line":
-            self.point()
+            self.point()  # raises an error if the program is over, and Python then traces no more
             assert self.current
             self.history.append((self.current, frame.f_lineno))
             if len(self.history) > 2 * HISTORY:

@@ -13,13 +13,17 @@ from threadchat.exercises.folder import DEFAULT, Folder
 from threadchat.exercises.verdict import Result
 
 WIDEST = 88  # characters in a line
+COMMAND = os.environ.get("THREADCHAT_EXERCISE", "threadchat exercise")  # as the learner types it; scripts/exercise
 BOLD, RED, GREEN, DIM = "1", "31;1", "32;1", "2"
 
 
 def explain(card: Card, folder: Folder, made: int) -> None:
     """Print the task of an exercise. `made` is the number of files that were just made."""
     if made == len(folder.cards):
-        _paragraph(f"Made the folder {folder.path} with a file for each of {made} exercises.")
+        _paragraph(
+            f"Made the folder {folder.path} with a file for each of {made} exercises. They take 5 to 15 minutes each, "
+            "and lead from two threads and a channel to a chat hub of your own. They need Python, and no Go."
+        )
         print()
     elif made:
         files = "1 file that was" if made == 1 else f"{made} files that were"
@@ -61,7 +65,7 @@ def result(card: Card, folder: Folder, found: Result) -> None:
         print()
         _paragraph(
             f"It goes well in most orders of the threads' steps. This is order {found.runs}, with the lines that each "
-            "thread executed before another went on:"
+            "thread executed before another went on, and the last of them:"
         )
         print()
         print("\n".join(f"    {turn}" for turn in finding.story))
@@ -89,7 +93,7 @@ def hints(card: Card, shown: int) -> None:
             _paragraph(paragraph)
         print()
     if shown == len(card.hints):
-        _paragraph(f"These are all. `threadchat exercise solution {card.name}` shows a solution.")
+        _paragraph(f"These are all. `{COMMAND} solution {card.name}` shows a solution.")
 
 
 def solution(card: Card) -> None:
@@ -141,7 +145,7 @@ def _go(card: Card) -> None:
 
 def _command(action: str, folder: Folder) -> str:
     """The command as the learner has to type it."""
-    words = ["threadchat exercise", action]
+    words = [COMMAND, action]
     if folder.path not in (Path(), Path(DEFAULT)):
         words.append(f"--folder {_quoted(str(folder.path))}")
     return " ".join(filter(None, words))

@@ -14,22 +14,8 @@ from typing import Any
 
 from threadchat import channel as channel_module
 from threadchat.channel import Channel
-from threadchat.exercises.schedule import Failed, Schedule, Task
+from threadchat.exercises.schedule import Failed, Task, schedule
 from threadchat.runtime import threads as threads_module
-
-_schedule: Schedule | None = None
-
-
-def schedule() -> Schedule:
-    """The schedule of the program that runs."""
-    assert _schedule is not None
-    return _schedule
-
-
-def obey(new: Schedule) -> None:
-    """Let all that follows obey this schedule."""
-    global _schedule
-    _schedule = new
 
 
 class Thread(threading.Thread):
@@ -38,12 +24,13 @@ class Thread(threading.Thread):
     task: Task | None = None
 
     def start(self) -> None:
-        self.task = schedule().add(self)
+        self._schedule = schedule()
+        self.task = self._schedule.add(self)
         super().start()
 
     def run(self) -> None:
         assert self.task
-        schedule().life(self.task, super().run)
+        self._schedule.life(self.task, super().run)
 
     def join(self, timeout: float | None = None) -> None:
         if self.task is None:
@@ -86,23 +73,6 @@ class Lock:
 
     def __exit__(self, *error: object) -> None:
         self.release()
-
-
-class RLock(Lock):
-    """threading.RLock."""
-
-    _depth = 0
-
-    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
-        if self.holder is not schedule().current and not super().acquire(blocking, timeout):
-            return False
-        self._depth += 1
-        return True
-
-    def release(self) -> None:
-        self._depth -= 1
-        if not self._depth:
-            super().release()
 
 
 class Condition:
@@ -168,30 +138,6 @@ class Event:
     def wait(self, timeout: float | None = None) -> bool:
         schedule().point()
         return self._set or schedule().sleep(self, timeout)
-
-
-class Semaphore:
-    """threading.Semaphore."""
-
-    def __init__(self, value: int = 1) -> None:
-        self._value = value
-
-    def acquire(self, blocking: bool = True, timeout: float | None = None) -> bool:
-        schedule().point()
-        while not self._value:
-            if not blocking or not schedule().sleep(self, timeout):
-                return False
-        self._value -= 1
-        return True
-
-    def release(self, n: int = 1) -> None:
-        self._value += n
-        schedule().wake_all(self)
-
-    __enter__ = acquire
-
-    def __exit__(self, *error: object) -> None:
-        self.release()
 
 
 class Parked(channel_module._Parked):
@@ -279,19 +225,28 @@ _MEMBERS: dict[str, dict[str, Any]] = {
     "threading": {
         "Thread": Thread,
         "Lock": Lock,
-        "RLock": RLock,
         "Condition": Condition,
         "Event": Event,
-        "Semaphore": Semaphore,
-        "BoundedSemaphore": Semaphore,
         "current_thread": threading.current_thread,
         "get_ident": threading.get_ident,
     },
     "time": {"sleep": _sleep, "monotonic": _now, "time": _now, "perf_counter": _now},
 }
 _MODULES = {name: types.ModuleType(name, f"{name}, as the check has it") for name in _MEMBERS}
+
+
+def _missing(module: str) -> Callable[[str], object]:
+    def missing(name: str) -> object:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        known = ", ".join(sorted(_MEMBERS[module]))
+        raise Failed(f"The exercises do not need `{module}.{name}`. Of {module} the check knows {known}.")
+
+    return missing
+
+
 for _name, _members in _MEMBERS.items():
-    vars(_MODULES[_name]).update(_members)
+    vars(_MODULES[_name]).update(_members, __getattr__=_missing(_name))
 
 STRANGERS = {"asyncio", "queue", "multiprocessing", "concurrent", "_thread", "subprocess", "signal", "socket", "select"}
 

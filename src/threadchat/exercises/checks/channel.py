@@ -6,9 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 from threadchat.exercises.checks.helpers import Start, known, settle
+from threadchat.exercises.outcome import Code, Outcome
 from threadchat.exercises.schedule import Failed
 from threadchat.exercises.standins import Event, Lock
-from threadchat.exercises.verdict import Code, Outcome, Scenario
+from threadchat.exercises.verdict import Scenario
 
 
 def a_buffer_of_two(code: Code) -> None:
@@ -101,7 +102,7 @@ def _two_took_one(outcome: Outcome) -> bool:
 
 MISTAKES = (
     known("asleep under the lock", _under_the_lock),
-    known("check then act", _two_took_one),
+    known("check then act", _two_took_one, raises=True),
     known("a lost wake-up", _both_asleep),
     known("a forgotten wake-up", _not_woken),
 )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from threadchat.channel import Channel, Closed
 from threadchat.exercises.checks.helpers import Start, known
+from threadchat.exercises.outcome import Code, Outcome
 from threadchat.exercises.schedule import Failed
-from threadchat.exercises.verdict import Code, Outcome, Scenario
+from threadchat.exercises.verdict import Scenario
 
 TEXT = "one\ntwo\nthree\nfour\nfive"
 
@@ -58,8 +59,8 @@ def _too_early(outcome: Outcome) -> bool:
 
 
 MISTAKES = (
-    known("close by the wrong side", _wrong_side),
-    known("close before the last send", _too_early),
+    known("close by the wrong side", _wrong_side, raises=True),
+    known("close before the last send", _too_early, raises=True),
     known("an end mark instead of a close", _one_counter_ended),
     known("a forgotten close", _forgotten),
 )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from threadchat.channel import Channel
 from threadchat.exercises.checks.helpers import Start, call_it, known, now, settle
+from threadchat.exercises.outcome import Code, Outcome
 from threadchat.exercises.schedule import Failed
-from threadchat.exercises.verdict import Code, Outcome, Scenario
+from threadchat.exercises.verdict import Scenario
 
 
 def a_box_with_room_for_two(code: Code) -> None:

@@ -6,8 +6,9 @@ from typing import Any
 
 from threadchat.channel import Closed
 from threadchat.exercises.checks.helpers import Start, known, must_sleep, settle
+from threadchat.exercises.outcome import Code, Outcome
 from threadchat.exercises.schedule import Failed
-from threadchat.exercises.verdict import Code, Outcome, Scenario
+from threadchat.exercises.verdict import Scenario
 
 MANY = 12  # messages
 
@@ -118,8 +119,8 @@ def _not_removed(outcome: Outcome) -> bool:
 MISTAKES = (
     known("sends to itself", _to_itself),
     known("a send that waits", _waits),
-    known("changes the set while it walks it", _changes_the_set),
-    known("evicted but not removed", _not_removed),
+    known("changes the set while it walks it", _changes_the_set, raises=True),
+    known("evicted but not removed", _not_removed, raises=True),
 )
 
 SCENARIOS = tuple(

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
 from threadchat.channel import Channel
-from threadchat.exercises.schedule import Failed
-from threadchat.exercises.standins import Thread, schedule
-from threadchat.exercises.verdict import POLLING, Finding, Mistake, Outcome
+from threadchat.exercises.outcome import Outcome
+from threadchat.exercises.schedule import Failed, schedule
+from threadchat.exercises.standins import Thread
+from threadchat.exercises.verdict import POLLING, Finding, Mistake
 
 T = TypeVar("T")
 
@@ -49,11 +50,16 @@ def wait(seconds: float) -> None:
     schedule().sleep("time", seconds)
 
 
-def known(name: str, applies: Callable[[Outcome], object]) -> Mistake:
-    """The mistake of that name, for runs to which this applies. What it is about is in the card."""
+def known(name: str, applies: Callable[[Outcome], object], raises: bool = False) -> Mistake:
+    """The mistake of that name, for runs to which this applies. What it is about is in the card.
+
+    `raises` says that it may show in an error that the learner's code raised. Otherwise such an error comes first.
+    """
 
     def mistake(outcome: Outcome) -> Finding | None:
-        return Finding(tuple(outcome.facts()), name) if applies(outcome) else None
+        if (outcome.raised() and not raises) or not applies(outcome):
+            return None
+        return Finding(tuple(outcome.facts()), name)
 
     return mistake
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from threadchat.channel import Closed
 from threadchat.exercises.checks.helpers import Start, call_it, known, must_sleep, settle
+from threadchat.exercises.outcome import Code, Outcome
 from threadchat.exercises.schedule import Failed
-from threadchat.exercises.verdict import Code, Outcome, Scenario
+from threadchat.exercises.verdict import Scenario
 
 
 def two_clients_talk(code: Code) -> None:
@@ -100,7 +101,7 @@ def _closes_twice(outcome: Outcome) -> bool:
 MISTAKES = (
     known("one channel at a time", _one_channel),
     known("a case too few", _too_few),
-    known("closes twice", _closes_twice),
+    known("closes twice", _closes_twice, raises=True),
     known("a forgotten close", _no_close),
 )
 

@@ -7,8 +7,9 @@ from typing import Any
 from threadchat.channel import Closed
 from threadchat.exercises.checks.helpers import Start, known, settle
 from threadchat.exercises.connection import Connection
-from threadchat.exercises.schedule import Failed
-from threadchat.exercises.verdict import Code, Outcome, Scenario
+from threadchat.exercises.outcome import Code, Outcome
+from threadchat.exercises.schedule import Failed, schedule
+from threadchat.exercises.verdict import Scenario
 
 
 class Chat:
@@ -29,13 +30,15 @@ def a_talk(code: Code) -> None:
     ann, anns = chat.join("Ann")
     ann.say("hello")
     settle()
-    _heard("Ann said 'hello', alone.", ann, "Ann", ["hello"])
+    _first_line_comes_back(chat, ann)
     bob, bobs = chat.join("Bob")
     settle()
     bob.say("hi")
     settle()
     _heard("Bob came and said 'hi'.", ann, "Ann", ["hello", "hi"])
     _heard("Bob came and said 'hi'.", bob, "Bob", ["hi"])
+    if anns.done:
+        raise Failed("`serve` has returned, and Ann's connection has not ended.")
     ann.leave()
     settle()
     if not anns.done:
@@ -63,8 +66,10 @@ def both_talk_at_once(code: Code) -> None:
         speaker.join()
     settle()
     for name, connection in (("Ann", ann), ("Bob", bob)):
-        if sorted(connection.heard()) != ["four", "one", "three", "two"]:
-            _heard_wrong("Ann said 'one', 'two' and Bob said 'three', 'four', at the same time.", connection, name)
+        expected = ["one", "two", "three", "four"]
+        if sorted(connection.heard()) != sorted(expected):
+            what = "Ann said 'one', 'two' and Bob said 'three', 'four', at the same time."
+            _heard_wrong(what, connection, name, expected)
     ann.leave()
     bob.leave()
     anns.join()
@@ -103,20 +108,35 @@ def one_is_evicted(code: Code) -> None:
         )
 
 
+def _first_line_comes_back(chat: Chat, ann: Connection) -> None:
+    passed_on = schedule().users(chat.hub.broadcast, "send")
+    written = [client for client in chat.hub.clients if schedule().users(client.send, "receive")]
+    if ann.heard() == [] and passed_on and (written or not chat.hub.clients):
+        raise Failed(
+            "Ann said 'hello' as her first line. The hub received it when it did not know her yet, so it did not come "
+            "back to her.",
+            "registered too late",
+        )
+    _heard("Ann said 'hello', alone.", ann, "Ann", ["hello"])
+
+
 def _heard(what: str, connection: Connection, name: str, expected: list[str]) -> None:
     if connection.heard() != expected:
-        _heard_wrong(f"{what} {name} should have heard {expected}.", connection, name, len(expected))
+        _heard_wrong(f"{what} {name} should have heard {expected}.", connection, name, expected)
 
 
-def _heard_wrong(what: str, connection: Connection, name: str, due: int = 4) -> None:
+def _heard_wrong(what: str, connection: Connection, name: str, expected: list[str]) -> None:
     heard = connection.heard()
-    raise Failed(f"{what} {name} heard {heard}.", "two writers" if len(heard) > due else "")
+    twice = any(heard.count(line) > 1 for line in expected)
+    mixed = len(heard) <= len(expected) and sorted("".join(heard)) == sorted("".join(expected))
+    in_order = sorted(heard) == sorted(expected)
+    raise Failed(f"{what} {name} heard {heard}.", "two writers" if (twice or mixed) and not in_order else "")
 
 
 def _still_registered(outcome: Outcome) -> bool:
     pumps = [each for each in outcome.asleep if each.line and each.does("receive") and "send" in each.cases[0][2]]
     ended = [task for task in outcome.schedule.tasks if task.name.endswith("request") and task.ended]
-    return not outcome.deadlock and bool(pumps and ended)
+    return not outcome.deadlock and not outcome.error(Failed) and bool(pumps and ended)
 
 
 def _closed_by_a_pump(outcome: Outcome) -> bool:
@@ -126,7 +146,10 @@ def _closed_by_a_pump(outcome: Outcome) -> bool:
     return any(name != "hub" for name in outcome.schedule.users(found[1].channel, "close"))
 
 
-MISTAKES = (known("close by the wrong side", _closed_by_a_pump), known("a forgotten unregister", _still_registered))
+MISTAKES = (
+    known("close by the wrong side", _closed_by_a_pump, raises=True),
+    known("a forgotten unregister", _still_registered),
+)
 
 SCENARIOS = tuple(
     Scenario(run, MISTAKES, rest=("hub",)) for run in (a_talk, both_talk_at_once, one_breaks, one_is_evicted)

@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 from threadchat.channel import Channel
 from threadchat.exercises.checks.helpers import Start, known, settle
+from threadchat.exercises.outcome import Code, Outcome
 from threadchat.exercises.schedule import Failed
-from threadchat.exercises.verdict import Code, Outcome, Scenario
+from threadchat.exercises.verdict import Scenario
 
 
 def swap(code: Code) -> None:

@@ -6,9 +6,10 @@ import ast
 from typing import Any
 
 from threadchat.exercises.checks.helpers import Start, known, must_sleep, settle
+from threadchat.exercises.outcome import Code, Outcome
 from threadchat.exercises.schedule import Failed
 from threadchat.exercises.standins import Event, Lock
-from threadchat.exercises.verdict import Code, Outcome, Scenario
+from threadchat.exercises.verdict import Scenario
 
 TURNS = 60
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from threadchat.exercises.checks.helpers import Start, known, now, wait
+from threadchat.exercises.outcome import Code, Outcome
 from threadchat.exercises.schedule import Failed
-from threadchat.exercises.verdict import Code, Outcome, Scenario
+from threadchat.exercises.verdict import Scenario
 
 
 def five_jobs_two_at_a_time(code: Code) -> None:

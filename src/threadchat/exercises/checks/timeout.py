@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from threadchat.exercises.checks.helpers import known, now, wait
+from threadchat.exercises.outcome import Code, Outcome
 from threadchat.exercises.schedule import Failed
-from threadchat.exercises.verdict import Code, Outcome, Scenario
+from threadchat.exercises.verdict import Scenario
 
 SECONDS = 3.0
 LATE = 10.0

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from threadchat.channel import Channel
 from threadchat.exercises.checks.helpers import known
+from threadchat.exercises.outcome import Code, Outcome
 from threadchat.exercises.schedule import Failed
-from threadchat.exercises.verdict import Code, Outcome, Scenario
+from threadchat.exercises.verdict import Scenario
 
 LINES = ("hello", "is anybody there?", "bye")
 
