@@ -12,6 +12,7 @@ import os
 import resource
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -99,7 +100,9 @@ def run(scenario: Scenario, code: Code, plan: Plan, seconds: float) -> Outcome:
         code.begin()
         scenario.run(code)
 
-    return Outcome(schedule, code, schedule.run(main, seconds), scenario.rest)
+    began = time.process_time()
+    in_time = schedule.run(main, seconds)
+    return Outcome(schedule, code, in_time, scenario.rest, time.process_time() - began > seconds / 2)
 
 
 def _plan(number: int, steps: int) -> Plan:

@@ -1,6 +1,6 @@
 """A connection as the exercises have it: `read`, `write` and `close` for the learner, the rest for the check.
 
-It is made of channels, so that the check's schedule knows who waits for what.
+It is made of channels, so that the check's schedule knows which thread waits for what.
 """
 
 from __future__ import annotations

@@ -82,12 +82,18 @@ class Code:
 
 
 class Outcome:
-    """A run that has come to its end. `rest` names the threads that may sleep for ever ("*": all)."""
+    """A run that has come to its end. `rest` names the threads that may sleep for ever ("*": all).
 
-    def __init__(self, schedule: Schedule, code: Code, in_time: bool, rest: tuple[str, ...] = ()) -> None:
+    `busy` says of a run that did not end in time that it was busy, and not waiting or short of the processor.
+    """
+
+    def __init__(
+        self, schedule: Schedule, code: Code, in_time: bool, rest: tuple[str, ...] = (), busy: bool = True
+    ) -> None:
         self.schedule = schedule
         self.code = code
         self.in_time = in_time
+        self.busy = busy
         ended = schedule.ending in ("deadlock", "ended")
         self._asleep = [task for task in schedule.tasks if ended and task.asleep and task.until is None]
         self._rest = rest

@@ -108,7 +108,8 @@ def _too_slow(outcome: Outcome) -> Finding | None:
         frame = own_frame(task.frame(), outcome.code.file) if task else None
         line = frame.f_lineno if frame and frame.f_code.co_filename == outcome.code.file else 0
         where = f" at {at(outcome, line)}" if line else ""
-        return Finding((f"The thread {task.name if task else ''}{where} does not come to an end.",))
+        why = "" if outcome.busy else ": it waits for something that is no channel, or this machine has much else to do"
+        return Finding((f"The thread {task.name if task else ''}{where} does not come to an end{why}.",))
     if outcome.schedule.ending not in ("busy", "polling"):
         return None
     lines = [line for each, line in outcome.schedule.history[-50:] if each is task]

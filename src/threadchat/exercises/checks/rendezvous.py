@@ -57,7 +57,7 @@ def _bridge(code: Code) -> tuple[Channel[str], Channel[str]]:
         raise Failed(f"`bridge` must return two channels, as a tuple, and returned {made!r}.")
     to_bob, to_alice = made
     if to_bob is to_alice:
-        raise Failed("`bridge` returned one channel twice: whoever sends on it may receive its own parcel back.")
+        raise Failed("`bridge` returned one channel twice: a thread that sends on it may receive its own parcel back.")
     return to_bob, to_alice
 
 

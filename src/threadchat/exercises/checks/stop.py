@@ -66,14 +66,13 @@ def one_comes_late(code: Code) -> None:
 def _all_end(chat: Chat, *connections: Connection) -> None:
     chat.running.join()
     settle()
-    for name, connection in zip(("A", "Another"), connections, strict=False):
+    for name, connection in zip(("one client", "another client"), connections, strict=False):
         _closed(name, connection)
 
 
 def _closed(name: str, connection: Connection) -> None:
     if not connection.closed:
-        who = f"{name} connection" if name.startswith("A") else f"{name}'s connection"
-        raise Failed(f"The hub has stopped. {who} is still open.")
+        raise Failed(f"The hub has stopped. The connection of {name} is still open.")
 
 
 def _hub_goes_on(outcome: Outcome) -> bool:
