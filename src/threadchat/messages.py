@@ -19,6 +19,31 @@ MESSAGE, JOIN, LEAVE, NAME = (
 )  # the kinds of entries, as threadchat.v1 names them
 
 
+class NotAMessage(ValueError):
+    """The text cannot be a message. str() says why, in a sentence for people."""
+
+
+class TooLong(NotAMessage):
+    """The text has more bytes than a message may have."""
+
+
+def clean_text(text: str, most: int) -> str:
+    """A message's text as it is passed on: \\n between its lines, no white space around it, 1 to `most` bytes of UTF-8.
+
+    Raises NotAMessage.
+    """
+    text = text.replace("\r\n", "\n").replace("\r", "\n").strip()
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError:
+        raise NotAMessage("The text has half a character in it (a lone surrogate).") from None
+    if size > most:
+        raise TooLong(f"A message has at most {most} bytes.")
+    if not text:
+        raise NotAMessage("The message is empty.")
+    return text
+
+
 class Entry(str):
     """One entry. As a string it is the line that plain clients get; an empty one is not sent to them.
 

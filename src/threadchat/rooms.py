@@ -7,6 +7,7 @@ The races, each forced by a test of the same number in tests/test_rooms.py:
 2. Two threads make the same room.
 3. The rooms are stopped while somebody enters one, or reads its log.
 4. A room's hub has failed, and somebody enters.
+5. The hub ends, by a stop or by a failure, while somebody waits until the log has taken a message.
 """
 
 from __future__ import annotations
@@ -46,6 +47,15 @@ class Snapshot:
     here: dict[str, str]
 
 
+class Post:
+    """An entry on its way to the log, for the thread that waits for it. The room's mutex guards it."""
+
+    __slots__ = ("recorded",)
+
+    def __init__(self) -> None:
+        self.recorded = False
+
+
 class Room:
     """One room. Any thread may call the methods, but only the hub's thread calls `record`."""
 
@@ -60,8 +70,11 @@ class Room:
         self._here: dict[str, str] = {}  # what the log's joins, leaves and changes of names come to
         self._arriving: set[Connection] = set()  # what `stop` must end, because the hub does not know them yet
         self._stopped = False
+        self._posts: dict[int, Post] = {}  # what somebody waits for, by the id() of its entry
+        self._recorded = threading.Condition(self._mutex)  # notified while there are posts, and when the hub has ended
+        self._ended = False  # whether the hub has ended
         hub.record = self.record
-        self._hub_thread = go(hub.run, "hub" if name == LOBBY else f"hub-{name}")
+        self._hub_thread = go(self._run_hub, "hub" if name == LOBBY else f"hub-{name}")
 
     @property
     def failed(self) -> bool:
@@ -72,7 +85,13 @@ class Room:
         """Write down what the hub is about to pass on. Returns the entries that are new: those to pass on."""
         entries = [item if isinstance(item, Entry) else message(item, SERVER) for item in items]
         with self._mutex:
-            return self.log.append([entry for entry in entries if entry.kind == MESSAGE or self._counts(entry)])
+            taken = self.log.append([entry for entry in entries if entry.kind == MESSAGE or self._counts(entry)])
+            if self._posts:
+                for entry in entries:
+                    if post := self._posts.get(id(entry)):
+                        post.recorded = True
+                self._recorded.notify_all()
+            return taken
 
     def snapshot(self) -> Snapshot:
         """The room at this instant."""
@@ -82,6 +101,24 @@ class Room:
     def say(self, entry: Entry) -> None:
         """Have the hub pass an entry on. Blocks while the hub's buffer is full. Raises Closed if the room has ended."""
         self.hub.broadcast.send(entry)
+
+    def post(self, entry: Entry) -> None:
+        """The same as `say`, and wait until the log has taken the entry: it then has its id. Not for the hub's thread.
+
+        Raises Closed if the room has ended before that.
+        """
+        post = Post()
+        with self._mutex:
+            self._posts[id(entry)] = post
+        try:
+            self.hub.broadcast.send(entry)
+            with self._mutex:
+                self._recorded.wait_for(lambda: post.recorded or self._ended)
+        finally:
+            with self._mutex:
+                del self._posts[id(entry)]
+        if not post.recorded:  # race 5
+            raise Closed(self.hub.broadcast)
 
     @contextmanager
     def arriving(self, connection: Connection) -> Iterator[None]:
@@ -109,6 +146,14 @@ class Room:
                 connection.end(1001, "the server is stopping")
         self.hub.stop()
         self._hub_thread.join()
+
+    def _run_hub(self) -> None:
+        try:
+            self.hub.run()
+        finally:
+            with self._mutex:
+                self._ended = True
+                self._recorded.notify_all()
 
     def _leave(self, person: Person) -> None:
         try:

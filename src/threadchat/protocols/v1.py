@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
-from threadchat.messages import JOIN, NAME, Entry, Run, event, json_lines, message
+from threadchat.messages import JOIN, NAME, Entry, NotAMessage, Run, clean_text, event, json_lines, message
 from threadchat.names import NotAName
 from threadchat.people import Person
 from threadchat.rooms import Room
@@ -92,22 +92,13 @@ class V1(Subprotocol):
                     return event(NAME, self._person.by, name)
             raise Refused("This is nothing that a client says in threadchat.v1.")
         except (ValueError, RecursionError) as error:
-            why = str(error) if isinstance(error, (Refused, NotAName)) else "This is not JSON."
+            why = str(error) if isinstance(error, (Refused, NotAName, NotAMessage)) else "This is not JSON."
             self._reply({"type": "error", "n": number, "text": why})
             return None
 
     def _message(self, text: str, number: int | None) -> Entry | None:
-        """The message for the hub; None if it is a repeat, which is acknowledged. Raises Refused."""
-        text = text.replace("\r\n", "\n").replace("\r", "\n").strip()
-        most = self._room.options.message_size
-        try:
-            size = len(text.encode())
-        except UnicodeEncodeError:
-            raise Refused("The text has half a character in it (a lone surrogate).") from None
-        if size > most:
-            raise Refused(f"A message has at most {most} bytes.")
-        if not text:
-            raise Refused("The message is empty.")
+        """The message for the hub; None if it is a repeat, which is acknowledged. Raises NotAMessage."""
+        text = clean_text(text, self._room.options.message_size)
         by = self._person.by
         if number is not None and number <= (self._room.log.last(by) or 0):
             # If it is still on its way to the log, this is not seen here: then the log leaves the second one out.

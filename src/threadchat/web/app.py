@@ -9,7 +9,8 @@ from __future__ import annotations
 import errno
 import json
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -31,14 +32,15 @@ from threadchat.hub import Hub
 from threadchat.names import NotAName, clean_room_name
 from threadchat.options import Options
 from threadchat.rooms import LOBBY, NoRoom, Rooms
-from threadchat.web import exits, guide, www
+from threadchat.web import exits, guide, say, www
 from threadchat.web.admission import RETRY_AFTER, Admission, Full
 from threadchat.web.fitness import Fitness
 from threadchat.web.hosts import Hosts
 from threadchat.web.origins import Origins
 from threadchat.web.spoken import spoken
 from threadchat.web.throttled_log import ThrottledLog
-from threadchat.web.upgrade import check_upgrade
+from threadchat.web.upgrade import check_origin, check_upgrade
+from threadchat.web.visitors import Visitors
 from threadchat.websocket.connection import Connection, ConnectionClosed, HandshakeFailed
 
 if TYPE_CHECKING:
@@ -66,6 +68,8 @@ URLS = Map(
         Rule("/ws", endpoint="ws", methods=["GET"]),
         Rule("/r/<room>", endpoint="page", methods=["GET"]),
         Rule("/r/<room>/ws", endpoint="ws", methods=["GET"]),
+        Rule("/say", endpoint="say", methods=["POST"]),
+        Rule("/r/<room>/say", endpoint="say", methods=["POST"]),
     ],
     merge_slashes=False,  # a redirect from "//" would name an address that a proxy may not know
 )
@@ -100,6 +104,8 @@ class App:
         self._hosts = Hosts(options.allow_hosts or ("*",))
         self._origins = Origins(options.allow_origins)
         self._admission = Admission(options.max_clients, options.max_clients_per_address)
+        self._saying = say.Say(options)
+        self._visitors = Visitors()
         self._throttled_log = ThrottledLog(log)
         exits.opened(self)
 
@@ -121,6 +127,17 @@ class App:
             response = Response(status=101)  # which the log of requests shows; the peer's socket is shut down
         response.headers.update(SECURITY_HEADERS)
         return response(environ, start_response)
+
+    def publish(self, text: str, room: str = LOBBY, name: str | None = None) -> str:
+        """Say something in a room, from any thread. Returns the token of the entry, once the room's log has it.
+
+        Raises TypeError and ValueError for what cannot be a message, a room's name or a person's; NoRoom if there are
+        too many rooms; Closed after `close`; RuntimeError in a process that was forked from the chat's.
+        """
+        if self._fitness.forked:
+            raise RuntimeError("the chat was made before this process was forked: its threads are in the other process")
+        with self.rooms.enter(clean_room_name(room)) as entered:
+            return say.publish(entered, text, name)
 
     def close(self) -> None:
         """Disconnect all clients (close code 1001) and refuse new ones (503). Returns when all have gone: seconds.
@@ -145,6 +162,8 @@ class App:
             case "ws":
                 self._serve_ws(request, _room_name(arguments))
                 raise WebSocketDone
+            case "say":
+                return self._say(request, _room_name(arguments))
             case "limits":
                 limits = {"message_size": self.options.message_size}
                 response = Response(json.dumps(limits) + "\n", mimetype="application/json")
@@ -192,6 +211,7 @@ class App:
         address = request.environ.get("REMOTE_ADDR", "")
         try:
             with (
+                self._room_for(address),
                 self._admission.admit(address) as number,
                 self.rooms.enter(name) as room,
                 spoken(room, connection, request) as protocol,
@@ -201,6 +221,22 @@ class App:
             pass  # the peer left before it was answered
         except HandshakeFailed as error:
             raise BadRequest(str(error)) from error
+
+    def _say(self, request: Request, name: str) -> Response:
+        """Answer POST /say. Raises HTTPException."""
+        if problem := self._problem(request):
+            raise ServiceUnavailable(problem)
+        check_origin(request, self._origins)
+        visitor = self._visitors.visitor(request)
+        self._saying.check_rate(visitor.source)
+        with self._room_for(request.environ.get("REMOTE_ADDR", "")), self.rooms.enter(name) as room:
+            return self._saying.answer(request, room, visitor.by)
+
+    @contextmanager
+    def _room_for(self, address: str) -> Iterator[None]:
+        """Turn the lack of room into 503, with a line in the log, for a client from this address."""
+        try:
+            yield
         except (Full, NoRoom) as error:
             self._throttled_log.error(f"refused a client from %s: {error}", address)
             raise ServiceUnavailable(f"Come back later: {error}.", retry_after=RETRY_AFTER) from error
