@@ -216,6 +216,11 @@ class Rooms:
         finally:
             self._exit(name)
 
+    def find(self, name: str) -> Room | None:
+        """The room with this clean name, if there is one. It may end at any time; its log can be read even then."""
+        with self._changed:
+            return self._rooms.get(name)
+
     def stop(self) -> None:
         """End all rooms. Nobody enters any more. Returns when their threads have ended. May be called again."""
         with self._changed:

@@ -32,7 +32,7 @@ from threadchat.hub import Hub
 from threadchat.names import NotAName, clean_room_name
 from threadchat.options import Options
 from threadchat.rooms import LOBBY, NoRoom, Rooms
-from threadchat.web import exits, guide, say, www
+from threadchat.web import exits, guide, say, transcript, www
 from threadchat.web.admission import RETRY_AFTER, Admission, Full
 from threadchat.web.fitness import Fitness
 from threadchat.web.hosts import Hosts
@@ -70,6 +70,8 @@ URLS = Map(
         Rule("/r/<room>/ws", endpoint="ws", methods=["GET"]),
         Rule("/say", endpoint="say", methods=["POST"]),
         Rule("/r/<room>/say", endpoint="say", methods=["POST"]),
+        Rule("/log.<any(txt, jsonl):form>", endpoint="log", methods=["GET"]),
+        Rule("/r/<room>/log.<any(txt, jsonl):form>", endpoint="log", methods=["GET"]),
     ],
     merge_slashes=False,  # a redirect from "//" would name an address that a proxy may not know
 )
@@ -164,6 +166,8 @@ class App:
                 raise WebSocketDone
             case "say":
                 return self._say(request, _room_name(arguments))
+            case "log":
+                return self._log(request, _room_name(arguments), arguments["form"])
             case "limits":
                 limits = {"message_size": self.options.message_size}
                 response = Response(json.dumps(limits) + "\n", mimetype="application/json")
@@ -231,6 +235,13 @@ class App:
         self._saying.check_rate(visitor.source)
         with self._room_for(request.environ.get("REMOTE_ADDR", "")), self.rooms.enter(name) as room:
             return self._saying.answer(request, room, visitor.by)
+
+    def _log(self, request: Request, name: str, form: str) -> Response:
+        """The transcript of a room that is there. Raises HTTPException."""
+        room = self.rooms.find(name)
+        if room is None:
+            raise NotFound("There is no such room.")
+        return transcript.response(request, room, form)
 
     @contextmanager
     def _room_for(self, address: str) -> Iterator[None]:
