@@ -19,7 +19,7 @@ from pathlib import Path
 from urllib.error import HTTPError
 
 import pytest
-from helpers import LIMIT, TEXT, THREADCHAT, Peer, Process, Serve, close_frame, until
+from helpers import LIMIT, TEXT, THREADCHAT, Peer, Process, Serve, ask, close_frame, until
 from websockets.sync.client import connect
 
 from threadchat import __version__, cli, serving
@@ -71,6 +71,27 @@ def test_it_prints_one_line_with_the_address_and_serves_there(start: Start) -> N
         assert ws.recv(LIMIT) == "hello"
     assert process.out == f"threadchat listens: open http://127.0.0.1:{process.port}/ (Ctrl-C stops it)\n"
     assert process.end() == 0
+
+
+def test_a_key_that_is_given_is_part_of_the_address_and_of_no_log(start: Start) -> None:
+    process = start("--key", "50%/#key", "--log-level", "debug")
+    shown = f"http://127.0.0.1:{process.port}/#key=50%25%2F%23key"
+    assert process.out == f"threadchat listens: open {shown} (Ctrl-C stops it)\n"
+    assert ask(process, "GET", "/log.txt").status == 401
+    assert ask(process, "GET", "/log.txt", {"Authorization": "Bearer 50%/#key"}).status == 200
+    process.wait_for("log.txt")
+    assert "50%" not in process.err
+
+
+def test_a_key_without_a_value_is_made_anew_at_each_start(start: Start) -> None:
+    keys = set()
+    for arguments in (["--key"], ["--key", "--log-level", "info"]):
+        process = start(*arguments)
+        assert process.port
+        (key,) = re.findall(r"/#key=([a-z2-9]{16}) ", process.out)
+        assert ask(process, "GET", "/log.txt", {"Authorization": f"Bearer {key}"}).status == 200
+        keys.add(key)
+    assert len(keys) == 2
 
 
 @pytest.mark.parametrize("arguments", [[], ["--help"], ["-h"]])

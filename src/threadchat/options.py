@@ -18,6 +18,7 @@ from threadchat.declarations import (
     declared,
     explained,
     seconds,
+    secret,
     strings,
     switch,
     text,
@@ -66,6 +67,11 @@ class Options:
         "machine's own name",
         example="chat.example.org",
         read_each=_read_host,
+    )
+    key: str | None = secret(
+        Group.ADMISSION,
+        "let in only those who have this key, which the address that is printed brings along (`#key=...`), or which "
+        "programs send (`Authorization: Bearer`); without a value one is made",
     )
     max_clients: int = whole_number(
         10_000,

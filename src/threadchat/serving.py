@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
+from urllib.parse import quote
 
 from threadchat.options import Options
 from threadchat.runtime.signals import status_before_start, stop_signals
@@ -63,7 +64,7 @@ def serve(
                 server = _listening(app, host, port, trusted_proxies)
                 try:
                     server.start()
-                    say(f"threadchat listens: open {server.url} (Ctrl-C stops it)")
+                    say(f"threadchat listens: open {_with_key(server.url, options.key)} (Ctrl-C stops it)")
                     if started is not None:
                         started(server)
                     if signals.wait() == signal.SIGINT and sys.stdout.isatty():
@@ -74,6 +75,11 @@ def serve(
             raise CannotServe(f"cannot start a thread: {error} (see `ulimit -u` and `ulimit -v`)") from error
         _say_last(told)
     return 0
+
+
+def _with_key(url: str, key: str | None) -> str:
+    """The address as people are given it: the fragment brings the key, and no browser sends it to a server."""
+    return url if key is None else f"{url}#key={quote(key, safe='')}"
 
 
 def _listening(app: App, host: str, port: int, trusted_proxies: int) -> Server:

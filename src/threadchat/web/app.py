@@ -36,6 +36,7 @@ from threadchat.web import exits, guide, say, transcript, www
 from threadchat.web.admission import RETRY_AFTER, Admission, Full
 from threadchat.web.fitness import Fitness
 from threadchat.web.hosts import Hosts
+from threadchat.web.keys import Keys
 from threadchat.web.origins import Origins
 from threadchat.web.spoken import spoken
 from threadchat.web.throttled_log import ThrottledLog
@@ -68,6 +69,7 @@ URLS = Map(
         Rule("/ws", endpoint="ws", methods=["GET"]),
         Rule("/r/<room>", endpoint="page", methods=["GET"]),
         Rule("/r/<room>/ws", endpoint="ws", methods=["GET"]),
+        Rule("/key", endpoint="key", methods=["GET", "POST"]),
         Rule("/say", endpoint="say", methods=["POST"]),
         Rule("/r/<room>/say", endpoint="say", methods=["POST"]),
         Rule("/log.<any(txt, jsonl):form>", endpoint="log", methods=["GET"]),
@@ -107,7 +109,8 @@ class App:
         self._origins = Origins(options.allow_origins)
         self._admission = Admission(options.max_clients, options.max_clients_per_address)
         self._saying = say.Say(options)
-        self._visitors = Visitors()
+        self._keys = Keys(options.key)
+        self._visitors = Visitors(self._keys)
         self._throttled_log = ThrottledLog(log)
         exits.opened(self)
 
@@ -164,6 +167,9 @@ class App:
             case "ws":
                 self._serve_ws(request, _room_name(arguments))
                 raise WebSocketDone
+            case "key":
+                check_origin(request, self._origins)
+                return self._keys.answer(request)
             case "say":
                 return self._say(request, _room_name(arguments))
             case "log":
@@ -210,6 +216,7 @@ class App:
         if problem := self._problem(request):
             raise ServiceUnavailable(problem)
         check_upgrade(request, self._origins, self._throttled_log)
+        self._visitors.visitor(request)
         make_connection = self._connection_type if name == LOBBY else Connection
         connection = make_connection(request.environ, self.options)
         address = request.environ.get("REMOTE_ADDR", "")
@@ -238,6 +245,7 @@ class App:
 
     def _log(self, request: Request, name: str, form: str) -> Response:
         """The transcript of a room that is there. Raises HTTPException."""
+        self._visitors.visitor(request)
         room = self.rooms.find(name)
         if room is None:
             raise NotFound("There is no such room.")
