@@ -94,6 +94,15 @@ def test_a_key_without_a_value_is_made_anew_at_each_start(start: Start) -> None:
     assert len(keys) == 2
 
 
+def test_the_organisers_address_is_printed_on_a_line_of_its_own(start: Start) -> None:
+    process = start("--moderator-key")
+    plain = f"http://127.0.0.1:{process.port}/"
+    until(lambda: process.out.count("\n") == 2, "two lines")
+    first, second = process.out.splitlines()
+    assert first == f"threadchat listens: open {plain} (Ctrl-C stops it)"
+    assert re.fullmatch(rf"for the organiser: {plain}#key=[a-z2-9]{{16}}", second)
+
+
 @pytest.mark.parametrize("arguments", [[], ["--help"], ["-h"]])
 def test_without_a_command_it_lists_the_commands(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str]

@@ -51,6 +51,7 @@ def test_the_defaults_are_the_go_examples_constants_and_our_limits() -> None:
         "max_unread_requests": 1_000,
         "compression": False,
         "key": None,
+        "moderator_key": None,
         "allow_origins": (),
         "allow_hosts": (),
     }
@@ -158,6 +159,7 @@ def test_a_list_of_strings_becomes_a_tuple() -> None:
         ({"request_wait": 0}, f"request_wait {SECONDS}, not 0"),
         ({"ping_period": 60}, "ping_period (60 seconds) must be less than pong_wait (60 seconds)"),
         ({"compression": 1}, "compression must be True or False, not 1"),
+        ({"key": "x", "moderator_key": "x"}, "moderator_key must differ from key"),
         ({"compression": None}, "compression must be True or False, not None"),
         (
             {"allow_origins": "https://a.example"},

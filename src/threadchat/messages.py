@@ -6,17 +6,16 @@ An entry is made by the thread in which it comes up, a read pump for example. Th
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from functools import lru_cache
 from json.encoder import encode_basestring as quoted
 from zlib import crc32
 
-MESSAGE, JOIN, LEAVE, NAME = (
-    "msg",
-    "join",
-    "leave",
-    "name",
-)  # the kinds of entries, as threadchat.v1 names them
+# The kinds of entries, as threadchat.v1 names them.
+MESSAGE, JOIN, LEAVE, NAME, ORDER = "msg", "join", "leave", "name", "order"
+# What an organiser may order: the kinds of orders.
+KICK, MUTE, PARDON, SLOW, LOCK, CLEAR = "kick", "mute", "pardon", "slow", "lock", "clear"
 
 
 class NotAMessage(ValueError):
@@ -87,6 +86,37 @@ def event(kind: str, by: str, name: str) -> Entry:
     return entry
 
 
+class Order(Entry):
+    """What an organiser has ordered. Its text, a sentence, is what plain clients get.
+
+    `target` is the tag of the session that it is about, `seconds` the pause of SLOW (0: none), `locked` whether LOCK
+    locks. Each is None for the other orders.
+    """
+
+    __slots__ = ("locked", "order", "seconds", "target")
+
+    order: str
+    target: str | None
+    seconds: float | None
+    locked: bool | None
+
+
+def order(
+    kind: str,
+    text: str,
+    by: str,
+    name: str | None,
+    target: str | None = None,
+    seconds: float | None = None,
+    locked: bool | None = None,
+) -> Order:
+    """What the organiser `by` orders."""
+    entry = Order(text)
+    entry.kind, entry.by, entry.name, entry.n, entry.text = ORDER, by, name, None, text
+    entry.order, entry.target, entry.seconds, entry.locked = kind, target, seconds, locked
+    return entry
+
+
 def token(epoch: str, number: int, check: int) -> str:
     """The token of a point of the log, from its parts."""
     return f"{epoch}.{number}.{check:x}"
@@ -121,6 +151,10 @@ def json_line(entry: Entry) -> str:
     name = "null" if entry.name is None else quoted(entry.name)
     where = f'"token":"{entry.token}","id":{entry.id},"at":{entry.at}'
     begin = f'{{"type":"{entry.kind}",{where},"name":{name},"by":"{entry.by}"'
+    if isinstance(entry, Order):
+        facts = {"target": entry.target, "seconds": entry.seconds, "locked": entry.locked}
+        more = "".join(f',"{key}":{json.dumps(value)}' for key, value in facts.items() if value is not None)
+        return f'{begin},"order":"{entry.order}","text":{quoted(entry.text)}{more}}}'
     if entry.kind != MESSAGE:
         return begin + "}"
     return f'{begin},"n":{"null" if entry.n is None else entry.n},"text":{quoted(entry.text)}}}'

@@ -19,10 +19,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from threadchat.channel import Closed, WouldBlock
+from threadchat.client import Client
 from threadchat.hub import Hub
 from threadchat.log import Log
 from threadchat.log.memory import MemoryLog
-from threadchat.messages import JOIN, LEAVE, MESSAGE, Entry, event, message
+from threadchat.messages import CLEAR, JOIN, KICK, LEAVE, MESSAGE, Entry, Order, event, message
+from threadchat.moderation import PUT_OUT, Moderation, Refusal, Visitor
 from threadchat.options import Options
 from threadchat.people import People, Person
 from threadchat.runtime.threads import go
@@ -50,10 +52,12 @@ class Snapshot:
 class Post:
     """An entry on its way to the log, for the thread that waits for it. The room's mutex guards it."""
 
-    __slots__ = ("recorded",)
+    __slots__ = ("recorded", "refusal", "visitor")
 
-    def __init__(self) -> None:
+    def __init__(self, visitor: Visitor | None) -> None:
+        self.visitor = visitor
         self.recorded = False
+        self.refusal: Refusal | None = None  # why it was not taken
 
 
 class Room:
@@ -70,9 +74,12 @@ class Room:
         self._here: dict[str, str] = {}  # what the log's joins, leaves and changes of names come to
         self._arriving: set[Connection] = set()  # what `stop` must end, because the hub does not know them yet
         self._stopped = False
+        self.moderation = Moderation(self._mutex)
         self._posts: dict[int, Post] = {}  # what somebody waits for, by the id() of its entry
         self._recorded = threading.Condition(self._mutex)  # notified while there are posts, and when the hub has ended
         self._ended = False  # whether the hub has ended
+        self._judging = False  # whether `record` must look at each message
+        self._clear: Order | None = None  # the order to drop what was said, once it has its id
         hub.record = self.record
         self._hub_thread = go(self._run_hub, "hub" if name == LOBBY else f"hub-{name}")
 
@@ -85,7 +92,14 @@ class Room:
         """Write down what the hub is about to pass on. Returns the entries that are new: those to pass on."""
         entries = [item if isinstance(item, Entry) else message(item, SERVER) for item in items]
         with self._mutex:
-            taken = self.log.append([entry for entry in entries if entry.kind == MESSAGE or self._counts(entry)])
+            self._judging = self.moderation.in_force or bool(self._posts)
+            accepted = [
+                entry for entry in entries if (entry.kind == MESSAGE and not self._judging) or self._counts(entry)
+            ]
+            taken = self.log.append(accepted)
+            if self._clear is not None:
+                self.log.clear(self._clear.id)
+                self._clear = None
             if self._posts:
                 for entry in entries:
                     if post := self._posts.get(id(entry)):
@@ -102,12 +116,13 @@ class Room:
         """Have the hub pass an entry on. Blocks while the hub's buffer is full. Raises Closed if the room has ended."""
         self.hub.broadcast.send(entry)
 
-    def post(self, entry: Entry) -> None:
+    def post(self, entry: Entry, visitor: Visitor | None = None) -> bool:
         """The same as `say`, and wait until the log has taken the entry: it then has its id. Not for the hub's thread.
 
-        Raises Closed if the room has ended before that.
+        Returns False if the log has taken it before (see `Log.append`). Raises Refusal if the visitor may not say it at
+        that moment, and Closed if the room has ended before.
         """
-        post = Post()
+        post = Post(visitor)
         with self._mutex:
             self._posts[id(entry)] = post
         try:
@@ -119,6 +134,16 @@ class Room:
                 del self._posts[id(entry)]
         if not post.recorded:  # race 5
             raise Closed(self.hub.broadcast)
+        if post.refusal is not None:
+            raise post.refusal
+        return hasattr(entry, "id")
+
+    def command(self, organiser: Visitor, name: str | None, said: dict[str, object]) -> None:
+        """Do what an organiser orders. Returns when it is in force. Raises Refusal and Closed. May block as `say`."""
+        entry = self.moderation.order(organiser, name, said)
+        self.post(entry)
+        if entry.order == KICK:
+            self._put_out()
 
     @contextmanager
     def arriving(self, connection: Connection) -> Iterator[None]:
@@ -147,6 +172,15 @@ class Room:
         self.hub.stop()
         self._hub_thread.join()
 
+    def _put_out(self) -> None:
+        """Part with those who were put out. Each hears the order first, as the hub has passed it on."""
+        connections = self.moderation.put_out()
+        for connection in connections:
+            connection.end(*PUT_OUT)
+        for client in set(self.hub.clients):  # a copy is made in one step; one that registers later sees the order
+            if isinstance(client, Client) and client.connection in connections:
+                client.unregister()
+
     def _run_hub(self) -> None:
         try:
             self.hub.run()
@@ -168,6 +202,14 @@ class Room:
 
         Two connections of one session join once. Somebody who has come back by now did not leave.
         """
+        if entry.kind == MESSAGE:
+            return self._may_be_said(entry)
+        if isinstance(entry, Order):
+            self.moderation.obey(entry)
+            self._judging |= self.moderation.in_force
+            if entry.order == CLEAR:
+                self._clear = entry
+            return True
         known = self._here.get(entry.by)
         if entry.kind == LEAVE:
             gone = self.people.forget_if_gone(entry.by) and known is not None
@@ -177,6 +219,17 @@ class Room:
         if known == entry.name or (known is None) != (entry.kind == JOIN):
             return False
         self._here[entry.by] = str(entry.name)
+        self.moderation.know(entry.by, entry.name)
+        return True
+
+    def _may_be_said(self, entry: Entry) -> bool:
+        post = self._posts.get(id(entry))
+        try:
+            self.moderation.check_message(entry, None if post is None else post.visitor)
+        except Refusal as refusal:
+            if post is not None:
+                post.refusal = refusal
+            return False
         return True
 
 

@@ -65,6 +65,8 @@ def serve(
                 try:
                     server.start()
                     say(f"threadchat listens: open {_with_key(server.url, options.key)} (Ctrl-C stops it)")
+                    if options.moderator_key is not None:
+                        say(f"for the organiser: {_with_key(server.url, options.moderator_key)}")
                     if started is not None:
                         started(server)
                     if signals.wait() == signal.SIGINT and sys.stdout.isatty():

@@ -109,7 +109,7 @@ class App:
         self._origins = Origins(options.allow_origins)
         self._admission = Admission(options.max_clients, options.max_clients_per_address)
         self._saying = say.Say(options)
-        self._keys = Keys(options.key)
+        self._keys = Keys(options.key, options.moderator_key)
         self._visitors = Visitors(self._keys)
         self._throttled_log = ThrottledLog(log)
         exits.opened(self)
@@ -216,7 +216,7 @@ class App:
         if problem := self._problem(request):
             raise ServiceUnavailable(problem)
         check_upgrade(request, self._origins, self._throttled_log)
-        self._visitors.visitor(request)
+        visitor = self._visitors.visitor(request)
         make_connection = self._connection_type if name == LOBBY else Connection
         connection = make_connection(request.environ, self.options)
         address = request.environ.get("REMOTE_ADDR", "")
@@ -225,7 +225,7 @@ class App:
                 self._room_for(address),
                 self._admission.admit(address) as number,
                 self.rooms.enter(name) as room,
-                spoken(room, connection, request) as protocol,
+                spoken(room, connection, request, visitor) as protocol,
             ):
                 serve_ws(room.hub, connection, self.options, number, protocol)
         except ConnectionClosed:
@@ -241,15 +241,15 @@ class App:
         visitor = self._visitors.visitor(request)
         self._saying.check_rate(visitor.source)
         with self._room_for(request.environ.get("REMOTE_ADDR", "")), self.rooms.enter(name) as room:
-            return self._saying.answer(request, room, visitor.by)
+            return self._saying.answer(request, room, visitor)
 
     def _log(self, request: Request, name: str, form: str) -> Response:
         """The transcript of a room that is there. Raises HTTPException."""
-        self._visitors.visitor(request)
+        visitor = self._visitors.visitor(request)
         room = self.rooms.find(name)
         if room is None:
             raise NotFound("There is no such room.")
-        return transcript.response(request, room, form)
+        return transcript.response(request, room, form, visitor)
 
     @contextmanager
     def _room_for(self, address: str) -> Iterator[None]:

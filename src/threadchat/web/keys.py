@@ -1,4 +1,4 @@
-"""The join key: who may come in, and how a page gives it without leaving it in logs and in the browser's history.
+"""The join key and the organiser's: who may come in, and how a page gives a key without leaving it in logs.
 
 The address that people are given has the key in its fragment (`/#key=...`), which no browser sends. The page exchanges
 it once for a cookie; programs send the key itself.
@@ -22,7 +22,7 @@ import hmac
 import json
 import math
 import threading
-from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import BadRequest, TooManyRequests, Unauthorized
@@ -38,24 +38,49 @@ TRIES_A_SECOND = 0.1  # ...and then
 MOST_REMEMBERED = 1_024  # wrong tries
 
 
+@dataclass(frozen=True, repr=False)
+class Key:
+    """A key, and the value of the cookie for it."""
+
+    text: str
+    moderator: bool  # whether it makes an organiser
+    cookie: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        role = b"threadchat organiser" if self.moderator else b"threadchat"
+        object.__setattr__(self, "cookie", hmac.new(self.text.encode(), role, hashlib.sha256).hexdigest())
+
+
 class Keys:
-    """The key of one chat; None if it needs none. Any thread may call the methods."""
+    """The keys of one chat; without a join key everybody may come in. Any thread may call the methods."""
 
-    def __init__(self, key: str | None) -> None:
-        self._key = key
-        self._cookie = None if key is None else _cookie(key, "join")
+    def __init__(self, key: str | None, moderator_key: str | None) -> None:
+        given = ((key, False), (moderator_key, True))
+        self._keys = [Key(text, moderator) for text, moderator in given if text is not None]
+        self._needed = key is not None
         self._allowance = Allowance(TRIES, TRIES_A_SECOND)
-        self._mutex = threading.Lock()  # guards the next one
-        self._wrong: dict[tuple[str, str], None] = {}  # the latest wrong tries: source, and a digest of what was given
+        self._mutex = threading.Lock()  # held for each try; guards the next one
+        self._wrong: dict[tuple[str, bytes], None] = {}  # the latest wrong tries: source, and a digest
 
-    def check(self, request: Request) -> None:
-        """Raise Unauthorized (401) unless the request has the key, or the cookie; TooManyRequests (429)."""
-        if self._key is None:
-            return
-        given, right = _given(request, self._key, self._cookie)
-        if not given:
+    def check(self, request: Request) -> bool:
+        """Whether the request comes from an organiser. Raises Unauthorized (401), and TooManyRequests (429).
+
+        The request has one of the keys, or a cookie. Where no key is needed, it may have nothing, or an old cookie.
+        """
+        if not self._keys:
+            return False
+        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+        if scheme.lower() == "bearer":
+            return self._try(request, token.strip(), [key.text for key in self._keys])
+        if cookie := request.cookies.get(COOKIE):
+            try:
+                return self._try(request, cookie, [key.cookie for key in self._keys])
+            except (Unauthorized, TooManyRequests):
+                if self._needed:
+                    raise
+        elif self._needed:
             raise _unauthorized("This chat has a key.")
-        self._try(request, given, lambda: _same(given, right))
+        return False
 
     def answer(self, request: Request) -> Response:
         """Answer GET and POST /key. Raises HTTPException."""
@@ -63,42 +88,36 @@ class Keys:
         response.cache_control.no_store = True
         if request.method != "POST":
             self.check(request)
-        elif self._key is not None and self._cookie is not None:
-            given, key = _read(request), self._key
-            self._try(request, given, lambda: _same(given, key))
+        elif self._keys:
+            moderator = self._try(request, _read(request), [key.text for key in self._keys])
+            (cookie,) = (key.cookie for key in self._keys if key.moderator is moderator)
             path = request.environ.get("SCRIPT_NAME", "").encode("latin-1").decode(errors="replace")
             secure = request.scheme in ("https", "wss")
-            response.set_cookie(COOKIE, self._cookie, path=f"{path}/", secure=secure, httponly=True, samesite="Strict")
+            response.set_cookie(COOKIE, cookie, path=f"{path}/", secure=secure, httponly=True, samesite="Strict")
         return response
 
-    def _try(self, request: Request, given: str, is_right: Callable[[], bool]) -> None:
-        """Raise Unauthorized if what is given is not right, and TooManyRequests if there were too many wrong tries.
+    def _try(self, request: Request, given: str, right: list[str]) -> bool:
+        """Whether what is given makes an organiser; `right` has what each of the keys wants.
 
-        The same wrong one counts once: it is a page with an old cookie, perhaps one of many, and learns nothing.
+        Raises Unauthorized if it is none of these, and TooManyRequests if there were too many wrong tries. The same
+        wrong one counts once: it is a page with an old cookie, perhaps one of many, and learns nothing.
         """
         address = request.environ.get("REMOTE_ADDR", "")
         source = source_of(address) or address
-        if wait := self._allowance.wait(source):
-            raise TooManyRequests("There were too many wrong keys from this address.", retry_after=math.ceil(wait))
-        if is_right():
-            return
-        wrong = source, hashlib.sha256(given.encode(errors="surrogatepass")).hexdigest()
-        with self._mutex:
-            known = wrong in self._wrong
+        said = given.encode(errors="surrogatepass")
+        with self._mutex:  # or a hundred threads would have a try each
+            if wait := self._allowance.wait(source):
+                raise TooManyRequests("There were too many wrong keys from this address.", retry_after=math.ceil(wait))
+            same = [hmac.compare_digest(said, each.encode()) for each in right]
+            if True in same:
+                return self._keys[same.index(True)].moderator
+            wrong = source, hashlib.sha256(said).digest()
+            if wrong not in self._wrong:
+                self._allowance.take(source)
             self._wrong[wrong] = None
             if len(self._wrong) > MOST_REMEMBERED:
                 del self._wrong[next(iter(self._wrong))]
-        if not known:
-            self._allowance.take(source)
         raise _unauthorized("This is not the key of this chat.")
-
-
-def _given(request: Request, key: str, cookie: str | None) -> tuple[str, str]:
-    """What the request has of a key ("" for nothing), and what it should be."""
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    if scheme.lower() == "bearer":
-        return token.strip(), key
-    return request.cookies.get(COOKIE, ""), cookie or ""
 
 
 def _read(request: Request) -> str:
@@ -111,14 +130,6 @@ def _read(request: Request) -> str:
     except (ValueError, RecursionError):
         pass
     raise BadRequest('The body is {"key": "..."}.')
-
-
-def _same(given: str, right: str) -> bool:
-    return hmac.compare_digest(given.encode(errors="surrogatepass"), right.encode())
-
-
-def _cookie(key: str, role: str) -> str:
-    return hmac.new(key.encode(), f"threadchat {role}".encode(), hashlib.sha256).hexdigest()
 
 
 def _unauthorized(why: str) -> Unauthorized:

@@ -8,9 +8,10 @@ The body is the text (text/plain, or what `curl -d` sends), with the name in the
     | the body is not UTF-8, not such JSON, or cannot be a message    | 400    |
     | the name cannot be one, or is reserved                          | 400    |
     | the page that sends it is not of an allowed origin              | 403    |
+    | an organiser has put the address out, muted it, or locked up    | 403    |
     | the text is longer than a message may be                        | 413    |
     | the body has another type                                       | 415    |
-    | this address has sent too many in the last second               | 429    |
+    | this address has sent too many in the last second, or slow mode | 429    |
 """
 
 from __future__ import annotations
@@ -19,10 +20,11 @@ import json
 import math
 from typing import Any
 
-from werkzeug.exceptions import BadRequest, RequestEntityTooLarge, TooManyRequests, UnsupportedMediaType
+from werkzeug.exceptions import BadRequest, Forbidden, RequestEntityTooLarge, TooManyRequests, UnsupportedMediaType
 from werkzeug.wrappers import Request, Response
 
 from threadchat.messages import NotAMessage, TooLong, clean_text, message
+from threadchat.moderation import Refusal, TooSoon, Visitor
 from threadchat.names import NAME_LENGTH, NotAName, clean_name
 from threadchat.options import Options
 from threadchat.protocols.v1 import frame_size
@@ -56,14 +58,19 @@ class Say:
         except NotAMessage as error:
             raise BadRequest(str(error)) from error
 
-    def answer(self, request: Request, room: Room, by: str) -> Response:
-        """Pass on what the request says, as `by`, and answer once the log has it. Raises HTTPException and Closed."""
+    def answer(self, request: Request, room: Room, visitor: Visitor) -> Response:
+        """Pass on what the request says, and answer once the log has it. Raises HTTPException and Closed."""
         text, name = self.read(request)
         try:
-            entry = message(text, by, None if name is None else room.people.free_name(by, name))
+            room.moderation.check_access(visitor)
+            entry = message(text, visitor.by, None if name is None else room.people.free_name(visitor.by, name))
+            room.post(entry, visitor)
         except NotAName as error:
             raise BadRequest(str(error)) from error
-        room.post(entry)
+        except TooSoon as error:
+            raise TooManyRequests(str(error), retry_after=math.ceil(error.wait)) from error
+        except Refusal as error:
+            raise Forbidden(str(error)) from error
         body = json.dumps({"token": entry.token}) if request.mimetype == JSON else entry.token
         mimetype = JSON if request.mimetype == JSON else "text/plain"
         response = Response(body + "\n", 201, mimetype=mimetype)

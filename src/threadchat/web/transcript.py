@@ -13,9 +13,11 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from werkzeug.exceptions import Forbidden
 from werkzeug.wrappers import Request, Response
 
-from threadchat.messages import JOIN, LEAVE, MESSAGE, NAME, Entry, json_line
+from threadchat.messages import JOIN, LEAVE, MESSAGE, NAME, ORDER, Entry, json_line
+from threadchat.moderation import Refusal, Visitor
 from threadchat.rooms import Room
 
 PAGE = 256  # entries that are read, and sent, at once
@@ -25,8 +27,12 @@ EVENTS = {JOIN: "{0} joined", LEAVE: "{0} left", NAME: "{1} is now called {0}"}
 GAP = {"txt": "* Entries are missing here: they were dropped while this was being read.\n", "jsonl": '{"type":"gap"}\n'}
 
 
-def response(request: Request, room: Room, form: str) -> Response:
-    """The transcript in this form, a key of TYPES."""
+def response(request: Request, room: Room, form: str, visitor: Visitor) -> Response:
+    """The transcript in this form, a key of TYPES. Raises Forbidden if the visitor may not read it."""
+    try:
+        room.moderation.check_access(visitor)
+    except Refusal as error:
+        raise Forbidden(str(error)) from error
     line = _Text().line if form == "txt" else lambda entry: json_line(entry) + "\n"
     _, begin_anew = request.environ.get("threadchat.deadline", (None, lambda: None))  # see RequestHandler.make_environ
     answer = Response(_pages(room, line, GAP[form], begin_anew), mimetype=TYPES[form])
@@ -63,6 +69,8 @@ class _Text:
             self._names[entry.by] = entry.name
         if entry.kind == MESSAGE:
             what = f"{'(no name)' if entry.name is None else entry.name}: {entry.text}"
+        elif entry.kind == ORDER:
+            what = f"* {entry.text}"
         else:
             what = f"* {EVENTS[entry.kind].format(entry.name, before)}"
         clean = CONTROL.sub("\ufffd", what).replace("\n", "\n    ")
