@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from threadchat.options import Options
     from threadchat.web.app import App, create_app
     from threadchat.web.server import Server
+    from threadchat.web.visitors import Identity
 
 __version__ = "0.1.0"
 
@@ -43,6 +44,7 @@ __all__ = [
     "ChannelStatistics",
     "Closed",
     "Hub",
+    "Identity",
     "OptionError",
     "Options",
     "ReceiveOnly",
@@ -71,6 +73,7 @@ _MODULES = {
     "threadchat.options": ("Options",),
     "threadchat.web.app": ("App", "create_app"),
     "threadchat.web.server": ("Server",),
+    "threadchat.web.visitors": ("Identity",),
 }
 
 

@@ -1,9 +1,9 @@
 """Moderation: what the organisers of a room have ordered, and whom it concerns.
 
 An order means a session by its public tag (`by`), not a name: a change of name does not move it to somebody else. It is
-an entry of the room's log, and is in force from that entry on. An address is taken in only if no other session in the
-room uses it, and never if it is this machine's or a proxy's: then a session that was put out does not come back as
-another one.
+an entry of the room's log, and is in force from that entry on. So that nobody comes back as another session, an order
+takes in the account that the application knows, and the address if no other session in the room uses it; but never
+this machine's address or a proxy's.
 
     | order          | what it does                                                                                  |
     | -------------- | --------------------------------------------------------------------------------------------- |
@@ -26,6 +26,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from threadchat.messages import CLEAR, KICK, LOCK, MUTE, PARDON, SLOW, Entry, Order, order
+from threadchat.people import People
 from threadchat.websocket.connection import Connection
 
 ORDERS = (KICK, MUTE, PARDON, SLOW, LOCK, CLEAR)
@@ -39,13 +40,15 @@ MOST_KNOWN = 4_096  # sessions that are remembered to have been in a room
 class Visitor:
     """Somebody who is in a room, or wants something of it.
 
-    `source` is what counts as one address. `address` is the same if an order may take it in, and "" if not.
+    `source` is what counts as one address. `address` is the same if an order may take it in, and "" if not. `account`
+    is the name under which the application knows the visitor.
     """
 
     by: str
     source: str = ""
     address: str = ""
     moderator: bool = False
+    account: str | None = None
 
 
 class Refusal(ValueError):
@@ -115,7 +118,7 @@ class Moderation:
             with self._mutex:
                 self._check_speech(visitor)
 
-    def order(self, organiser: Visitor, name: str | None, said: dict[str, object]) -> Order:
+    def order(self, organiser: Visitor, name: str, said: dict[str, object], people: People) -> Order:
         """The entry for what an organiser says: {"type": "kick", "by": ...} and the like. Raises Refusal."""
         match said:
             case {"type": "kick" | "mute" | "pardon" as kind, "by": str(target)}:
@@ -124,7 +127,7 @@ class Moderation:
                         raise Refusal("Nobody with this tag has been here.")
                     if any(seat.by == target and seat.moderator for seat in self._seats.values()):
                         raise Refusal("This is meant for others than organisers.")
-                    whom = self._known[target] or "somebody without a name"
+                    whom = people.name_of(target) or self._known[target] or "somebody without a name"
                 done = {KICK: f"put {whom} out of the room", MUTE: f"muted {whom}", PARDON: f"pardoned {whom}"}[kind]
                 return order(kind, f"{name} {done}.", organiser.by, name, target=target)
             case {"type": "slow", "seconds": int() | float() as seconds} if (
@@ -192,11 +195,11 @@ class Moderation:
     # The caller of the methods below holds the mutex.
 
     def _marks(self, target: str) -> list[str]:
-        """What the session is known by: its tag, and addresses that no other session in the room uses."""
+        """What the session is known by: its tag, its account, and addresses that no other session in the room uses."""
         seats = self._seats.values()
-        others = {seat.address for seat in seats if seat.by != target}
-        own = {seat.address for seat in seats if seat.by == target and seat.address}
-        return [f"by {target}", *(f"address {address}" for address in own - others)]
+        others = {f"address {seat.address}" for seat in seats if seat.by != target}
+        own = {mark for seat in seats if seat.by == target for mark in _known_by(seat)}
+        return [f"by {target}", *(own - others)]
 
     def _check_access(self, visitor: Visitor) -> None:
         if visitor.moderator:
@@ -216,4 +219,13 @@ class Moderation:
 
 
 def _is_in(concerned: dict[str, str], visitor: Visitor) -> bool:
-    return f"by {visitor.by}" in concerned or (visitor.address != "" and f"address {visitor.address}" in concerned)
+    return any(mark in concerned for mark in _known_by(visitor))
+
+
+def _known_by(visitor: Visitor) -> list[str]:
+    marks = [f"by {visitor.by}"]
+    if visitor.address:
+        marks.append(f"address {visitor.address}")
+    if visitor.account is not None:
+        marks.append(f"account {visitor.account}")
+    return marks

@@ -55,6 +55,12 @@ class People:
             person.connections -= 1
             return person.connections == 0
 
+    def name_of(self, by: str) -> str | None:
+        """The name of a session that is here."""
+        with self._mutex:
+            person = self._people.get(by)
+            return person.name if person else None
+
     def free_name(self, by: str, wanted: str) -> str:
         """The name that the session would get if it wanted this one; nobody holds it afterwards. Raises NotAName."""
         name = _to_be_had(wanted)

@@ -138,9 +138,9 @@ class Room:
             raise post.refusal
         return hasattr(entry, "id")
 
-    def command(self, organiser: Visitor, name: str | None, said: dict[str, object]) -> None:
+    def command(self, organiser: Visitor, name: str, said: dict[str, object]) -> None:
         """Do what an organiser orders. Returns when it is in force. Raises Refusal and Closed. May block as `say`."""
-        entry = self.moderation.order(organiser, name, said)
+        entry = self.moderation.order(organiser, name, said, self.people)
         self.post(entry)
         if entry.order == KICK:
             self._put_out()

@@ -96,6 +96,8 @@ class V1(Subprotocol):
                     self._order(said)
                     return None
                 case {"type": "name", "name": str(name)}:
+                    if self._visitor.account is not None:
+                        raise Refused("Your name here is that of your account.")
                     self._room.moderation.check_speech(self._visitor)
                     name = self._room.people.rename(self._person, name)
                     return event(NAME, self._person.by, name)

@@ -41,7 +41,7 @@ from threadchat.web.origins import Origins
 from threadchat.web.spoken import spoken
 from threadchat.web.throttled_log import ThrottledLog
 from threadchat.web.upgrade import check_origin, check_upgrade
-from threadchat.web.visitors import Visitors
+from threadchat.web.visitors import Identify, Visitors
 from threadchat.websocket.connection import Connection, ConnectionClosed, HandshakeFailed
 
 if TYPE_CHECKING:
@@ -95,11 +95,16 @@ class App:
 
     Any thread may call it, as WSGI servers do, and any thread may `close` it. `hub` and `connection_type` are for a
     caller that watches the lobby: a hub of its own making, and what is called with (environ, options) for each client.
+    `identify` is `create_app`'s.
     Raises RuntimeError where gevent or eventlet has replaced threads.
     """
 
     def __init__(
-        self, options: Options, hub: Hub | None = None, connection_type: Callable[..., Connection] = Connection
+        self,
+        options: Options,
+        hub: Hub | None = None,
+        connection_type: Callable[..., Connection] = Connection,
+        identify: Identify | None = None,
     ) -> None:
         self._fitness = Fitness()
         self.options = options
@@ -110,7 +115,7 @@ class App:
         self._admission = Admission(options.max_clients, options.max_clients_per_address)
         self._saying = say.Say(options)
         self._keys = Keys(options.key, options.moderator_key)
-        self._visitors = Visitors(self._keys)
+        self._visitors = Visitors(self._keys, identify)
         self._throttled_log = ThrottledLog(log)
         exits.opened(self)
 
@@ -309,6 +314,11 @@ def _allowed_methods(request: Request) -> Response:
     raise NotFound
 
 
-def create_app(options: Options | None = None) -> App:
-    """Make a chat, ready to serve, with these options (by default those of `Options()`)."""
-    return App(options or Options())
+def create_app(options: Options | None = None, identify: Identify | None = None) -> App:
+    """Make a chat, ready to serve, with these options (by default those of `Options()`).
+
+    `identify` is called with the request (werkzeug's) before a handshake, a POST to /say or a GET of the transcript is
+    answered. It returns the Identity of who sends it, or None for somebody whom the application does not know, or
+    raises an HTTPException, which is the answer. Any thread may call it.
+    """
+    return App(options or Options(), identify=identify)

@@ -61,6 +61,7 @@ class Say:
     def answer(self, request: Request, room: Room, visitor: Visitor) -> Response:
         """Pass on what the request says, and answer once the log has it. Raises HTTPException and Closed."""
         text, name = self.read(request)
+        name = name if visitor.account is None else visitor.account
         try:
             room.moderation.check_access(visitor)
             entry = message(text, visitor.by, None if name is None else room.people.free_name(visitor.by, name))

@@ -30,7 +30,10 @@ def spoken(room: Room, connection: Connection, request: Request, visitor: Visito
     offered = [each.strip() for each in request.headers.get("Sec-WebSocket-Protocol", "").split(",")]
     v1, session = SUBPROTOCOL in offered, _session(offered)
     visitor = replace(visitor, by=tag((v1 and session) or secrets.token_urlsafe()))
-    history, name = 0 if v1 else _history(request), request.args.get("name")
+    history, name = (
+        0 if v1 else _history(request),
+        request.args.get("name") if visitor.account is None else visitor.account,
+    )
     with ExitStack() as stack:
         try:
             stack.enter_context(room.moderation.seated(visitor, connection))

@@ -1,10 +1,12 @@
-"""Who a request comes from, as far as it shows."""
+"""Who a request comes from: by the keys of the chat, by the application that has mounted it, and by its address."""
 
 from __future__ import annotations
 
 import hashlib
 import hmac
 import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from werkzeug.wrappers import Request
@@ -21,11 +23,23 @@ if TYPE_CHECKING:
 OF_A_PROXY = ("HTTP_FORWARDED", "HTTP_VIA", "HTTP_X_FORWARDED_FOR", "HTTP_X_REAL_IP")
 
 
-class Visitors:
-    """Makes the visitors of one chat. Any thread may call it."""
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Whom an application knows the sender of a request to be. Without a name, people choose one themselves."""
 
-    def __init__(self, keys: Keys) -> None:
+    name: str | None = None
+    moderator: bool = False
+
+
+Identify = Callable[[Request], Identity | None]
+
+
+class Visitors:
+    """Makes the visitors of one chat. Any thread may call it. `identify` is `create_app`'s."""
+
+    def __init__(self, keys: Keys, identify: Identify | None) -> None:
         self._keys = keys
+        self._identify = identify
         self._secret = secrets.token_bytes()  # without it the addresses, which are few, could be found by their tags
 
     def visitor(self, request: Request) -> Visitor:
@@ -34,11 +48,19 @@ class Visitors:
         Raises HTTPException for somebody who may not come in.
         """
         moderator = self._keys.check(request)
+        identity = (self._identify and self._identify(request)) or Identity()
         remote = request.environ.get("REMOTE_ADDR", "")
         address = source_of(remote)
         source = address or remote
-        tag = hmac.new(self._secret, source.encode(errors="surrogateescape"), hashlib.sha256).hexdigest()[:24]
-        return Visitor(tag, source, "" if _is_a_proxys(request.environ) else address, moderator)
+        told = source if identity.name is None else f"{source} {identity.name}"
+        tag = hmac.new(self._secret, told.encode(errors="surrogatepass"), hashlib.sha256).hexdigest()[:24]
+        return Visitor(
+            by=tag,
+            source=source,
+            address="" if _is_a_proxys(request.environ) else address,
+            moderator=moderator or identity.moderator,
+            account=identity.name,
+        )
 
 
 def _is_a_proxys(environ: WSGIEnvironment) -> bool:
