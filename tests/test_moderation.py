@@ -6,7 +6,7 @@ import threading
 from typing import Any
 
 import pytest
-from helpers import CLOSE, HANDSHAKE, LIMIT, TEXT, V1, Answer, Clock, Peer, Running, Serve, ask, go, until
+from helpers import CLOSE, HANDSHAKE, TEXT, V1, Answer, Clock, Peer, Running, Serve, ask, until
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from werkzeug.wrappers import Request
 
@@ -191,30 +191,6 @@ def test_a_peer_that_does_not_read_is_put_out_too(serve: Serve) -> None:
         ann.order("kick", by=by)
         until(lambda: len(server.clients) == 1, "the end of the client")
         del bob
-
-
-def test_race_who_is_put_out_while_coming_in_does_not_stay(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    server = host(serve)
-    room = server.app.rooms.lobby
-    with Organiser(server) as ann:
-        bob = V1(server.port, name="Bob")
-        bob.close()
-        reached, go_on = threading.Event(), threading.Event()
-        read = room.log.read
-
-        def wait_and_read(after: int, most: int) -> Any:
-            if threading.current_thread().name == "request":  # before its registration
-                reached.set()
-                go_on.wait(LIMIT)
-            return read(after, most)
-
-        monkeypatch.setattr(room.log, "read", wait_and_read)
-        coming = go(V1, server.port, session=bob.session)
-        assert reached.wait(LIMIT)
-        ann.order("kick", by=bob.by)
-        go_on.set()
-        with coming.result(LIMIT) as back:
-            assert closed(back)[0] == 4001
 
 
 def test_an_address_is_taken_in_only_if_nobody_else_uses_it(serve: Serve) -> None:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import threading
 from typing import Any
 
 import pytest
-from helpers import LIMIT, V1, Answer, Clock, Peer, Running, Serve, ask, go, until
+from helpers import LIMIT, V1, Answer, Clock, Peer, Running, Serve, ask, go
 
-from threadchat.channel import Closed
 from threadchat.rooms import NoRoom
 from threadchat.web import allowance
 
@@ -184,32 +182,3 @@ def test_what_cannot_be_published_raises_in_the_caller(
         with pytest.raises(error):
             server.app.publish(**given)
         peer.talk("nobody heard it")
-
-
-def test_race_5_a_stop_frees_who_waits_for_the_log(serve: Serve) -> None:
-    server = serve()
-    room = server.app.rooms.lobby
-    record, waiting = room.record, threading.Event()
-
-    def stopped_first(items: Any) -> Any:  # as if the hub had ended without taking it
-        waiting.set()
-        until(lambda: room._stopped)
-        return record([])
-
-    room.hub.record = stopped_first
-    publishing = go(server.app.publish, "x")
-    assert waiting.wait(LIMIT)
-    server.stop()
-    with pytest.raises(Closed):
-        publishing.result(LIMIT)
-    with pytest.raises(Closed):
-        server.app.publish("too late")
-
-
-def test_race_5_a_hub_that_fails_frees_who_waits_for_the_log(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(threading, "excepthook", lambda hook: None)
-    server = serve()
-    server.app.rooms.lobby.hub.record = lambda items: 1 / 0  # type: ignore[assignment, return-value]
-    with pytest.raises(Closed):
-        server.app.publish("x")
-    assert server.app.publish("the lobby has a new hub")

@@ -12,7 +12,7 @@ from threadchat.messages import JOIN, Entry, event, message, plain_lines
 from threadchat.moderation import Refusal, Visitor
 from threadchat.people import Person
 from threadchat.protocols.welcome import check_still_welcome
-from threadchat.rooms import Room
+from threadchat.room import Room
 from threadchat.subprotocol import Subprotocol
 from threadchat.websocket.connection import Connection, ConnectionClosed
 

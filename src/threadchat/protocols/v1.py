@@ -18,7 +18,7 @@ from threadchat.moderation import ORDERS, Refusal, Visitor
 from threadchat.names import NotAName
 from threadchat.people import Person
 from threadchat.protocols.welcome import check_still_welcome
-from threadchat.rooms import Room
+from threadchat.room import Room
 from threadchat.subprotocol import Subprotocol
 from threadchat.websocket.connection import Connection, ConnectionClosed
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from threadchat.moderation import PUT_OUT, Refusal, Visitor
-from threadchat.rooms import Room
+from threadchat.room import Room
 from threadchat.subprotocol import Subprotocol
 from threadchat.websocket.connection import Connection, ConnectionClosed
 

@@ -31,7 +31,8 @@ from threadchat.client import serve_ws
 from threadchat.hub import Hub
 from threadchat.names import NotAName, clean_room_name
 from threadchat.options import Options
-from threadchat.rooms import LOBBY, NoRoom, Rooms
+from threadchat.room import LOBBY
+from threadchat.rooms import NoRoom, Rooms
 from threadchat.web import exits, guide, say, transcript, www
 from threadchat.web.admission import RETRY_AFTER, Admission, Full
 from threadchat.web.fitness import Fitness

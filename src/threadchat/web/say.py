@@ -28,7 +28,7 @@ from threadchat.moderation import Refusal, TooSoon, Visitor
 from threadchat.names import NAME_LENGTH, NotAName, clean_name
 from threadchat.options import Options
 from threadchat.protocols.v1 import frame_size
-from threadchat.rooms import SERVER, Room
+from threadchat.room import SERVER, Room
 from threadchat.web.allowance import Allowance
 
 PLAIN = ("", "text/plain", "application/x-www-form-urlencoded")  # "": none at all; the last one is what `curl -d` says

@@ -14,7 +14,7 @@ from threadchat.moderation import PutOut, Refusal, Visitor
 from threadchat.protocols.plain import Plain
 from threadchat.protocols.v1 import SESSION, SUBPROTOCOL, V1, tag
 from threadchat.protocols.welcome import Unwelcome
-from threadchat.rooms import Room
+from threadchat.room import Room
 from threadchat.subprotocol import Subprotocol
 from threadchat.websocket.connection import Connection
 

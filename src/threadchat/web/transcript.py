@@ -18,7 +18,7 @@ from werkzeug.wrappers import Request, Response
 
 from threadchat.messages import JOIN, LEAVE, MESSAGE, NAME, ORDER, Entry, json_line
 from threadchat.moderation import Refusal, Visitor
-from threadchat.rooms import Room
+from threadchat.room import Room
 
 PAGE = 256  # entries that are read, and sent, at once
 TYPES = {"txt": "text/plain", "jsonl": "application/x-ndjson"}
