@@ -154,6 +154,7 @@ OURS: dict[str, set[str]] = {
         "options",
         "room",
         "rooms",
+        "web.addresses",
         "web.admission",
         "web.exits",
         "web.fitness",
@@ -169,6 +170,7 @@ OURS: dict[str, set[str]] = {
         "web.visitors",
         "web.www",
     },
+    "web.addresses": {"names", "room"},
     "web.allowance": set(),
     "web.say": {"messages", "moderation", "names", "options", "protocols.v1", "room", "web.allowance"},
     "web.transcript": {"messages", "moderation", "room"},
@@ -266,6 +268,7 @@ OURS: dict[str, set[str]] = {
 OTHERS: dict[str, set[str]] = {
     "__init__": {"import_module(module), which nobody can check"},  # test_init.py checks it
     "websocket.wire": {"simple_websocket", "wsproto"},
+    "web.addresses": {"werkzeug"},
     "web.app": {"werkzeug", "_typeshed"},
     "web.fitness": {"_typeshed"},
     "web.handler": {"werkzeug", "_typeshed"},
@@ -393,8 +396,8 @@ def test_no_imports_form_a_circle() -> None:
         ("client", "from wsproto.events import Ping",
          "client imports wsproto, which is for inspector.bots, lessons.peers, websocket.wire"),
         ("cli", "import werkzeug.serving",
-         "cli imports werkzeug, which is for inspector.site, web.app, web.handler, web.keys, web.proxies, "
-         "web.say, web.server, web.spoken, web.transcript, web.upgrade, web.visitors, web.www"),
+         "cli imports werkzeug, which is for inspector.site, web.addresses, web.app, web.handler, web.keys, "
+         "web.proxies, web.say, web.server, web.spoken, web.transcript, web.upgrade, web.visitors, web.www"),
         ("hub", "from threadchat.lessons import show",
          f"hub imports lessons.show, but may import only: {HUB}"),
         ("channel", "import numpy", "channel imports numpy, which is for no module"),

@@ -17,23 +17,21 @@ from urllib.parse import quote
 from werkzeug.exceptions import (
     BadRequest,
     HTTPException,
-    MethodNotAllowed,
     MisdirectedRequest,
     NotFound,
     ServiceUnavailable,
 )
-from werkzeug.routing import Map, Rule
-from werkzeug.utils import redirect
 from werkzeug.wrappers import Request, Response
 
 from threadchat.channel import Closed
 from threadchat.client import serve_ws
 from threadchat.hub import Hub
-from threadchat.names import NotAName, clean_room_name
+from threadchat.names import clean_room_name
 from threadchat.options import Options
 from threadchat.room import LOBBY
 from threadchat.rooms import NoRoom, Rooms
 from threadchat.web import exits, guide, say, transcript, www
+from threadchat.web.addresses import URLS, allowed_methods, redirect_below, room_name
 from threadchat.web.admission import RETRY_AFTER, Admission, Full
 from threadchat.web.fitness import Fitness
 from threadchat.web.hosts import Hosts
@@ -60,24 +58,6 @@ SECURITY_HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
-
-URLS = Map(
-    [
-        Rule("/", endpoint="page", methods=["GET"]),
-        Rule("/guide", endpoint="guide", methods=["GET"]),
-        Rule("/static/<path:name>", endpoint="static", methods=["GET"]),
-        Rule("/limits", endpoint="limits", methods=["GET"]),
-        Rule("/ws", endpoint="ws", methods=["GET"]),
-        Rule("/r/<room>", endpoint="page", methods=["GET"]),
-        Rule("/r/<room>/ws", endpoint="ws", methods=["GET"]),
-        Rule("/key", endpoint="key", methods=["GET", "POST"]),
-        Rule("/say", endpoint="say", methods=["POST"]),
-        Rule("/r/<room>/say", endpoint="say", methods=["POST"]),
-        Rule("/log.<any(txt, jsonl):form>", endpoint="log", methods=["GET"]),
-        Rule("/r/<room>/log.<any(txt, jsonl):form>", endpoint="log", methods=["GET"]),
-    ],
-    merge_slashes=False,  # a redirect from "//" would name an address that a proxy may not know
-)
 
 
 class WebSocketDone(ConnectionResetError):
@@ -165,21 +145,21 @@ class App:
         """Answer a request. Raises HTTPException, and WebSocketDone when a WebSocket has come and gone."""
         self._check_host(request)
         if not request.environ.get("PATH_INFO"):
-            return _redirect_below(request, "/")  # from /chat, where it is mounted: the page's links need the slash
+            return redirect_below(request, "/")  # from /chat, where it is mounted: the page's links need the slash
         if request.method == "OPTIONS":
-            return _allowed_methods(request)
+            return allowed_methods(request)
         endpoint, arguments = URLS.bind_to_environ(request).match(websocket=False)
         match endpoint:
             case "ws":
-                self._serve_ws(request, _room_name(arguments))
+                self._serve_ws(request, room_name(arguments))
                 raise WebSocketDone
             case "key":
                 check_origin(request, self._origins)
                 return self._keys.answer(request)
             case "say":
-                return self._say(request, _room_name(arguments))
+                return self._say(request, room_name(arguments))
             case "log":
-                return self._log(request, _room_name(arguments), arguments["form"])
+                return self._log(request, room_name(arguments), arguments["form"])
             case "limits":
                 limits = {"message_size": self.options.message_size}
                 response = Response(json.dumps(limits) + "\n", mimetype="application/json")
@@ -209,11 +189,11 @@ class App:
         """The page of the lobby or of a room. Another spelling of the room's name is redirected."""
         page = www.file_response(request, "chat/index.html")
         if "room" in arguments:
-            name = _room_name(arguments)
+            name = room_name(arguments)
             if name == LOBBY:
-                return _redirect_below(request, "/")
+                return redirect_below(request, "/")
             if name != arguments["room"]:
-                return _redirect_below(request, f"/r/{quote(name, safe='')}")
+                return redirect_below(request, f"/r/{quote(name, safe='')}")
             page = www.response(request, www.page_below("chat/index.html"), "text/html")
         return page
 
@@ -285,34 +265,6 @@ class App:
         if host is not None and host not in self._hosts:
             log.warning("refused a request for host %.200a: it is not one of this server's (see --allow-host)", host)
             raise MisdirectedRequest("This server does not answer to this host name, unless allowed by --allow-host.")
-
-
-def _room_name(arguments: Mapping[str, str]) -> str:
-    """The room that the address names, in its one spelling. Raises NotFound where it is not a name."""
-    try:
-        return clean_room_name(arguments.get("room", LOBBY))
-    except NotAName as error:
-        raise NotFound(str(error)) from error
-
-
-def _redirect_below(request: Request, address: str) -> Response:
-    """A redirect to an address below the path where the chat is mounted. The query stays."""
-    path = quote(request.environ.get("SCRIPT_NAME", "").encode("latin-1"))  # it may have a ? or a %
-    query = quote(request.environ.get("QUERY_STRING", "").encode("latin-1"), safe="!$%&'()*+,/:;=?@")
-    return redirect(f"{path}{address}?{query}" if query else f"{path}{address}", 308)
-
-
-def _allowed_methods(request: Request) -> Response:
-    """Answer OPTIONS (RFC 9110, section 9.3.7), by which HAProxy asks whether the server is up.
-
-    A page of another site that asks in this way whether it may send a request (CORS) is given no permission.
-    """
-    path = "/" if request.environ["PATH_INFO"] == "*" else None  # the server as a whole
-    try:
-        URLS.bind_to_environ(request).match(path, websocket=False)
-    except MethodNotAllowed as error:
-        return Response(status=204, headers={"Allow": ", ".join(sorted({*(error.valid_methods or ()), "OPTIONS"}))})
-    raise NotFound
 
 
 def create_app(options: Options | None = None, identify: Identify | None = None) -> App:
