@@ -78,7 +78,7 @@ class Moderation:
         # False while everybody may do everything. It may be read without the mutex, which would slow down read pumps.
         self.in_force = False
         self._mutex = mutex  # guards the rest
-        self.slow = 0.0  # seconds between two messages of a session
+        self.slow = 0.0  # seconds between two messages of a session; may be read without the mutex too, as `locked`
         self.locked = False
         self._out: dict[str, str] = {}  # tags that were put out, by what they are known by: themselves, an address
         self._muted: dict[str, str] = {}
@@ -149,7 +149,7 @@ class Moderation:
                 connection for connection, seat in self._seats.items() if _is_in(self._out, seat) and not seat.moderator
             ]
 
-    # The hub's thread calls the methods below, and holds the mutex.
+    # The caller of the methods below holds the mutex. Only the hub's thread calls `check_message` and `obey`.
 
     def know(self, by: str, name: str | None) -> None:
         """Remember that this session has been here, and its name."""
@@ -173,7 +173,10 @@ class Moderation:
         elif f"by {entry.by}" in self._out:
             raise PutOut(OUT)
         if self.slow:
-            self._spoke[entry.by] = time.monotonic()
+            now = time.monotonic()
+            if len(self._spoke) >= MOST_KNOWN:
+                self._spoke = {by: at for by, at in self._spoke.items() if at + self.slow > now}
+            self._spoke[entry.by] = now
 
     def obey(self, entry: Order) -> None:
         """Put an order in force. (What CLEAR drops, the room does.)"""
@@ -191,8 +194,6 @@ class Moderation:
         elif entry.order == LOCK:
             self.locked = bool(entry.locked)
         self.in_force = bool(self._out or self._muted or self.slow or self.locked)
-
-    # The caller of the methods below holds the mutex.
 
     def _marks(self, target: str) -> list[str]:
         """What the session is known by: its tag, its account, and addresses that no other session in the room uses."""
