@@ -7,25 +7,38 @@ through `expect`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from importlib.resources import files
+from typing import Any, Protocol
 
 import pytest
-from helpers import LIMIT, Running
-from playwright.sync_api import Browser, Locator, Page, WebSocketRoute, expect
-from websockets.sync.client import connect
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
+from scripted_v1 import Line, Scripted, scripted_server
+
+AXE = (files("axe_playwright_python") / "axe.min.js").read_text()
 
 # The waits before reconnecting are random. These scripts make them short, or far longer than any test.
-SHORT_WAITS = "Math.random = () => 0.2"
+SHORT_WAITS = "Math.random = () => 0.02"
 LONG_WAITS = "Math.random = () => 600"
+
+# The page's clock of timers, faster: five seconds of waiting take half a second.
+QUICK_TIMERS = "{ const real = setTimeout; window.setTimeout = (work, ms) => real(work, ms / 10); }"
 
 
 Visit = Callable[..., Page]
 
 
+class Enter(Protocol):
+    """The type of the fixture `enter`."""
+
+    def __call__(
+        self, *scripts: str, path: str = "", name: str = "Ann", hello: dict[str, Any] | None = None, **options: Any
+    ) -> tuple[Page, Line]: ...
+
+
 @pytest.fixture
 def visit(browser: Browser) -> Iterator[Visit]:
     """`visit(url, *scripts)` opens a page in a new browser context. The scripts run before the page's own."""
-    contexts = []
+    contexts: list[BrowserContext] = []
 
     def open_page(url: str, *scripts: str, wait: bool = True, **options: Any) -> Page:
         context = browser.new_context(**options)
@@ -43,24 +56,68 @@ def visit(browser: Browser) -> Iterator[Visit]:
         context.close()
 
 
+@pytest.fixture
+def scripted() -> Iterator[Scripted]:
+    """A server that does what the test tells it to."""
+    with scripted_server() as running:
+        yield running
+
+
+@pytest.fixture
+def enter(scripted: Scripted, visit: Visit) -> Enter:
+    """`enter(*scripts, hello={...})` opens a page of the scripted server. Returns it, connected, and the server's end.
+
+    Without a name the page is that of a first visit.
+    """
+
+    def open_page(
+        *scripts: str, path: str = "", name: str = "Ann", hello: dict[str, Any] | None = None, **options: Any
+    ) -> tuple[Page, Line]:
+        query = f"?name={name}" if name else ""
+        page = visit(f"{scripted.url}{path}{query}", *scripts, wait=False, **options)
+        line = scripted.join().hello(**(hello or {}))
+        expect(status_of(page)).to_have_text("Connected ")
+        return page, line
+
+    return open_page
+
+
 def log_of(page: Page) -> Locator:
     return page.get_by_role("log", name="Chat messages")
 
 
-def rows_of(page: Page) -> Locator:
-    return log_of(page).locator("> *")
+def scroller_of(page: Page) -> Locator:
+    return page.get_by_role("region", name="The room")
 
 
 def messages_of(page: Page) -> Locator:
     return log_of(page).locator("> .message")
 
 
+def texts_of(page: Page) -> Locator:
+    """What the messages say, without names and times."""
+    return log_of(page).locator("> .message > .text")
+
+
 def notices_of(page: Page) -> Locator:
-    return log_of(page).locator("> .notice")
+    """The lines that are no messages, without the dates."""
+    return log_of(page).locator("> .notice:not(.day)")
+
+
+def outgoing_of(page: Page) -> Locator:
+    return page.get_by_role("list", name="Not delivered yet").get_by_role("listitem")
 
 
 def field_of(page: Page) -> Locator:
     return page.get_by_role("textbox", name="Your message")
+
+
+def name_of(page: Page) -> Locator:
+    return page.get_by_role("textbox", name="Your name")
+
+
+def note_of(page: Page) -> Locator:
+    return page.locator("#note")
 
 
 def status_of(page: Page) -> Locator:
@@ -76,39 +133,15 @@ def write(page: Page, text: str) -> None:
     field_of(page).press("Enter")
 
 
-def say(server: Running, lines: list[str]) -> None:
-    """Send the lines through a connection outside the page, at most 50 ahead of what the server has passed on."""
-    with connect(server.ws_url) as client:
-        for start in range(0, len(lines), 50):
-            part = lines[start : start + 50]
-            for line in part:
-                client.send(line)
-            heard = 0
-            while heard < len(part):
-                heard += len(str(client.recv(LIMIT)).split("\n"))
-
-
-def frames_sent_by(page: Page) -> list[str | bytes]:
-    """Load the page again. Returns a list that grows with each message that the page sends."""
-    sent: list[str | bytes] = []
-    page.on("websocket", lambda socket: socket.on("framesent", lambda payload: sent.append(payload)))
-    page.reload()
-    expect(status_of(page)).to_have_text("Connected ")
-    return sent
-
-
-def visit_without_server(server: Running, visit: Visit, *scripts: str) -> tuple[Page, WebSocketRoute]:
-    """A page whose WebSocket is connected to the test instead of the server, and the test's end of it."""
-    sockets: list[WebSocketRoute] = []
-    page = visit("about:blank", *scripts, wait=False)
-    page.route_web_socket("**/ws", lambda socket: sockets.append(socket))
-    page.goto(server.url)
-    expect(status_of(page)).to_have_text("Connected ")
-    return page, sockets[0]
+def axe_complaints(page: Page) -> list[tuple[str, list[str]]]:
+    """The rules of axe that the page breaks as it is now, with the elements that break them."""
+    page.evaluate(AXE)
+    found = page.evaluate("axe.run().then(({ violations }) => violations)")
+    return [(rule["id"], [node["html"] for node in rule["nodes"]]) for rule in found]
 
 
 def scroll_to(page: Page, top: int) -> None:
-    log_of(page).evaluate("(log, top) => { log.scrollTop = top; }", top)
+    scroller_of(page).evaluate("(log, top) => { log.scrollTop = top; }", top)
 
 
 def numbered(count: int, word: str = "row") -> list[str]:

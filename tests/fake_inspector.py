@@ -25,7 +25,16 @@ from threadchat.web.app import SECURITY_HEADERS
 
 WWW = Path(__file__).parents[1] / "www"
 EVIL = '<img src=x onerror="document.title=1"><b>bold</b>'
-REASON = "1008 evicted: not reading fast enough; 256 of 256 messages were waiting when more came"
+EVICTION = {
+    "kind": "evicted",
+    "name": "bot",
+    "reason": "1008 evicted: not reading fast enough",
+    "cause": "stopped",
+    "waited": 6.25,
+    "quiet": 6.15,
+    "waiting": 256,
+    "capacity": 256,
+}
 
 COUNT_ANIMATIONS = """
     document.animations = 0;
@@ -83,16 +92,25 @@ JOURNEY = {
     ],
 }
 
-SIDE = {"title": "", "source": SOURCE, "seen": [["messages waiting", "48,211"]], "chart": None}
+LESSON_SOURCE = {
+    "file": "channel.py",
+    "first_line": 134,
+    "lines": SOURCE["lines"],
+    "changed": [136],
+    "folded": [134, 135],
+}
+SIDE = {"title": "", "source": LESSON_SOURCE, "seen": [["messages waiting", "48,211"]], "chart": None}
 LESSON = {
     "name": "no-limit",
     "title": "No limit",
-    "question": "What happens?",
+    "question": "What happens in `send`?",
     "choices": ["It is evicted", "Memory grows"],
 }
+NEXT_LESSON = {**LESSON, "name": "convoy", "title": "The next one"}
 LESSON_SEEN = {
     **LESSON,
     "answer": 1,
+    "reasons": ["Nobody evicts it: its channel is never full.", ""],
     "broken": {
         **SIDE,
         "title": "Without",
@@ -117,6 +135,11 @@ def channel(name: str, pending: int = 0, capacity: int = 256) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def held(size: int, room: int) -> dict[str, int]:
+    """What the kernel holds, without its bookkeeping."""
+    return {"bytes": size, "used": size, "room": room}
+
+
 def client(
     number: int, pending: int = 0, state: str = "receiving", name: str = "bot", line: int = 136
 ) -> dict[str, Any]:
@@ -127,6 +150,9 @@ def client(
         "write_pump": thread(f"writePump-{number}", state, f"send-{number}", line),
         "send": channel(f"send-{number}", pending),
         "away": state == "stuck",
+        "waits": 1.5 if state == "stuck" else 0,
+        "kernel": held(0, 4608),
+        "unread": held(0, 4096),
         "evicted": False,
         "messages_in": 0,
         "messages_out": 6,
@@ -217,7 +243,9 @@ class Inspector:
             case ["inspect", "message", "41"]:
                 return self._json(JOURNEY)
             case ["inspect", "lessons"]:
-                return self._json([LESSON])
+                return self._json([LESSON, NEXT_LESSON])
+            case ["inspect", "lessons", name]:
+                return self._json(LESSON_SEEN if name in [done.get("name") for done in self.done] else None)
             case ["inspect", "do"]:
                 self.headers.append(dict(request.headers))
                 self.done.append(json.loads(request.get_data()))

@@ -1,4 +1,4 @@
-"""README's table of the options, made from their declarations: `python tests/options_table.py` prints it."""
+"""The table of the options in tests/examples/README.md, made from their declarations: run this to print it."""
 
 from __future__ import annotations
 

@@ -63,20 +63,23 @@ def log_lines(process: Process, word: str) -> list[str]:
 # It serves
 
 
-def test_it_prints_one_line_with_the_address_and_serves_there(start: Start) -> None:
+def test_it_prints_the_address_and_who_can_reach_it_and_serves_there(start: Start) -> None:
     process = start()
     assert b"<title>threadchat</title>" in get(process.port)
     with connect(address(process.port), compression=None) as ws:
         ws.send("hello")
         assert ws.recv(LIMIT) == "hello"
-    assert process.out == f"threadchat listens: open http://127.0.0.1:{process.port}/ (Ctrl-C stops it)\n"
+    assert process.out.splitlines() == [
+        f"threadchat listens: open http://127.0.0.1:{process.port}/ (Ctrl-C stops it)",
+        "Only this machine can reach it (see --host). Everyone who reaches the port can read and write.",
+    ]
     assert process.end() == 0
 
 
 def test_a_key_that_is_given_is_part_of_the_address_and_of_no_log(start: Start) -> None:
     process = start("--key", "50%/#key", "--log-level", "debug")
     shown = f"http://127.0.0.1:{process.port}/#key=50%25%2F%23key"
-    assert process.out == f"threadchat listens: open {shown} (Ctrl-C stops it)\n"
+    assert process.out.splitlines()[0] == f"threadchat listens: open {shown} (Ctrl-C stops it)"
     assert ask(process, "GET", "/log.txt").status == 401
     assert ask(process, "GET", "/log.txt", {"Authorization": "Bearer 50%/#key"}).status == 200
     process.wait_for("log.txt")
@@ -97,8 +100,8 @@ def test_a_key_without_a_value_is_made_anew_at_each_start(start: Start) -> None:
 def test_the_organisers_address_is_printed_on_a_line_of_its_own(start: Start) -> None:
     process = start("--moderator-key")
     plain = f"http://127.0.0.1:{process.port}/"
-    until(lambda: process.out.count("\n") == 2, "two lines")
-    first, second = process.out.splitlines()
+    until(lambda: process.out.count("\n") == 3, "all lines")
+    first, second, _ = process.out.splitlines()
     assert first == f"threadchat listens: open {plain} (Ctrl-C stops it)"
     assert re.fullmatch(rf"for the organiser: {plain}#key=[a-z2-9]{{16}}", second)
 
@@ -110,13 +113,13 @@ def test_without_a_command_it_lists_the_commands(
     monkeypatch.setenv("COLUMNS", "80")
     done = run(*arguments)
     assert (done.returncode, done.stderr) == (0, "")
-    for name in ("serve", "demo", "lesson"):
+    for name in ("serve", "join", "demo", "lesson", "exercise"):
         assert re.search(rf"^  {name} +\w", done.stdout, re.MULTILINE)
     assert "threadchat COMMAND --help" in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 80
 
 
-@pytest.mark.parametrize("command", ["serve", "demo", "lesson"])
+@pytest.mark.parametrize("command", ["serve", "join", "demo", "lesson", "exercise"])
 def test_help_fits_a_terminal_of_80_columns(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str
 ) -> None:
@@ -156,8 +159,36 @@ def test_the_demos_help_has_its_own_defaults(
 def test_with_inspect_it_prints_where_to_look_as_well(start: Start) -> None:
     process = start("--inspect")
     assert b"def run(self)" in get(process.port, "/inspect/source?file=hub.py&function=Hub.run")
-    assert process.out.splitlines()[1] == f"the inspector: http://127.0.0.1:{process.port}/inspect"
+    assert process.out.splitlines()[0] == f"the inspector: http://127.0.0.1:{process.port}/inspect"
     assert process.end() == 0
+
+
+@pytest.mark.parametrize("how", [[], ["--host", "0.0.0.0"], ["--host", "::"], ["--host", "localhost"]], ids=str)
+@pytest.mark.parametrize("anywhere", [[], ["--inspect-from-anywhere"]], ids=str)
+def test_the_demo_first_prints_an_address_at_which_the_inspector_answers(
+    tmp_path: Path, how: list[str], anywhere: list[str]
+) -> None:
+    with Process(tmp_path, [*THREADCHAT, "demo", "--no-browser", *how, *anywhere]) as process:
+        until(lambda: "threadchat listens" in process.out, "both addresses")
+        name, _, address = process.out.splitlines()[0].partition(": ")
+        assert name == "the inspector"
+        with urllib.request.urlopen(address, timeout=LIMIT) as answer:
+            assert answer.status == 200
+        assert process.end() == 0
+
+
+def test_where_nobody_could_open_the_inspector_the_server_says_so_and_does_not_start(
+    capsys: pytest.CaptureFixture[str], served: Served
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["demo", "--host", "192.0.2.7"])
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == (
+        "threadchat demo: with --host 192.0.2.7 nobody can open the inspector, which answers at localhost alone: "
+        "use --host 0.0.0.0, or --inspect-from-anywhere\n"
+    )
+    assert cli.main(["demo", "--host", "192.0.2.7", "--inspect-from-anywhere"]) == 0
+    assert served.inspected
 
 
 def test_the_demo_opens_the_inspector_in_a_browser_that_signals_can_stop(tmp_path: Path) -> None:
@@ -223,9 +254,13 @@ class Served:
         self.port = -1
         self.trusted_proxies = -1
         self.inspected = False
+        self.qr = False
 
-    def __call__(self, options: Options, host: str, port: int, trusted_proxies: int, *inspector: object) -> int:
+    def __call__(
+        self, options: Options, host: str, port: int, trusted_proxies: int, *inspector: object, qr: bool
+    ) -> int:
         self.options, self.host, self.port, self.trusted_proxies = options, host, port, trusted_proxies
+        self.qr = qr
         self.inspected = bool(inspector)
         return 0
 
@@ -249,6 +284,12 @@ def test_the_demo_has_defaults_of_its_own_and_the_options_of_serve(served: Serve
     assert served.options == Options(write_wait=60, message_rate=0)
     assert cli.main(["demo", "--send-buffer", "7", "--write-wait", "3"]) == 0
     assert served.options == Options(send_buffer=7, write_wait=3, message_rate=0)
+
+
+@pytest.mark.parametrize(("arguments", "wanted"), [(["serve"], True), (["serve", "--no-qr"], False)])
+def test_a_code_for_phones_is_wanted_unless_told_otherwise(served: Served, arguments: list[str], wanted: bool) -> None:
+    assert cli.main(arguments) == 0
+    assert served.qr == wanted
 
 
 def test_without_arguments_the_declared_defaults_hold(served: Served) -> None:
@@ -448,7 +489,7 @@ def test_a_port_that_needs_more_rights_gets_a_sentence_too(
 def test_a_defect_of_the_program_is_not_reported_as_a_mistake(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], defect: Exception
 ) -> None:
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise defect
 
     monkeypatch.setattr(cli, "serve", fail)
@@ -511,7 +552,7 @@ def test_a_signal_takes_leave_of_all_clients_and_ends_it_with_status_0(start: St
     assert "Traceback" not in process.err
     assert "KeyboardInterrupt" not in process.err
     ended = "8 threads ended (accept, hub, 3 readPump, 3 writePump)"
-    assert process.out.splitlines()[1:] == [f"stopped: 3 clients told (close code 1001), {ended}"]
+    assert process.out.splitlines()[2:] == [f"stopped: 3 clients told (close code 1001), {ended}"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
@@ -520,7 +561,7 @@ def test_a_signal_ends_it_where_nobody_is(start: Start, number: signal.Signals) 
     assert process.port
     assert process.end(number) == 0
     assert process.err == ""
-    assert process.out.splitlines()[1:] == ["stopped: 0 clients told (close code 1001), 2 threads ended (accept, hub)"]
+    assert process.out.splitlines()[2:] == ["stopped: 0 clients told (close code 1001), 2 threads ended (accept, hub)"]
 
 
 def test_a_stop_whose_last_line_nobody_reads_ends_with_status_0_all_the_same() -> None:

@@ -40,8 +40,10 @@ def page(demo: Process, browser: Browser) -> Iterator[Page]:
 def test_the_page_shows_how_a_stuck_clients_buffer_fills_and_why_it_is_evicted(page: Page) -> None:
     page.get_by_role("button", name=re.compile("stops reading")).first.click()
     expect(page.get_by_text("stuck bot").first).to_be_visible()
-    expect(page.get_by_text("its peer stopped reading")).to_be_visible(timeout=MINUTE)
-    expect(page.get_by_text("evicted: not reading fast enough").first).to_be_visible()
+    expect(page.get_by_text("wait for client").first).to_be_visible()
+    expect(page.get_by_text("Nobody waits for it").first).to_be_visible(timeout=MINUTE)
+    expect(page.get_by_text("its peer took no more bytes").first).to_be_visible(timeout=MINUTE)
+    expect(page.get_by_text("evicted: its peer took no more bytes").first).to_be_visible()
     expect(page.get_by_text("256/256").first).to_be_visible()
 
 
@@ -56,7 +58,7 @@ def test_a_message_can_be_followed_to_every_client(page: Page) -> None:
 def test_a_lesson_runs_in_the_page(page: Page) -> None:
     page.get_by_role("button", name="Lessons").click()
     expect(page.get_by_role("heading", name="A buffer without a limit")).to_be_visible(timeout=MINUTE)
-    page.get_by_role("button", name="A hub that unregisters through its own channel").click()
+    page.get_by_role("link", name="A hub that unregisters through its own channel").click()
     page.get_by_text("so it waits for ever").click()
     page.get_by_role("button", name="Run it and see").click()
     expect(page.get_by_text("It waits for itself: a deadlock", exact=False)).to_be_visible(timeout=MINUTE)

@@ -401,10 +401,10 @@ def test_the_guide_links_to_the_inspector_and_its_lessons_if_there_is_one_that_a
         assert ask(running, "GET", "/inspect", headers).status == status
 
 
-def test_the_chat_page_links_to_the_guide(server: Running, browser: Browser) -> None:
+def test_the_chat_page_links_to_the_guide(serve: Serve, browser: Browser) -> None:
     with browser.new_context() as context:
         page = context.new_page()
-        page.goto(server.url)
+        page.goto(serve().url)
         with context.expect_page() as opened:  # in a tab of its own: the chat's messages would be lost
             page.get_by_role("link", name="Guide").click()
         expect(opened.value).to_have_title("threadchat: the guide")

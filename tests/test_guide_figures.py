@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
 import pytest
@@ -11,7 +11,6 @@ from figures import Pumps, Quarters, Reading, Selecting, TwoThreads, is_asleep
 from helpers import Running
 from playwright.sync_api import Browser, Page
 
-from threadchat.lessons.convoy import NoRunQueue
 from threadchat.runtime.runqueue import RunQueue
 
 Step = tuple[str, str | None]  # a button; or the label of another control, and its new value
@@ -75,6 +74,16 @@ ROOM = """() => ({
     frame: Number(/\\d+/.exec(texts(".thread code")[1])?.[0] ?? 0),
     read: number(texts(".thread small")[1]),
 })"""
+
+
+class NoRunQueue(RunQueue):
+    """No queue and no turns: a thread that becomes ready is woken at once."""
+
+    def ready(self, wake: Callable[[], None], urgent: bool = False) -> None:
+        wake()
+
+    def next(self) -> None:
+        pass
 
 
 @pytest.fixture(scope="module")

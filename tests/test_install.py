@@ -131,7 +131,7 @@ def install(environment: Path, build_tools: str, *what: str | Path) -> None:
 def check_that_it_works(
     command: list[str | Path], folder: Path, came_from: Path, no_guide: bytes = b"", **variables: str
 ) -> None:
-    """Start the server in another folder, get each page and file, let two clients talk, and stop it.
+    """Start the server in another folder, get each page and file, let two clients talk, stop it, and begin an exercise.
 
     `no_guide` is a part of the answer where there is no guide.
     """
@@ -158,6 +158,10 @@ def check_that_it_works(
             one.send("hello")
             assert [one.recv(LIMIT), two.recv(LIMIT)] == ["hello", "hello"]
         assert process.end() == 0
+    for action, said in (("", "Exercise 1 of "), ("check", "`start` is still to be written")):
+        exercise = [*map(str, command), "exercise", *filter(None, [action])]
+        done = subprocess.run(exercise, cwd=elsewhere, env={**clean, **variables}, capture_output=True, text=True)
+        assert said in done.stdout, done.stderr
 
 
 def test_the_wheel_works(wheel: Path, environment: Path, build_tools: str, tmp_path: Path) -> None:
@@ -221,17 +225,18 @@ def test_the_wheel_holds_the_modules_the_pages_and_the_marker_for_type_checkers(
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
     source = ROOT / "src"
-    modules = {str(path.relative_to(source)) for path in source.rglob("*.py")}
+    modules = {str(path.relative_to(source)) for kind in ("*.py", "*.md") for path in source.rglob(kind)}
     page = {f"threadchat/www/{name}" for name in WWW}
+    cards = {str(path.relative_to(source)) for path in source.rglob("cards/*.md")}
     metadata = f"threadchat-{__version__}.dist-info/"
-    assert {name for name in names if not name.startswith(metadata)} == modules | page | {"threadchat/py.typed"}
+    assert {name for name in names if not name.startswith(metadata)} == modules | page | cards | {"threadchat/py.typed"}
     assert any(name.startswith(metadata) and name.endswith("LICENSE") for name in names)
 
 
 def test_the_sdist_holds_everything_that_the_wheel_is_built_from(sdist: Path) -> None:
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    sources = {str(path.relative_to(ROOT)) for path in (ROOT / "src").rglob("*.py")}
+    sources = {str(path.relative_to(ROOT)) for kind in ("*.py", "*.md") for path in (ROOT / "src").rglob(kind)}
     page = {f"www/{name}" for name in WWW}
     others = {"pyproject.toml", "setup.cfg", "LICENSE", "src/threadchat/py.typed"}
     assert sources | page | others <= names

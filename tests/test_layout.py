@@ -1,8 +1,8 @@
 """The layout: which module may import which, read from the source.
 
 ORDER is the direction of the imports: a module may import those of its own step and of the steps before it. OURS says
-which of them each module does import. The inspector and the lessons look at the rest from outside: only the command
-line knows of them, and imports them when asked for them.
+which of them each module does import. The inspector, the lessons and the exercises look at the rest from outside: only
+the command line knows of them, and imports them when asked for them.
 """
 
 from __future__ import annotations
@@ -30,12 +30,27 @@ LESSONS = (
     "nagle",
     "read_ahead",
 )
+EXERCISES = (
+    "worker",
+    "rendezvous",
+    "close",
+    "default",
+    "timeout",
+    "semaphore",
+    "channel",
+    "select",
+    "hub",
+    "full",
+    "pumps",
+    "stop",
+)
 
 # The steps of the layout, the first one at the bottom. A package stands for all its modules.
 ORDER = (
     {"declarations", "options", "web.hosts", "web.origins"},  # which every module may import
     {"channel", "runtime"},
-    {"outbox"},
+    {"outbox", "waits"},
+    {"deadlock"},
     {"hub"},
     {"websocket"},
     {"subprotocol"},
@@ -45,12 +60,20 @@ ORDER = (
     {"room", "rooms"},
     {"protocols"},
     {"web"},
-    {"inspector", "lessons"},
-    {"serving"},
+    {"inspector", "lessons", "exercises", "terminal"},
+    {"serving", "welcome"},
     {"cli"},
     {"__main__", "__init__"},
 )
-NEIGHBOURS = ({"hub", "websocket"}, {"inspector", "lessons"})  # which do not import each other
+NEIGHBOURS = (  # which do not import each other
+    {"hub", "websocket"},
+    {"inspector", "lessons"},
+    {"inspector", "exercises"},
+    {"lessons", "exercises"},
+    {"inspector", "terminal"},
+    {"lessons", "terminal"},
+    {"exercises", "terminal"},
+)
 
 # What a module may import of ours ("threadchat" is the package's own namespace: its version) and of others besides
 # the standard library. A new module belongs here, with what it may import.
@@ -104,12 +127,15 @@ OURS: dict[str, set[str]] = {
     },
     "protocols.welcome": {"moderation", "room", "subprotocol", "websocket.connection"},
     "channel": set(),
+    "waits": {"channel"},
+    "deadlock": {"channel", "waits"},
     "outbox": {"channel", "runtime.runqueue"},
     "web.hosts": set(),
     "web.origins": set(),
     "declarations": set(),
     "options": {"declarations", "web.hosts", "web.origins"},
-    "serving": {"options", "runtime.signals", "runtime.threads", "web.app", "web.hosts", "web.server"},
+    "serving": {"options", "runtime.signals", "runtime.threads", "web.app", "web.hosts", "web.server", "welcome"},
+    "welcome": {"web.server"},
     "hub": {"channel", "outbox", "runtime.runqueue"},
     "websocket.rate": set(),
     "websocket.ready": set(),
@@ -212,9 +238,90 @@ OURS: dict[str, set[str]] = {
         "runtime.system",
         "threadchat",
         "inspector.site",
+        "inspector.access",
+        "lessons.lesson",
         "lessons.run",
         "lessons.show",
+        "exercises.command",
+        "terminal.join",
     },
+    "terminal.__init__": set(),
+    "terminal.address": set(),
+    "terminal.words": set(),
+    "terminal.roster": set(),
+    "terminal.outgoing": set(),
+    "terminal.dial": {"terminal.address", "websocket.ready"},
+    "terminal.backoff": set(),
+    "terminal.view": {"channel"},
+    "terminal.pump": {"channel", "terminal.dial", "terminal.words"},
+    "terminal.chat": {
+        "channel",
+        "runtime.threads",
+        "terminal.backoff",
+        "terminal.dial",
+        "terminal.outgoing",
+        "terminal.pump",
+        "terminal.roster",
+        "terminal.view",
+        "terminal.words",
+    },
+    "terminal.lines": {"channel", "terminal.view"},
+    "terminal.screen": {"channel", "terminal.view", "terminal.words"},
+    "terminal.join": {
+        "terminal.address",
+        "terminal.chat",
+        "terminal.dial",
+        "terminal.lines",
+        "terminal.screen",
+    },
+    "exercises.__init__": set(),
+    "exercises.cards": set(),
+    "exercises.connection": {"channel"},
+    "exercises.schedule": set(),
+    "exercises.standins": {"channel", "exercises.schedule", "runtime.threads"},
+    "exercises.outcome": {"channel", "waits", "exercises.connection", "exercises.schedule", "exercises.standins"},
+    "exercises.verdict": {"channel", "exercises.outcome", "exercises.schedule"},
+    "exercises.checks.__init__": set(),
+    "exercises.checks.helpers": {
+        "channel",
+        "exercises.schedule",
+        "exercises.standins",
+        "exercises.outcome",
+        "exercises.verdict",
+    },
+    **{
+        f"exercises.checks.{name}": {
+            "channel",
+            "exercises.schedule",
+            "exercises.standins",
+            "exercises.outcome",
+            "exercises.verdict",
+            "exercises.checks.helpers",
+            "exercises.connection",
+        }
+        for name in EXERCISES
+        if name != "stop"
+    },
+    "exercises.checks.stop": {
+        "channel",
+        "exercises.schedule",
+        "exercises.outcome",
+        "exercises.verdict",
+        "exercises.checks.helpers",
+        "exercises.checks.pumps",
+        "exercises.connection",
+    },
+    "exercises.child": {
+        "exercises.schedule",
+        "exercises.standins",
+        "exercises.outcome",
+        "exercises.verdict",
+        *(f"exercises.checks.{name}" for name in EXERCISES),
+    },
+    "exercises.checking": {"exercises.cards", "exercises.outcome", "exercises.verdict"},
+    "exercises.folder": {"exercises.cards"},
+    "exercises.show": {"exercises.cards", "exercises.folder", "exercises.outcome", "exercises.verdict"},
+    "exercises.command": {"exercises.cards", "exercises.checking", "exercises.folder", "exercises.show"},
     "lessons.__init__": set(),
     "lessons.lesson": set(),
     "lessons.peers": {"hub", "client", "websocket.connection", "web.app", "web.server", "options"},
@@ -222,7 +329,10 @@ OURS: dict[str, set[str]] = {
     "lessons.run": {"lessons.lesson", *(f"lessons.{name}" for name in LESSONS)},
     "lessons.show": {"lessons.lesson", "lessons.run"},
     "inspector.__init__": set(),
+    "inspector.access": {"web.hosts"},
     "inspector.journey": {"messages"},
+    "inspector.kernel": set(),
+    "inspector.evictions": {"inspector.kernel"},
     "inspector.watch": {
         "outbox",
         "runtime.runqueue",
@@ -232,7 +342,9 @@ OURS: dict[str, set[str]] = {
         "client",
         "messages",
         "options",
+        "inspector.evictions",
         "inspector.journey",
+        "inspector.kernel",
     },
     "inspector.states": {
         "channel",
@@ -244,7 +356,7 @@ OURS: dict[str, set[str]] = {
         "inspector.watch",
         "threadchat",
     },
-    "inspector.sampler": {"channel", "inspector.journey", "inspector.states", "inspector.watch"},
+    "inspector.sampler": {"channel", "inspector.journey", "inspector.kernel", "inspector.states", "inspector.watch"},
     "inspector.perfetto": {"inspector.journey", "inspector.sampler"},
     "inspector.bots": {"inspector.watch", "options"},
     "inspector.lesson_processes": set(),
@@ -252,10 +364,10 @@ OURS: dict[str, set[str]] = {
         "channel",
         "web.app",
         "web.guide",
-        "web.hosts",
         "web.source",
         "web.www",
         "options",
+        "inspector.access",
         "inspector.bots",
         "inspector.lesson_processes",
         "inspector.perfetto",
@@ -283,7 +395,11 @@ OTHERS: dict[str, set[str]] = {
     "web.www": {"werkzeug"},
     "lessons.peers": {"wsproto"},
     "inspector.bots": {"wsproto"},
+    "inspector.access": {"werkzeug"},
+    "terminal.dial": {"wsproto"},
+    "terminal.screen": {"prompt_toolkit"},
     "inspector.site": {"werkzeug"},
+    "welcome": {"segno"},
 }
 HUB = "channel, outbox, runtime.runqueue"  # what the hub may import
 LONGEST_RUN = 22  # lines; Go's has 20
@@ -394,10 +510,10 @@ def test_no_imports_form_a_circle() -> None:
          f"hub imports inspector.watch, but may import only: {HUB}"),
         ("client", "import simple_websocket", "client imports simple_websocket, which is for websocket.wire"),
         ("client", "from wsproto.events import Ping",
-         "client imports wsproto, which is for inspector.bots, lessons.peers, websocket.wire"),
+         "client imports wsproto, which is for inspector.bots, lessons.peers, terminal.dial, websocket.wire"),
         ("cli", "import werkzeug.serving",
-         "cli imports werkzeug, which is for inspector.site, web.addresses, web.app, web.handler, web.keys, "
-         "web.proxies, web.say, web.server, web.spoken, web.transcript, web.upgrade, web.visitors, web.www"),
+         "cli imports werkzeug, which is for inspector.access, inspector.site, web.addresses, web.app, web.handler, "
+         "web.keys, web.proxies, web.say, web.server, web.spoken, web.transcript, web.upgrade, web.visitors, web.www"),
         ("hub", "from threadchat.lessons import show",
          f"hub imports lessons.show, but may import only: {HUB}"),
         ("channel", "import numpy", "channel imports numpy, which is for no module"),

@@ -5,7 +5,6 @@ No test compares durations.
 
 from __future__ import annotations
 
-import inspect
 import io
 import json
 import os
@@ -16,6 +15,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +23,10 @@ import pytest
 from helpers import LIMIT
 
 from threadchat import cli
+from threadchat.hub import Hub
 from threadchat.lessons import show
-from threadchat.lessons.lesson import Chart, Result, Value
-from threadchat.lessons.run import LESSONS, run
+from threadchat.lessons.lesson import Change, Chart, Result, Source, Value
+from threadchat.lessons.run import LESSONS, after, run
 
 THREADCHAT = [sys.executable, "-W", "error", "-m", "threadchat"]
 
@@ -46,7 +47,7 @@ def test_no_limit_messages_pile_up_without_a_limit_and_the_client_is_evicted_wit
     for seen in (broken, real):
         assert seen["received by the client that reads"] == seen["messages sent to everybody"] == 20_000
     assert broken["how its connection ended"] == "it is still open"
-    assert broken["waiting for it at the end"] > 10_000
+    assert broken["waiting for the other client, at most"] >= broken["waiting for it at the end"] > 10_000
     assert real["how its connection ended"].startswith("1008 evicted")
     assert 0 < real["waiting for the other client, at most"] <= 256
     assert real["waiting for it at the end"] == 0
@@ -58,9 +59,7 @@ def test_blocking_send_a_waiting_hub_serves_no_client_and_the_real_one_evicts() 
     assert broken[heard] < 2_000
     assert broken["how its connection ended"] == "it is still open"
     assert broken["messages waiting for the stuck client"] == 256
-    assert broken["where the hub's thread waits"] == (
-        "Hub.run > Hub._pass_on > BlockingHub._wait_or_evict > Channel.send"
-    )
+    assert broken["where the hub's thread waits"] == ("Hub.run > Hub._pass_on > Hub._wait_or_evict > select")
     assert real[heard] == 2_000
     assert real["how its connection ended"].startswith("1008 evicted")
     assert real["where the hub's thread waits"] == "Hub.run > select"
@@ -71,7 +70,7 @@ def test_self_send_a_hub_that_sends_to_itself_deadlocks_and_the_real_one_goes_on
     assert broken["threads that send to `unregister`"] == 1
     assert broken["threads that receive from it"] == 0
     assert broken["where the hub's thread waits"] == (
-        "Hub.run > Hub._pass_on > Hub._wait_or_evict > HubThatSendsToItself._evict > Channel.send"
+        "Hub.run > Hub._pass_on > Hub._wait_or_evict > Hub._evict > Channel.send"
     )
     assert broken["received by the client that reads"] < 2_000
     assert real["threads that send to `unregister`"] == 0
@@ -155,7 +154,7 @@ from threadchat.lessons.lesson import Part, Result
 {before}
 def try_it():
     {code}
-run._run_here(Part("", try_it, try_it))
+run._run_here(Part("", try_it))
 """
     command = [sys.executable, "-W", "error", "-c", program]
     return subprocess.run(command, capture_output=True, text=True, timeout=LIMIT, check=False)
@@ -202,6 +201,21 @@ def test_a_lesson_that_cannot_run_ends_with_one_line_and_status_2(
     assert capsys.readouterr() == ("", f"threadchat lesson: {says}\n")
 
 
+@pytest.mark.parametrize("how", [["--json"], ["--yes"]])
+def test_without_the_source_of_the_chat_a_lesson_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], how: list[str]
+) -> None:
+    def none(function: object) -> None:
+        raise OSError("could not get source code")
+
+    monkeypatch.setattr("inspect.getsourcelines", none)
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["lesson", "no-limit", *how])
+    assert ended.value.code == 2
+    said = "threadchat lesson: the lessons need the source of the chat, and its .py files are not here\n"
+    assert capsys.readouterr().err == said
+
+
 # The command
 
 
@@ -220,17 +234,17 @@ def test_as_json_a_lesson_is_one_object() -> None:
         "name": "lock-instead",
         "title": told.title,
         "question": told.question,
-        "choices": list(told.choices),
+        "choices": [choice.text for choice in told.choices],
         "answer": told.answer,
     }
     assert [paragraph.split() for paragraph in got["why"].split("\n\n")] == [
         paragraph.split() for paragraph in told.why.split("\n\n")
     ]
     assert "\n" not in got["why"].replace("\n\n", ""), "a paragraph is one line"
-    lines, first = inspect.getsourcelines(told.broken.source)
+    assert got["reasons"] == [choice.why_not for choice in told.choices]
     assert got["broken"] == {
         "title": told.broken.title,
-        "source": {"file": "lessons/lock_instead.py", "first_line": first, "lines": "".join(lines).splitlines()},
+        "source": asdict(told.change.broken),
         "seen": [
             ["what one client reads", "Red wins!, Blue wins!"],
             ["what the other client reads", "Blue wins!, Red wins!"],
@@ -238,8 +252,8 @@ def test_as_json_a_lesson_is_one_object() -> None:
         ],
         "chart": None,
     }
-    assert got["real"]["source"]["file"] == "hub.py"
-    assert got["real"]["source"]["lines"][0] == "def run(self) -> None:", "a method's source is dedented"
+    assert got["real"]["source"]["file"] == "client.py"
+    assert got["real"]["source"]["lines"][0] == "def read_pump(self) -> None:", "a method's source is dedented"
     assert got["real"]["seen"][2] == ["different orders", "1"]
 
 
@@ -321,14 +335,17 @@ def made_up(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("made_up")
 @pytest.mark.parametrize(
-    ("typed", "says"), [("2\n\n", "Yes, it is 2"), ("1\n\n", "Not quite. It is 2"), ("\n\n", "The answer is 2")]
+    ("typed", "says"), [("2\n\n", "Yes, it is 2"), ("1\n\n", "The answer is 2"), ("\n\n", "The answer is 2")]
 )
 def test_it_says_whether_the_choice_was_right(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], typed: str, says: str
 ) -> None:
     monkeypatch.setattr(sys, "stdin", Terminal(typed))
     assert cli.main(["lesson", "no-limit"]) == 0
-    assert f"\n{says}: They wait in the server's memory" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert f"\n{says}: They wait in the server's memory" in printed
+    assert ("Not quite. TCP throws nothing away" in printed) == (typed[0] == "1")
+    assert printed.endswith("\nNext: threadchat lesson blocking-send\n")
 
 
 @pytest.mark.usefixtures("made_up")
@@ -364,7 +381,7 @@ def test_values_are_rounded_and_both_charts_have_the_same_scale(
     assert bars[5] == ("0.50", "#" * 20, "600")
     assert bars[10] == ("1.00", "#" * 40, "1,200")
     assert bars[-1] == ("0.40", "#" * 10, "300")
-    assert printed.endswith("the second message took 0.032 ms with Nagle's\nalgorithm and 0.032 ms without it.\n\n")
+    assert "the second message took 0.032 ms with Nagle's\nalgorithm and 0.032 ms without it.\n\n" in printed
 
 
 @pytest.mark.usefixtures("made_up")
@@ -373,18 +390,26 @@ def test_a_lesson_fits_80_columns(capsys: pytest.CaptureFixture[str], name: str)
     show.teach(LESSONS[name], ask=False)
     lines = capsys.readouterr().out.splitlines()
     assert [line for line in lines if len(line) > 80] == []
-    code = {line.strip() for line in inspect.getsource(LESSONS[name].broken.source).splitlines() if len(line) < 70}
-    assert code <= {line.strip() for line in lines}, "the whole source of the broken part is shown"
+
+
+def test_a_listing_marks_what_differs_and_folds_what_does_not() -> None:
+    told = LESSONS["two-writers"].change
+    assert (
+        "\n".join(show._listing(told.broken))
+        == """\
+  def _send(self, frame: bytes, closing: bool = False) -> None:
+      \"\"\"Send a control frame; `closing` if it is the close frame. Raises
+          ConnectionClosed.\"\"\"
+>     with nullcontext():  # without a lock
+          if self._closing and not closing:
+              raise ConnectionClosed
+  ... 2 lines"""
+    )
 
 
 def test_long_source_lines_are_wrapped() -> None:
     lines = [
         "def f(self) -> None:",
-        '    """A line of prose that is, together with the next one, much longer than a line',
-        "    on a terminal.",
-        "",
-        "    A second paragraph.",
-        '    """',
         "    if first_of_two_conditions(self, 12345) and second_of_two_conditions(self, 67890):",
         "        return  # in the comment it says at some length why this is so, and what else there is",
         "",
@@ -392,14 +417,9 @@ def test_long_source_lines_are_wrapped() -> None:
         "    return  # short",
     ]
     assert (
-        "\n".join(show._listing(lines))
+        "\n".join(show._listing(Source("f.py", 7, lines, [12], [])))
         == """\
   def f(self) -> None:
-      \"\"\"A line of prose that is, together with the next one, much longer than a
-      line on a terminal.
-
-      A second paragraph.
-      \"\"\"
       if first_of_two_conditions(self, 12345) and second_of_two_conditions(self,
           67890):
           # in the comment it says at some length why this is so, and what else
@@ -408,7 +428,7 @@ def test_long_source_lines_are_wrapped() -> None:
 
       # a comment that stands alone and is as long as a comment may be where a
       # line has 120
-      return  # short"""
+>     return  # short"""
     )
 
 
@@ -416,9 +436,37 @@ def test_long_source_lines_are_wrapped() -> None:
 def test_a_lesson_is_well_formed(name: str) -> None:
     told = LESSONS[name]
     assert (Path(show.__file__).parent / f"{name.replace('-', '_')}.py").exists()
-    assert 0 <= told.answer < len(told.choices)
+    assert sum(not choice.why_not for choice in told.choices) == 1, "one answer is right"
+    reasons = [choice.why_not for choice in told.choices if choice.why_not]
+    assert len(set(reasons)) == len(told.choices) - 1, "each wrong answer has a reason of its own"
     assert told.question.endswith("?")
-    assert len(inspect.getsource(told.broken.source).splitlines()) <= 20, "short enough to be read at a glance"
+
+
+@pytest.mark.parametrize("name", LESSONS)
+def test_both_sides_show_one_function_and_differ_in_the_marked_lines_alone(name: str) -> None:
+    broken, real = LESSONS[name].change.broken, LESSONS[name].change.real
+    assert (broken.file, broken.first_line, broken.lines[0]) == (real.file, real.first_line, real.lines[0])
+
+    def unmarked(source: Source) -> list[str]:
+        return [line for number, line in enumerate(source.lines, source.first_line) if number not in source.changed]
+
+    assert unmarked(broken) == unmarked(real)
+    for source in (broken, real):
+        assert 1 <= len(source.changed) <= 4
+        shown = len(source.lines) - len(source.folded)
+        assert shown <= 10, "short enough to be read at a glance"
+        assert not set(source.folded) & set(source.changed)
+
+
+def test_a_change_that_does_not_fit_the_function_is_an_error() -> None:
+    with pytest.raises(LookupError, match=re.escape("Hub._evict has no line 'self.clients.discard(client)'")):
+        _ = Change(Hub, "_evict", "self.clients.discard(client)", "pass").broken
+
+
+def test_the_last_lesson_has_no_next_one() -> None:
+    *_, last = LESSONS.values()
+    assert [after(lesson) for lesson in LESSONS.values()] == [*list(LESSONS.values())[1:], None]
+    assert after(last) is None
 
 
 def test_a_chart_keeps_about_a_hundred_points_including_the_last() -> None:

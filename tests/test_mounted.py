@@ -8,7 +8,7 @@ from threading import Thread
 from urllib.parse import quote
 
 import pytest
-from chat_page import Visit, field_of, messages_of
+from chat_page import Visit, field_of, name_of, texts_of
 from helpers import LIMIT
 from playwright.sync_api import expect
 from werkzeug.exceptions import NotFound
@@ -63,7 +63,8 @@ def mount() -> Iterator[Mount]:
 def test_the_page_finds_everything_below_any_path(mount: Mount, visit: Visit, path: str) -> None:
     page = visit(mount(path))
     assert page.url.endswith(quote(path) + "/")
+    name_of(page).press("Enter")
     field_of(page).fill("hello")
     field_of(page).press("Enter")
-    expect(messages_of(page)).to_have_text(["hello"])
+    expect(texts_of(page)).to_have_text(["hello"])
     page.goto("about:blank")

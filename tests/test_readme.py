@@ -40,7 +40,8 @@ def test_each_script_that_is_named_exists() -> None:
 
 
 def test_the_table_of_options_is_made_from_their_declarations() -> None:
-    assert options_table() in README.read_text(), "paste what `python tests/options_table.py` prints"
+    page = ROOT / "tests" / "examples" / "README.md"
+    assert options_table() in page.read_text(), "paste what `python tests/options_table.py` prints"
 
 
 def test_the_configuration_for_nginx_is_the_one_that_is_tested() -> None:

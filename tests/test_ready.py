@@ -6,20 +6,21 @@ import select
 import socket
 from collections.abc import Iterator
 from contextlib import suppress
+from types import SimpleNamespace
 
 import pytest
 from helpers import LIMIT, TEXT, Peer, Serve, go, tcp_pair, until
 
+from threadchat.websocket import ready
 from threadchat.websocket.ready import readable, writable
 
 
 @pytest.fixture(params=["poll", "select"])
 def how(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """What there is to wait with. `select` is how Windows has it."""
-    if request.param == "select":
-        monkeypatch.delattr(select, "poll")
-    else:
-        monkeypatch.delattr(select, "select")
+    hidden = "poll" if request.param == "select" else "select"
+    rest = {name: value for name, value in vars(select).items() if name != hidden}
+    monkeypatch.setattr(ready, "select", SimpleNamespace(**rest))
     return str(request.param)
 
 

@@ -15,7 +15,10 @@ from collections import Counter
 from contextlib import suppress
 from typing import Any
 
+import pytest
 from helpers import CLOSE, LIMIT, PING, PONG, TEXT, Peer, Running, Serve, go, until
+
+from threadchat.websocket import connection
 
 SENDERS = 4  # in each room
 
@@ -122,7 +125,10 @@ def log_of(server: Running, room: str) -> list[tuple[int, str, str]]:
     return [(entry.id, entry.kind, entry.text) for entry in entries]
 
 
-def test_promises_10_and_11_hold_while_clients_are_cut_evicted_and_put_to_sleep(serve: Serve, scale: int) -> None:
+def test_promises_10_and_11_hold_while_clients_are_cut_evicted_and_put_to_sleep(
+    serve: Serve, scale: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "SEND_BUFFER", 1024)  # so that a client that sleeps is soon evicted
     rooms, clients, seconds = (5, 40, 60.0) if scale > 1 else (2, 10, 3.0)
     server = serve(send_buffer=16, keep=1_000_000, message_rate=0, max_clients_per_address=10_000, room_linger=0.001)
     talkers = [

@@ -1,4 +1,4 @@
-"""scripts/serve, demo and lesson: the commands from a clone, wherever it lies and however the script is called."""
+"""scripts/serve, demo, lesson and exercise: commands from a clone, wherever it lies and however they are called."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import pytest
 from helpers import LIMIT
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
-COMMANDS = ("serve", "demo", "lesson")
+COMMANDS = ("serve", "demo", "lesson", "exercise")
 
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """A checkout with the three scripts. Its scripts/venv only says how it was called."""
+    """A checkout with the scripts. Its scripts/venv only says how it was called."""
     folder = tmp_path / "a checkout"
     (folder / "scripts").mkdir(parents=True)
     for name in COMMANDS:
@@ -31,7 +31,8 @@ def check(script: Path, checkout: Path, command: str, elsewhere: Path) -> None:
     done = subprocess.run(
         [script, "--port", "0", "two words"], cwd=elsewhere, capture_output=True, text=True, timeout=LIMIT, check=True
     )
-    assert done.stdout == f"{checkout}/scripts/venv -- threadchat {command} --port 0 two words\n"
+    extra = " terminal" if command == "serve" else ""  # for the code for phones
+    assert done.stdout == f"{checkout}/scripts/venv{extra} -- threadchat {command} --port 0 two words\n"
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -16,7 +16,7 @@ LONGEST = 512  # bytes of a message, at the defaults
 
 def test_hello_says_where_one_is_and_who_is_here(serve: Serve) -> None:
     port = serve().port
-    with V1(port, name="Ann") as ann, V1(port, name="Bob") as bob:
+    with V1(port, name="Ann") as ann:
         assert ann.hello == {
             "type": "hello",
             "room": "lobby",
@@ -30,8 +30,10 @@ def test_hello_says_where_one_is_and_who_is_here(serve: Serve) -> None:
             "here": [],
             "message_size": LONGEST,
         }
-        assert bob.hello["here"] == [{"name": "Ann", "by": ann.by}]
-        assert bob.hello["count"] == bob.hello["top"] == 1
+        ann.until(type="join")
+        with V1(port, name="Bob") as bob:
+            assert bob.hello["here"] == [{"name": "Ann", "by": ann.by}]
+            assert bob.hello["count"] == bob.hello["top"] == 1
 
 
 def test_a_message_reaches_all_with_its_name_number_and_time(serve: Serve) -> None:
@@ -156,6 +158,18 @@ def test_promise_11_a_message_that_is_sent_again_is_acknowledged_and_taken_once(
         assert again.until(type="ack")["n"] == 5
     with V1(port, session="") as nobody:
         assert nobody.hello["last"] is None
+
+
+def test_promise_11_a_session_that_recovers_and_has_said_nothing_yet_may_send_its_first_message_again(
+    serve: Serve,
+) -> None:
+    port = serve().port
+    with V1(port, name="Ann") as ann:
+        token = ann.until(type="join")["token"]
+    with V1(port, session=ann.session, since=token) as back:
+        assert (back.hello["recovered"], back.hello["last"]) == (True, 0)
+    with V1(port, session=ann.session, since="another.1.0") as back:
+        assert (back.hello["recovered"], back.hello["last"]) == (False, None)
 
 
 def test_promise_10_a_client_that_comes_back_gets_all_that_it_missed_once_and_in_order(serve: Serve) -> None:

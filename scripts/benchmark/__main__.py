@@ -74,9 +74,10 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--seconds", type=float, metavar="S", help="seconds that each run measures (default 4)")
     add("--rounds", type=positive, metavar="N", help="runs of each server in each setting (default 3)")
     help_text = (
-        f"server to measure (repeatable; default all but {servers.INSPECTED}: threadchat with its inspector open)"
+        f"server to measure (repeatable; default all but {servers.INSPECTED}: threadchat with its "
+        f"inspector open, and {servers.V1}: threadchat with clients that speak threadchat.v1)"
     )
-    add("--server", action="append", choices=(*servers.NAMES, servers.INSPECTED), help=help_text)
+    add("--server", action="append", choices=(*servers.NAMES, servers.INSPECTED, servers.V1), help=help_text)
     help_text = "measure this server as well (repeatable); {port} in the command stands for the port"
     add("--other", action="append", default=[], metavar="NAME=COMMAND", help=help_text)
     add("--install-go", action="store_true", help="install the packages that the Go server needs, with apt-get")

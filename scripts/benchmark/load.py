@@ -5,6 +5,9 @@ All clients must receive the same messages in the same order, and each sender's 
 receive a message defines the order; its sequence numbers are checked once, and the bytes of every other client are
 compared with it. This finds lost, repeated and reordered messages at the cost of comparing bytes.
 
+With --v1 the clients speak threadchat.v1: a line of a frame is a JSON object, the message is its text, and the texts
+are compared. The last few payloads are remembered with their texts, since most clients get the same.
+
 It runs as a process of its own: `python load.py saturation --port P --clients N ...` prints one line of JSON.
 """
 
@@ -35,6 +38,12 @@ def encode(token: bytes, number: int) -> bytes:
     """Return a client's frame. Its mask is zero, which is valid and spares the load the masking, but not the server."""
     text = b"%s%08d:%016d:" % (token, number, time.monotonic_ns())
     return b"\x81" + bytes([0x80 | LENGTH]) + b"\0\0\0\0" + text.ljust(LENGTH, b"x")
+
+
+def encode_v1(token: bytes, number: int) -> bytes:
+    """Return a client's frame as `encode` does, in threadchat.v1."""
+    text = b'{"type":"msg","n":%d,"text":"%s"}' % (number + 1, encode(token, number)[6:])
+    return b"\x81" + bytes([0x80 | len(text)]) + b"\0\0\0\0" + text
 
 
 class Order:
@@ -80,8 +89,10 @@ class Client:
 class Load:
     """All clients of one server. The first SENDERS of them also send. Raises OSError if one cannot join."""
 
-    def __init__(self, port: int, clients: int) -> None:
+    def __init__(self, port: int, clients: int, v1: bool = False) -> None:
         self.port = port
+        self.v1 = v1
+        self.texts: dict[bytes, bytes] = {}  # of the last payloads, for v1
         self.order = Order()
         self.clients: dict[int, Client] = {}
         self.poll = select.epoll()
@@ -112,7 +123,8 @@ class Load:
         """Open `count` connections, at most CONNECTING of them at a time."""
         request = (
             f"GET /ws HTTP/1.1\r\nHost: 127.0.0.1:{self.port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
+            f"{'Sec-WebSocket-Protocol: threadchat.v1' + chr(13) + chr(10) if self.v1 else ''}\r\n"
         ).encode()
         waiting: dict[int, socket.socket] = {}
         answered = select.epoll()
@@ -190,6 +202,11 @@ class Load:
                 if opcode == 0x80:
                     payload, client.begun = client.begun + payload, b""
                     size = len(payload)
+                if self.v1:
+                    payload = self.text_of(payload)
+                    if not payload:
+                        continue
+                    size = len(payload)
                 known = len(order.text) - position
                 if known <= size and order.text[position:] == payload[:known]:
                     order.append(payload[known:])
@@ -216,6 +233,17 @@ class Load:
         client.position = position
         client.messages += messages
         return messages
+
+    def text_of(self, payload: bytes) -> bytes:
+        """Return the texts of the messages in a payload of threadchat.v1, a line each, and nothing else of it."""
+        text = self.texts.get(payload)
+        if text is None:
+            lines = [line for line in payload.split(b"\n") if line.startswith(b'{"type":"msg"')]
+            text = b"\n".join(line[-LENGTH - 2 : -2] for line in lines)
+            if len(self.texts) > 64:
+                self.texts.pop(next(iter(self.texts)))
+            self.texts[payload] = text
+        return text
 
     def misplaced(self, payload: bytes, position: int) -> int:
         """Count what is wrong with messages that do not continue the order, and return the client's new position.
@@ -254,7 +282,8 @@ class Load:
 
     def send(self, sender: Client, count: int) -> None:
         """Send `count` new messages, and wait until the system has taken them."""
-        frames = b"".join(encode(sender.token, sender.sent + number) for number in range(count))
+        make = encode_v1 if self.v1 else encode
+        frames = b"".join(make(sender.token, sender.sent + number) for number in range(count))
         sender.sent += count
         try:
             sender.socket.setblocking(True)
@@ -392,12 +421,13 @@ def main() -> None:
     parser.add_argument("--in-flight", type=int, default=16, help="unanswered messages of each sender")
     parser.add_argument("--rate", type=float, default=50, help="messages a second")
     parser.add_argument("--seconds", type=float, default=4)
+    parser.add_argument("--v1", action="store_true", help="speak threadchat.v1")
     given = parser.parse_args()
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     server = Server(given.pid)
     memory_before = server.status("VmRSS")
-    load = Load(given.port, given.clients)
+    load = Load(given.port, given.clients, given.v1)
     if given.scenario == "saturation":
         result = saturation(load, server, given.in_flight, given.seconds)
     elif given.scenario == "calm":

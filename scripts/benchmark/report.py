@@ -18,7 +18,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 from rounds import Outcome, Results, Setting
-from servers import INSPECTED, NAMES
+from servers import INSPECTED, NAMES, V1
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -316,6 +316,8 @@ GOALS = (
     _throughput(5000, 16, "go", 0.8, 2),
     _throughput(100, 16, INSPECTED, 1.05, None, at_least=False),
     _throughput(1000, 16, INSPECTED, 1.05, None, at_least=False),
+    _throughput(100, 64, V1, 1.25, None, at_least=False),
+    _throughput(1000, 64, V1, 1.25, None, at_least=False),
     Goal("healthy clients that threadchat dropped, in all runs", 0, None, _dropped, False),
     _calm("median latency", 10, "latency_p50_ms", 1.5, 1),
     _calm("median latency", 100, "latency_p50_ms", 2, 1),

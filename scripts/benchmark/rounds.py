@@ -125,18 +125,20 @@ def run(setting: Setting, server: Server, seconds: float, tell: Callable[[str], 
     started = None
     try:
         with running(server) as started:
-            return _load(setting, started, seconds)
+            return _load(setting, started, seconds, server.v1)
     finally:
         if started and started.killed:
             tell(f"{server.name}, {setting}: the server did not stop after SIGTERM, and was killed")
 
 
-def _load(setting: Setting, started: Running, seconds: float) -> Figures:
+def _load(setting: Setting, started: Running, seconds: float, v1: bool) -> Figures:
     limit = 180 if setting.scenario == "crowd" else 60 + seconds
     command = [sys.executable, str(LOAD), setting.scenario, "--port", str(started.port)]
     command += ["--pid", str(started.process.pid), "--clients", str(setting.clients), "--seconds", str(seconds)]
     if setting.in_flight:
         command += ["--in-flight", str(setting.in_flight)]
+    if v1:
+        command.append("--v1")
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=limit, start_new_session=True)
     except subprocess.TimeoutExpired:

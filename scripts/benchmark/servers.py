@@ -23,6 +23,7 @@ PEERS = Path(__file__).parent / "peers"
 GO_SOURCE = Path(__file__).parents[2] / "www" / "chat.go"  # the guide shows it too
 NAMES = ("threadchat", "plain", "websockets", "aiohttp", "go")
 INSPECTED = "inspected"  # threadchat with its inspector, whose live page is open
+V1 = "v1"  # threadchat with clients that speak threadchat.v1
 PORTS = range(20_000, 32_000)  # below the ephemeral ports
 START_SECONDS = 20
 STOP_SECONDS = 10
@@ -47,6 +48,7 @@ class Server:
     most_clients: int = 1_000_000
     crowd: bool = True  # whether it can do this scenario
     look: str = ""  # the path of a live page to keep open during the run
+    v1: bool = False  # whether its clients speak threadchat.v1
 
     def can(self, scenario: str, clients: int) -> bool:
         return clients <= self.most_clients and (self.crowd or scenario != "crowd")
@@ -70,13 +72,15 @@ class Running:
 
 
 def known(name: str, go: Path | None) -> Server:
-    """Return the server of this name: one of NAMES, or INSPECTED. Raises Failed if it is not installed."""
+    """Return the server of this name: one of NAMES, INSPECTED or V1. Raises Failed if it is not installed."""
     if name == "threadchat":
         serve = (sys.executable, "-m", "threadchat", "serve", "--port", "{port}", "--log-level", "error")
         return Server(name, (*serve, "--message-rate", "0"))
     if name == INSPECTED:
         plain = known("threadchat", go)
         return replace(plain, name=name, command=(*plain.command, "--inspect"), look="/inspect/live")
+    if name == V1:
+        return replace(known("threadchat", go), name=name, v1=True)
     if name == "go":
         if go is None:
             raise Failed("there is no Go server")

@@ -19,7 +19,8 @@ Each name is imported from its module when it is first used, so that the channel
 To read the program, begin with `channel` (Go's channels and select), `hub` (the one thread that knows all clients) and
 `client` (two threads each: a read pump and a write pump). `websocket`, `web` and `runtime` do what the Go program's
 libraries and its runtime do. `options` has the limits, `cli` the commands. `lessons` break the program on purpose to
-show what each part is for, and `inspector` shows it at work.
+show what each part is for, `inspector` shows it at work, and `exercises` let the reader write its parts. `deadlock`
+finds deadlocks in the tests of programs with channels.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The command line: `threadchat serve`, `threadchat demo` and `threadchat lesson`.
+"""The command line: `threadchat serve`, `join`, `demo`, `lesson` and `exercise`.
 
 The options of `serve` and `demo` are made from their declarations in `options`. A mistake of the user costs one or two
 lines on standard error and exit status 2. Any other exception is a defect of the program and ends in a traceback.
@@ -116,7 +116,7 @@ def _without_command(first: str) -> NoReturn:
         prog="threadchat",
         usage="threadchat COMMAND [OPTION ...]",
         description="A chat: two threads for each client, and Go's channels between them.\n\ncommands:\n"
-        + "\n".join(f"  {name:8}{command.summary}" for name, command in COMMANDS.items()),
+        + "\n".join(f"  {name:10}{command.summary}" for name, command in COMMANDS.items()),
         epilog="threadchat COMMAND --help explains a command and its options.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -149,33 +149,55 @@ def _serve(given: argparse.Namespace, parser: Parser) -> int:
     try:
         if server_options.inspect or server_options.inspect_from_anywhere:
             _need_source(parser)
-            return serve(options, *where, *_inspector(server_options, given.demo, given.no_browser))
-        return serve(options, *where)
+            inspected = _inspector(server_options, given.demo, given.no_browser, parser)
+            return serve(options, *where, *inspected, qr=not server_options.no_qr)
+        return serve(options, *where, qr=not server_options.no_qr)
     except CannotServe as error:
         parser.fail(str(error))
 
 
 def _inspector(
-    options: ServerOptions, demo: bool, no_browser: bool
+    options: ServerOptions, demo: bool, no_browser: bool, parser: Parser
 ) -> tuple[Callable[[Options], App], Callable[[Server], None]]:
     """The arguments `make_app` and `started` of `serve` for a chat with the inspector.
 
     The inspector is imported here, so that a chat without it does not pay for it.
     """
+    from threadchat.inspector.access import own_host
     from threadchat.inspector.site import InspectedApp
+
+    host = own_host(options.host)
+    if host is None and not options.inspect_from_anywhere:
+        parser.fail(
+            f"with --host {options.host} nobody can open the inspector, which answers at localhost alone: "
+            "use --host 0.0.0.0, or --inspect-from-anywhere"
+        )
 
     def make_app(chat: Options) -> App:
         return InspectedApp(chat, demo=demo, anywhere=options.inspect_from_anywhere)
 
     def started(server: Server) -> None:
         assert isinstance(server.app, InspectedApp)
-        address = f"{server.url}inspect"
+        address = f"{server.url if options.inspect_from_anywhere else f'http://{host}:{server.port}/'}inspect"
         say(f"the inspector: {address}")
         server.app.served_at(server.local_address)
         if demo and not no_browser:
             open_browser(address)
 
     return make_app, started
+
+
+def _join(given: argparse.Namespace, parser: Parser) -> int:
+    """`threadchat join`."""
+    from threadchat.terminal.join import CannotJoin, join  # not at the top: a server does without it
+
+    try:
+        with interrupting():
+            return join(given.url, given.room, given.name, given.key)
+    except CannotJoin as error:
+        parser.exit(error.status, f"{parser.prog}: {error}\n")
+    except KeyboardInterrupt:
+        return INTERRUPTED
 
 
 def _lesson(given: argparse.Namespace, parser: Parser) -> int:
@@ -191,6 +213,7 @@ def _lesson(given: argparse.Namespace, parser: Parser) -> int:
 def _teach(given: argparse.Namespace, parser: Parser) -> int:
     try:
         from threadchat.lessons import run, show  # not at the top: a server does without them
+        from threadchat.lessons.lesson import LessonFailed
     except ModuleNotFoundError as error:
         if error.name != "resource":
             raise
@@ -208,7 +231,7 @@ def _teach(given: argparse.Namespace, parser: Parser) -> int:
             show.teach(run.LESSONS[name], ask=not given.yes and _can_ask())
         else:
             show.catalogue()
-    except run.LessonFailed as error:
+    except LessonFailed as error:
         parser.fail(str(error))
     return 0
 
@@ -224,6 +247,14 @@ def _need_source(parser: Parser) -> None:
         parser.fail(what)
 
 
+def _exercise(given: argparse.Namespace, parser: Parser) -> int:
+    """`threadchat exercise`: explain the next exercise, or do what the action says."""
+    from threadchat.exercises import command  # not at the top: a server does without it
+
+    with interrupting():
+        return command.run(given.words, given.folder, parser.fail_with_hint)
+
+
 def _can_ask() -> bool:
     """Whether somebody sees a question and can answer it."""
     return sys.stdin.isatty() and sys.stdout.isatty()
@@ -232,6 +263,15 @@ def _can_ask() -> bool:
 def _add_serve_arguments(parser: Parser) -> None:
     _add_options(parser, ALL_OPTIONS, {})
     parser.set_defaults(demo=False, no_browser=True)
+
+
+def _add_join_arguments(parser: Parser) -> None:
+    parser.usage = "threadchat join [URL] [OPTION ...]"
+    url = "http://127.0.0.1:8080/"
+    parser.add_argument("url", nargs="?", metavar="URL", default=url, help=f"the chat's address (default {url})")
+    parser.add_argument("--room", metavar="NAME", help="the room, if it is not in the address (default the lobby)")
+    parser.add_argument("--name", metavar="NAME", help="what to be called (default Guest)")
+    parser.add_argument("--key", metavar="KEY", help="the chat's join key, if it has one")
 
 
 def _add_demo_arguments(parser: Parser) -> None:
@@ -245,6 +285,14 @@ def _add_lesson_arguments(parser: Parser) -> None:
     parser.add_argument("lesson", nargs="?", metavar="NAME", help="the lesson; without a name they are listed")
     parser.add_argument("--yes", action="store_true", help="ask nothing; without a terminal nothing is asked anyway")
     parser.add_argument("--json", action="store_true", help="print the lesson, or the list, as JSON")
+
+
+def _add_exercise_arguments(parser: Parser) -> None:
+    from threadchat.exercises import command
+
+    parser.usage = "threadchat exercise [ACTION] [EXERCISE] [--folder NAME]"
+    parser.add_argument("words", nargs="*", metavar="ACTION", help=command.HELP)
+    parser.add_argument("--folder", metavar="NAME", help="where your files are (default: exercises)")
 
 
 def _add_options(parser: Parser, options: Sequence[Option], defaults: dict[str, Any]) -> None:
@@ -280,6 +328,13 @@ COMMANDS = {
         _add_serve_arguments,
         _serve,
     ),
+    "join": Command(
+        "chat in the terminal, or through a pipe",
+        "Chat in the terminal. Where standard input or output is no terminal, each line in is a message, and each "
+        "message is a line out.",
+        _add_join_arguments,
+        _join,
+    ),
     "demo": Command(
         "watch a chat of bots in the browser, and do things to it",
         "Serve the chat with the inspector, a few bots, and ways to disturb them; open the inspector in the browser.",
@@ -291,5 +346,11 @@ COMMANDS = {
         "Break a part of the chat on purpose, run it beside the real one, and see what it is for.",
         _add_lesson_arguments,
         _lesson,
+    ),
+    "exercise": Command(
+        "write the parts of a chat yourself, and have them checked",
+        "Learn by doing: without an action, make the files and explain the exercise that you are at.",
+        _add_exercise_arguments,
+        _exercise,
     ),
 }

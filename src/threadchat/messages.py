@@ -31,7 +31,9 @@ def clean_text(text: str, most: int) -> str:
 
     Raises NotAMessage.
     """
-    text = text.replace("\r\n", "\n").replace("\r", "\n").strip()
+    if "\r" in text:
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
+    text = text.strip()
     try:
         size = len(text.encode())
     except UnicodeEncodeError:
@@ -68,7 +70,7 @@ class Entry(str):
     @property
     def check(self) -> int:
         """A check value of what the entry says: another entry with the same id has another one."""
-        return crc32(f"{self.id} {self.at} {self.kind} {self.by} {self.n} {self.name}\n{self.text}".encode())
+        return crc32(f"{self.by}{self.n}{self.text}".encode(), self.id)
 
 
 def message(text: str, by: str, name: str | None = None, n: int | None = None) -> Entry:
@@ -148,16 +150,24 @@ def json_lines(entries: Run) -> tuple[str, ...]:
 
 def json_line(entry: Entry) -> str:
     """One entry as threadchat.v1 has it."""
-    name = "null" if entry.name is None else quoted(entry.name)
-    where = f'"token":"{entry.token}","id":{entry.id},"at":{entry.at}'
-    begin = f'{{"type":"{entry.kind}",{where},"name":{name},"by":"{entry.by}"'
-    if isinstance(entry, Order):
+    number, name = entry.id, "null" if entry.name is None else quoted(entry.name)
+    what = ""
+    if entry.kind == MESSAGE:
+        what = f',"n":{"null" if entry.n is None else entry.n},"text":{quoted(entry.text)}'
+    elif isinstance(entry, Order):
         facts = {"target": entry.target, "seconds": entry.seconds, "locked": entry.locked}
-        more = "".join(f',"{key}":{json.dumps(value)}' for key, value in facts.items() if value is not None)
-        return f'{begin},"order":"{entry.order}","text":{quoted(entry.text)}{more}}}'
-    if entry.kind != MESSAGE:
-        return begin + "}"
-    return f'{begin},"n":{"null" if entry.n is None else entry.n},"text":{quoted(entry.text)}}}'
+        what = f',"order":"{entry.order}","text":{quoted(entry.text)}'
+        what += "".join(f',"{key}":{json.dumps(value)}' for key, value in facts.items() if value is not None)
+    return (
+        f'{{"type":"{entry.kind}","token":"{entry.epoch}.{number}.{entry.check:x}","id":{number},"at":{_written(entry.at)},'
+        f'"name":{name},"by":"{entry.by}"{what}}}'
+    )
+
+
+@lru_cache(maxsize=8)
+def _written(at: float) -> str:
+    """A time as JSON has it. Entries that are logged together have the same one, and to write it takes a while."""
+    return repr(at)
 
 
 def plain_lines(entries: Sequence[Entry]) -> Sequence[str]:

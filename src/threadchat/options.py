@@ -213,6 +213,11 @@ class ServerOptions:
         least=0,
         most=65_535,
     )
+    no_qr: bool = switch(
+        Group.LISTEN,
+        "print no QR code for phones; otherwise there is one where other machines can reach the server, standard "
+        "output is a terminal, and the extra `threadchat[terminal]` is installed",
+    )
     trusted_proxies: int = whole_number(
         0,
         Group.ADMISSION,

@@ -52,6 +52,12 @@ class Rooms:
         """The room that is always there."""
         return self._rooms[LOBBY]
 
+    @property
+    def clients(self) -> int:
+        """How many clients the hubs know at this instant."""
+        with self._changed:
+            return sum(len(room.hub.clients) for room in self._rooms.values())
+
     @contextmanager
     def enter(self, name: str) -> Iterator[Room]:
         """The room with this clean name. It stays for as long as the block runs.

@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
-from urllib.parse import quote
 
 from threadchat.options import Options
 from threadchat.runtime.signals import status_before_start, stop_signals
@@ -24,6 +23,7 @@ from threadchat.runtime.threads import NoThread
 from threadchat.web.app import App, create_app
 from threadchat.web.hosts import hosts_of
 from threadchat.web.server import Server
+from threadchat.welcome import welcome
 
 # The program that opens the browser, for `python -c`. It starts another one and ends, so that the server does not wait
 # for webbrowser.open, which may take seconds.
@@ -45,6 +45,7 @@ def serve(
     trusted_proxies: int = 0,
     make_app: Callable[[Options], App] = create_app,
     started: Callable[[Server], None] | None = None,
+    qr: bool = False,
 ) -> int:
     """Run a chat in the main thread until a stop signal: SIGINT, SIGTERM or SIGHUP. Returns the exit status, 0.
 
@@ -52,7 +53,8 @@ def serve(
     comes before the server listens ends it without a word.
 
     The server answers to the hosts that the options allow and to those of the address where it listens.
-    `trusted_proxies` is Server's. `started` is called once it listens. Raises CannotServe.
+    `trusted_proxies` is Server's. `started` is called once it listens. `qr` is whether a phone may scan a code. Raises
+    CannotServe.
     """
     options = replace(options, allow_hosts=(*hosts_of(host), *options.allow_hosts))
     others = set(threading.enumerate())
@@ -64,11 +66,9 @@ def serve(
                 server = _listening(app, host, port, trusted_proxies)
                 try:
                     server.start()
-                    say(f"threadchat listens: open {_with_key(server.url, options.key)} (Ctrl-C stops it)")
-                    if options.moderator_key is not None:
-                        say(f"for the organiser: {_with_key(server.url, options.moderator_key)}")
                     if started is not None:
                         started(server)
+                    say("\n".join(welcome(server, trusted_proxies, qr, options.key, options.moderator_key)))
                     if signals.wait() == signal.SIGINT and sys.stdout.isatty():
                         _say_last("")  # after the ^C that the terminal shows
                 finally:
@@ -77,11 +77,6 @@ def serve(
             raise CannotServe(f"cannot start a thread: {error} (see `ulimit -u` and `ulimit -v`)") from error
         _say_last(told)
     return 0
-
-
-def _with_key(url: str, key: str | None) -> str:
-    """The address as people are given it: the fragment brings the key, and no browser sends it to a server."""
-    return url if key is None else f"{url}#key={quote(key, safe='')}"
 
 
 def _listening(app: App, host: str, port: int, trusted_proxies: int) -> Server:
@@ -97,7 +92,7 @@ def _stop(server: Server, others: set[threading.Thread]) -> str:
     ours = _roles(others)
     server.stop_accepting()
     ours |= _roles(others)  # those of the last connections too
-    clients = len(server.app.hub.clients)
+    clients = server.app.rooms.clients
     server.stop()
     left = _roles(others)
     ended = [role for thread, role in ours.items() if thread not in left]
@@ -127,9 +122,12 @@ def open_browser(address: str) -> None:
 
 
 def say(line: str) -> None:
-    """Print a line. Raises BrokenPipeError if its reader has gone, and CannotServe if it cannot be written."""
+    """Print a line, or several at once.
+
+    Raises BrokenPipeError if its reader has gone, and CannotServe if it cannot be written.
+    """
     try:
-        print(line, flush=True)
+        print(f"{line}\n", end="", flush=True)  # one write, also with PYTHONUNBUFFERED
     except BrokenPipeError:
         raise
     except OSError as error:

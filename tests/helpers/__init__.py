@@ -5,6 +5,8 @@ from helpers.inspected import *  # noqa: F403
 from helpers.pages import *  # noqa: F403
 from helpers.peers import *  # noqa: F403
 from helpers.requests import *  # noqa: F403
+from helpers.scripted import *  # noqa: F403
 from helpers.servers import *  # noqa: F403
+from helpers.tmux import *  # noqa: F403
 from helpers.v1 import *  # noqa: F403
 from helpers.waiting import *  # noqa: F403

@@ -130,7 +130,7 @@ class Process:
         self.process.send_signal(number)
         return self.process.wait(LIMIT)
 
-    def __enter__(self) -> Process:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc: object) -> None:

@@ -1,98 +1,216 @@
 // @ts-check
-// The connection to the server: one WebSocket at a time, and a new one when it ends.
+// The connection to the server: one WebSocket at a time, and a new one when it ends. It goes on after the last token
+// seen, so that nothing is missed in between.
 
+import { socketAddress } from "./place.js";
+
+/** @import { Session } from "./session.js" */
 /** @import { State } from "./status.js" */
+/** @import { Down, Entry, Hello, Up } from "./types.js" */
 
 const FIRST_DELAY_MS = 1000; // the longest wait before the first new attempt...
-const LONGEST_DELAY_MS = 10_000; // ...doubled for each failure, but never more than this
-const SETTLED_MS = 5000; // a connection must last this long before the waits are short again
-const CONNECT_TIMEOUT_MS = 10_000;
-const LIMIT_TIMEOUT_MS = 3000; // for the question how long a message may be
+const LONGEST_DELAY_MS = 30_000; // ...doubled for each failure, but never more than this
+const SETTLED_MS = 20_000; // a connection must hold this long before the waits are short again
+const HELLO_TIMEOUT_MS = 10_000;
+const CHECK_MS = 3000; // a connection that is checked must bring something within this time
 
 const POLICY_VIOLATION = 1008; // close codes: RFC 6455, section 7.4.1
 const TOO_BIG = 1009;
 const TRY_AGAIN_LATER = 1013;
+const PUT_OUT = 4001; // by the organiser
 
 /**
  * Sends itself these events, each with a value as its `detail`:
  * - "status", a State: what to show
- * - "lines", strings: what was said
- * - "notice", a string: something about the connection that belongs into the log
- * - "limit", a number: how many bytes a message may have
+ * - "hello", "ack", "error", "state": what the server sent
+ * - "msg", "presence", "order": an entry of the room's log; one that the server repeats comes once
+ * - "gap", { unannounced }: entries are missing here; unannounced: another log has begun while the page was connected
+ * - "closed", null: the connection has ended
+ * - "shut", null: there was no connection: nobody is there, or the server does not let this page in
  */
 export class Connection extends EventTarget {
+  name = ""; // the name to join with
+  #session;
   /** @type {WebSocket | null} */
   #socket = null;
-  #failures = 0; // attempts since a connection last settled
-  #lost = false; // a connection was lost, and none has come in its place
-  #retryTimer = 0; // not 0 only while waiting to reconnect
+  #greeted = false; // the server's hello has come
+  #top = 0; // entries up to this id are past
+  #newest = 0; // the id of the newest entry seen
+  /** @type {string | null} */
+  #token = null; // of the newest entry seen
+  #returned = false; // this connection was asked to go on after a token
+  #gapDue = false; // the hello said that it cannot: its gap is to follow
+  #failures = 0; // attempts since a connection last held
+  #putOut = false;
+
+  // Timers, 0 while they do not run.
+  #retryTimer = 0;
+  #helloTimer = 0;
+  #settleTimer = 0;
+  #checkTimer = 0;
+
+  /** @param {Session} session */
+  constructor(session) {
+    super();
+    this.#session = session;
+  }
 
   get isOpen() {
-    return this.#socket?.readyState === WebSocket.OPEN;
+    return this.#greeted;
   }
 
-  /** @param {string} text */
-  send(text) {
-    this.#socket?.send(text);
+  get isTrying() {
+    return this.#socket !== null;
   }
 
-  /** Try at once, but only while waiting: an attempt under way is left alone. */
-  reconnectNow() {
-    if (this.#retryTimer) this.connect();
+  /** Whether this connection was asked to go on where the last one ended. */
+  get returned() {
+    return this.#returned;
   }
 
-  async connect() {
-    clearTimeout(this.#retryTimer);
-    this.#retryTimer = 0;
-    if (this.#failures) this.#status("reconnecting", "Reconnecting…");
-    else this.#status("connecting", "Connecting…");
-    await this.#fetchLimit(); // first, so that nothing too long is sent as soon as the connection opens
+  /** Whether an entry was there before this page (or its connection) came. @param {number} id */
+  isPast(id) {
+    return id <= this.#top;
+  }
 
-    let settleTimer = 0;
-    let opened = false;
-    const socket = new WebSocket(addressOf(location));
+  /** @param {Up} message */
+  send(message) {
+    this.#socket?.send(JSON.stringify(message));
+  }
+
+  /** Connect now, whatever there is. */
+  connect() {
+    this.#drop();
+    this.#putOut = false;
+    if (this.#token === null) this.#status("connecting", "Connecting…");
+    else this.#status("reconnecting", "Reconnecting…");
+
+    const since = this.#token;
+    this.#returned = since !== null;
+    const protocols = ["threadchat.v1", `session.${this.#session.secret}`];
+    const socket = new WebSocket(socketAddress(this.name, since), protocols);
     this.#socket = socket;
-    const giveUpTimer = setTimeout(() => socket.close(), CONNECT_TIMEOUT_MS);
-
+    this.#helloTimer = setTimeout(() => this.end("The server does not answer."), HELLO_TIMEOUT_MS);
+    let opened = false;
     socket.onopen = () => {
       opened = true;
-      clearTimeout(giveUpTimer);
-      if (this.#lost) this.#emit("notice", "Connected again. What was said in between is not shown.");
-      this.#lost = false;
-      settleTimer = setTimeout(() => {
-        this.#failures = 0;
-      }, SETTLED_MS);
-      this.#status("connected", "Connected");
     };
-
-    // The server may put several messages into one frame, a line each.
-    socket.onmessage = ({ data }) => this.#emit("lines", data.split("\n"));
-
-    socket.onclose = (event) => {
-      clearTimeout(giveUpTimer);
-      clearTimeout(settleTimer);
-      const why = opened ? explain(event) : "Could not connect.";
-      // One row for each connection lost; a busy server's refusal is a failed attempt, not a loss.
-      if (opened && event.code !== TRY_AGAIN_LATER) {
-        this.#emit("notice", "Connection closed.");
-        this.#lost = true;
-        // What concerns this page alone is worth reading after it is connected again.
-        if (event.code === POLICY_VIOLATION || event.code === TOO_BIG) this.#emit("notice", why);
+    // A frame may hold several messages, a line each.
+    socket.onmessage = ({ data }) => {
+      clearTimeout(this.#checkTimer);
+      this.#checkTimer = 0;
+      for (const line of data.split("\n")) {
+        if (socket === this.#socket) this.#take(JSON.parse(line));
       }
-      // Full jitter: pages that lost the same server must not all come back at the same moment.
-      const delay = Math.random() * Math.min(LONGEST_DELAY_MS, FIRST_DELAY_MS * 2 ** this.#failures++);
-      this.#wait(why, Date.now() + delay);
+    };
+    socket.onclose = (event) => {
+      this.#putOut = event.code === PUT_OUT;
+      this.end(opened ? explain(event) : "Could not connect.");
+      if (!opened) this.#emit("shut", null);
     };
   }
 
   /**
-   * Reconnect when it is time. Until then the status counts the seconds.
+   * There is a reason to believe that the path has changed: the network came back, or the page was asleep. A page that
+   * waits tries at once. An open connection that brings nothing for a moment is replaced by another, because it may be
+   * dead without anybody knowing.
+   */
+  check() {
+    if (this.#retryTimer) this.connect();
+    else if (this.#greeted) this.#checkTimer ||= setTimeout(() => this.connect(), CHECK_MS);
+  }
+
+  /** Give the connection up, and make another after a while. @param {string} why */
+  end(why) {
+    if (this.#putOut) {
+      this.halt(why);
+      return;
+    }
+    this.#drop();
+    // Full jitter: pages that lost the same server must not all come back at the same moment.
+    const delay = Math.random() * Math.min(LONGEST_DELAY_MS, FIRST_DELAY_MS * 2 ** this.#failures++);
+    this.#wait(why, performance.now() + delay);
+  }
+
+  /** Give up, until somebody says `connect`. @param {string} why */
+  halt(why) {
+    this.#drop();
+    this.#status("ended", why);
+  }
+
+  /** Let the socket go. A dead one would take its time to say that it is closed. */
+  #drop() {
+    for (const timer of [this.#retryTimer, this.#helloTimer, this.#settleTimer, this.#checkTimer]) clearTimeout(timer);
+    this.#retryTimer = this.#helloTimer = this.#settleTimer = this.#checkTimer = 0;
+    this.#greeted = false;
+    const socket = this.#socket;
+    if (!socket) return;
+    this.#socket = null;
+    socket.onopen = socket.onmessage = socket.onclose = null;
+    socket.close();
+    this.#emit("closed", null);
+  }
+
+  /** @param {Down} message */
+  #take(message) {
+    switch (message.type) {
+      case "hello":
+        this.#greet(message);
+        break;
+      case "msg":
+        if (this.#isNew(message)) this.#emit("msg", message);
+        return;
+      case "order":
+        if (this.#isNew(message)) this.#emit("order", message);
+        return;
+      case "join":
+      case "leave":
+      case "name":
+        if (this.#isNew(message)) this.#emit("presence", message);
+        return;
+      case "gap":
+        // One that no hello announced begins another log: the ids begin again, and nothing in it is past.
+        if (!this.#gapDue) this.#top = this.#newest = 0;
+        this.#emit("gap", { unannounced: !this.#gapDue });
+        this.#gapDue = false;
+        return;
+      case "state":
+        if (message.log === "up") this.#status("connected", "Connected");
+        else this.#status("down", "The server cannot store messages just now. They are delivered as soon as it can.");
+    }
+    this.#emit(message.type, message);
+  }
+
+  /** Whether an entry is not a repeat. The next connection goes on after it. @param {Entry} entry */
+  #isNew({ id, token }) {
+    if (id <= this.#newest) return false;
+    this.#newest = id;
+    this.#token = token;
+    return true;
+  }
+
+  /** @param {Hello} hello */
+  #greet({ token, top, recovered }) {
+    clearTimeout(this.#helloTimer);
+    this.#greeted = true;
+    this.#token = token;
+    this.#top = top;
+    this.#gapDue = this.#returned && !recovered;
+    if (!recovered) this.#newest = 0;
+    this.#settleTimer = setTimeout(() => {
+      this.#failures = 0;
+    }, SETTLED_MS);
+    this.#status("connected", "Connected");
+  }
+
+  /**
+   * Reconnect when it is time. Until then the status counts the seconds. The wall clock may be set meanwhile.
    *
    * @param {string} why
-   * @param {number} due the time, by Date.now()
+   * @param {number} due the time, by performance.now()
    */
   #wait(why, due) {
-    const left = due - Date.now();
+    const left = due - performance.now();
     if (left <= 0) {
       this.connect();
       return;
@@ -100,16 +218,6 @@ export class Connection extends EventTarget {
     const seconds = Math.ceil(left / 1000);
     this.#status("waiting", `${why} Reconnecting`, `in ${seconds} ${seconds === 1 ? "second" : "seconds"}`);
     this.#retryTimer = setTimeout(() => this.#wait(why, due), left - (seconds - 1) * 1000);
-  }
-
-  async #fetchLimit() {
-    try {
-      const response = await fetch("limits", { cache: "no-store", signal: AbortSignal.timeout(LIMIT_TIMEOUT_MS) });
-      const { message_size: size } = await response.json();
-      if (Number.isInteger(size) && size > 0) this.#emit("limit", size);
-    } catch {
-      // The limit that is known so far stays.
-    }
   }
 
   /**
@@ -130,29 +238,22 @@ export class Connection extends EventTarget {
   }
 }
 
-/**
- * The WebSocket's address. It keeps any prefix of the page's own address; a page served over https must use wss.
- * @param {Location} page
- */
-function addressOf(page) {
-  const address = new URL("ws", page.href);
-  address.protocol = page.protocol === "https:" ? "wss:" : "ws:";
-  return address;
-}
-
 /** @param {{ code: number, reason: string }} event */
 function explain({ code, reason }) {
+  const because = (/** @type {string} */ otherwise) => (reason || otherwise).replace(/\.?$/, ".");
   switch (code) {
     case 1001:
       return "The server is stopping.";
     case 1006:
       return "The connection was lost.";
     case POLICY_VIOLATION:
-      return `The server removed this page: ${(reason || "it was not keeping up").replace(/\.?$/, ".")}`;
+      return `The server removed this page: ${because("it was not keeping up")}`;
     case TOO_BIG:
       return "The server found a message too long.";
     case TRY_AGAIN_LATER:
       return "The server is busy.";
+    case PUT_OUT:
+      return `You were put out of this room (${reason || "by the organiser"}).`;
     default:
       return "The connection ended.";
   }

@@ -3,9 +3,11 @@
 
 import { byId, setText } from "../dom.js";
 
+const SHOWN_AFTER_MS = 1000; // a connection that is back sooner was never missed
+
 /**
  * @typedef {object} State
- * @property {"connecting" | "connected" | "reconnecting" | "waiting" | "none"} name
+ * @property {"connecting" | "connected" | "reconnecting" | "waiting" | "down" | "ended" | "none"} name
  * @property {string} text
  * @property {string} countdown how long it is still waiting, or ""
  */
@@ -14,6 +16,9 @@ export class Status {
   #text = byId("state");
   #countdown = byId("countdown");
   #button = byId("reconnect", HTMLButtonElement);
+  /** @type {State | null} the latest state, while an older one is still shown */
+  #next = null;
+  #timer = 0;
 
   constructor() {
     this.#button.addEventListener("click", () => {
@@ -25,11 +30,28 @@ export class Status {
     return document.activeElement === this.#button;
   }
 
+  /**
+   * Show a state: at once, or if the page was connected until now, when it has lasted a moment.
+   * @param {State} state
+   */
+  render(state) {
+    const lost = state.name === "reconnecting" || state.name === "waiting";
+    if (lost && document.body.dataset.connection === "connected") {
+      this.#next = state;
+      this.#timer ||= setTimeout(() => this.#next && this.#show(this.#next), SHOWN_AFTER_MS);
+    } else {
+      this.#show(state);
+    }
+  }
+
   /** @param {State} state */
-  render({ name, text, countdown }) {
-    document.body.dataset.connection = name; // for the style sheet
+  #show({ name, text, countdown }) {
+    clearTimeout(this.#timer);
+    this.#timer = 0;
+    document.body.dataset.connection = name; // for the style sheet, and so is the next
+    document.body.toggleAttribute("data-trouble", ["reconnecting", "waiting", "down", "ended"].includes(name));
     setText(this.#text, text); // a screen reader tells a change, so not at each tick
     setText(this.#countdown, countdown);
-    this.#button.hidden = name !== "waiting";
+    this.#button.hidden = name !== "waiting" && name !== "ended";
   }
 }

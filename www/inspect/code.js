@@ -1,15 +1,13 @@
 // @ts-check
-// A listing: the lines of a function with their numbers.
+// A listing: the lines of a function with their numbers. And code in prose.
 
 import { make } from "../dom.js";
-
-/** @import { Source } from "./types.js" */
 
 const MOST_INDENT = 40; // columns that may be cut off at the left
 
 /**
  * The lines as items of a list, without the indentation that all of them share.
- * @param {Source} source
+ * @param {{ first_line: number, lines: string[] }} source
  */
 export function linesOf({ first_line: first, lines }) {
   const filled = lines.filter((line) => line.trim());
@@ -19,6 +17,12 @@ export function linesOf({ first_line: first, lines }) {
     return make("li", { value: number, "data-line": number }, make("code", {}, line.slice(indent) || " "));
   });
 }
+
+/**
+ * Prose with `code` in it, as nodes.
+ * @param {string} text
+ */
+export const prose = (text) => text.split("`").map((part, i) => (i % 2 ? make("code", {}, part) : part));
 
 /**
  * Mark a line and have it in sight.

@@ -10,9 +10,9 @@ import { count } from "./words.js";
 
 /** @type {[kind: string, word: string, means: string][]} */
 const KINDS = [
-  ["chatty", "talks", "A client that talks: its messages come in at the left and go to everybody."],
-  ["slow", "reads slowly", "A client that reads a few hundred bytes a second: its messages share frames."],
-  ["stuck", "stops reading", "A client that stops reading. Watch its send channel fill, and what then happens to it."],
+  ["chatty", "talks", "A client that talks: its messages go to the hub, and from there to everybody."],
+  ["slow", "reads slowly", "A client that reads a few thousand bytes a second: its messages share frames."],
+  ["stuck", "stops reading", "A client that stops reading. Watch the kernel’s buffers fill, then its send channel, and what happens to it."],
   ["quiet", "only listens", "A client that listens and says nothing."],
 ];
 const BURST = 1000; // messages

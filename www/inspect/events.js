@@ -2,8 +2,9 @@
 // The list of what happened.
 
 import { byId, make, setText } from "../dom.js";
+import { briefly } from "./evictions.js";
 import { emit } from "./signals.js";
-import { briefly, count } from "./words.js";
+import { count } from "./words.js";
 
 /** @import { Happening } from "./types.js" */
 
@@ -61,7 +62,7 @@ export class Events {
     if (!this.#paused && !this.#pointedAt) this.#show(() => true);
     const held = this.#pointedAt && !this.#paused ? this.#waiting.length : 0;
     const tip = this.#list.childElementCount ? "Press a message to follow its journey." : "Nothing yet.";
-    setText(this.#tip, held ? `${count(held)} more when you move the pointer away.` : tip);
+    setText(this.#tip, held ? `${count(held)} more come when you leave the list.` : tip);
   }
 
   /** @param {(event: Happening) => boolean} isDue */
@@ -108,8 +109,9 @@ export class Events {
  * A client that joined, left or was evicted.
  * @param {Happening} event
  */
-function makeChange({ kind, client, name, reason }) {
-  const why = kind === "evicted" ? briefly(reason) : reason;
+function makeChange(event) {
+  const { kind, client, name, reason } = event;
+  const why = kind === "evicted" ? briefly(event) : reason;
   const who = `client ${client}${name ? `, ${name},` : ""} `;
   return make("span", { class: "text" }, who, make("b", {}, kind), why ? `: ${why}` : "");
 }

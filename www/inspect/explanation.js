@@ -2,23 +2,18 @@
 // The one place that explains: what somebody points at, or why a client was evicted, or else what goes on.
 
 import { byId, find, make, setText } from "../dom.js";
+import { explain } from "./evictions.js";
 import { hintOf, hintedAt } from "./hints.js";
-import { capitalized, count, plural, reasonOf } from "./words.js";
+import { fullness } from "./kernel.js";
+import { capitalized, count, duration, plural } from "./words.js";
 
-/** @import { Happening, Picture } from "./types.js" */
+/** @import { Client, Happening, Picture } from "./types.js" */
 
 const READING_MS = 8000; // a hint stays this long, then the narration comes back
 const EXPLAINED_MS = 25_000; // an explanation of an eviction stays this long
 const MOST_NAMED = 3; // evicted clients; of more there is only the number
 
-const CHAIN = [
-  "its peer stopped reading",
-  "the kernel’s buffers filled",
-  "its write pump got stuck in send",
-  "its send channel filled",
-  "the hub would have blocked",
-  "evicted",
-];
+const FILLING = 0.6; // of a buffer of the kernel's: worth telling
 
 export class Explanation {
   #hint = byId("hint");
@@ -27,6 +22,9 @@ export class Explanation {
 
   /** @type {Element | null} an element with a hint that is pointed at or has the focus */
   #pointed = null;
+
+  /** @type {Element | null} one that was pressed: what comes of it matters more than its hint, while it is pointed at */
+  #pressed = null;
   #pointedTimer = 0;
 
   /** @type {Map<number, Happening>} the evictions that are explained, by the client's number */
@@ -40,9 +38,17 @@ export class Explanation {
     find(this.#why, "button").addEventListener("click", () => this.clear());
     const onMove = (/** @type {PointerEvent} */ { target }) => {
       const element = hintedAt(target);
-      if (element !== this.#pointed || element) this.#point(element);
+      if (element !== this.#pressed) this.#pressed = null;
+      if (element !== this.#pointed || element) this.#point(this.#pressed ? null : element);
     };
     document.addEventListener("pointermove", onMove, { passive: true });
+    document.addEventListener("pointerdown", onMove, { passive: true });
+    document.addEventListener("click", ({ target }) => {
+      if (!(target instanceof Element && target.closest("button"))) return;
+      if (target.closest("#do")) this.clear(); // what comes of it is to be seen
+      this.#pressed = hintedAt(target);
+      this.#point(null);
+    });
     document.addEventListener("focusin", ({ target }) => {
       if (target instanceof Element && target.matches(":focus-visible")) this.#point(hintedAt(target));
     });
@@ -61,18 +67,20 @@ export class Explanation {
    */
   evicted(evictions) {
     for (const event of evictions) this.#evicted.set(event.client, event);
-    const all = [...this.#evicted.values()];
-    const last = all.at(-1);
-    if (!evictions.length || !last) return;
-    const named = all.map(({ client, name }) => `client ${client}${name ? ` (${name})` : ""}`);
-    const which = all.length <= MOST_NAMED ? named.join(", ") : plural(all.length, "client");
-    const title = `${capitalized(which)} ${all.length === 1 ? "was" : "were"} evicted`;
-    const reason = reasonOf(last.reason);
-    const told = reason ? `: ${reason}.` : ".";
-    find(this.#why, "h2").textContent = title;
-    find(this.#why, "p").textContent = `${told} Nobody else waited.`;
-    find(this.#why, "ol").replaceChildren(...CHAIN.map((step) => make("li", {}, step)));
-    this.#aloud.textContent = `${title}${told}`;
+    if (!evictions.length) return;
+    const groups = explain([...this.#evicted.values()]).map((group) => ({ ...group, title: entitle(group.events) }));
+    byId("causes").replaceChildren(
+      ...groups.map(({ title, told, others, chain }) =>
+        make(
+          "div",
+          {},
+          make("h2", {}, title),
+          make("p", {}, `: ${told}. ${others}`),
+          make("ol", {}, ...chain.map((step) => make("li", {}, step))),
+        ),
+      ),
+    );
+    this.#aloud.textContent = groups.map(({ title, told }) => `${title}: ${told}.`).join(" ");
     this.#pointed = null; // this is more urgent than what is pointed at
     clearTimeout(this.#evictedTimer);
     this.#evictedTimer = setTimeout(() => this.clear(), EXPLAINED_MS);
@@ -121,19 +129,53 @@ function narrate({ clients, hub, channels }) {
       "the read pumps read no more, and TCP slows the senders down."
     );
   }
-  const [stuck] = clients
-    .filter(({ write_pump: pump, away, evicted }) => !evicted && (pump.state === "stuck" || away))
+  return (
+    tellSlowest(clients) ??
+    `${hub.clients ? `${plural(hub.clients, "client")}, two threads each.` : AT_WORK} ` +
+      "A message goes from a read pump to the hub, into every send channel, and through the write pumps to the peers. " +
+      "Press anything to see what it does and its code."
+  );
+}
+
+/**
+ * How far it has come with the client whose peer takes least; null if all goes well.
+ * @param {Client[]} clients
+ */
+function tellSlowest(clients) {
+  const present = clients.filter(({ evicted }) => !evicted);
+  const [stuck] = present
+    .filter(({ write_pump: pump, away }) => pump.state === "stuck" || away)
     .sort((a, b) => b.send.pending - a.send.pending);
   if (stuck) {
-    const { number, send } = stuck;
+    const { number, send, waits } = stuck;
+    const waited = waits ? `A frame has waited ${duration(waits)} for the peer of client ${number}` : `Client ${number} is stuck`;
     return (
-      `The peer of client ${number} does not read: its write pump is stuck, and its send channel fills, ` +
+      `${waited}: its write pump is stuck, and its send channel fills, ` +
       `${count(send.pending)} of ${count(send.capacity)}. Nobody waits for it.`
     );
   }
+  const [held] = present
+    .filter(({ kernel }) => fullness(kernel) >= FILLING)
+    .sort((a, b) => fullness(b.kernel) - fullness(a.kernel));
+  if (held) {
+    return (
+      `The kernel holds ${plural(held.kernel?.bytes ?? 0, "byte")} that the peer of client ${held.number} has not taken. ` +
+      "When its buffer is full, a frame waits, and the write pump with it."
+    );
+  }
+  const [unread] = present
+    .filter(({ unread }) => fullness(unread) >= FILLING)
+    .sort((a, b) => fullness(b.unread) - fullness(a.unread));
+  if (!unread) return null;
   return (
-    `${hub.clients ? `${plural(hub.clients, "client")}, two threads each.` : AT_WORK} ` +
-    "Messages go from left to right: read pump, hub, every send channel, write pump. " +
-    "Point at anything to learn what it is; press it to see its code."
+    `At its own end, ${plural(unread.unread?.bytes ?? 0, "byte")} wait for client ${unread.number} to read them. ` +
+    "The server cannot see that: to it, the peer has taken them."
   );
+}
+
+/** @param {Happening[]} events */
+function entitle(events) {
+  const named = events.map(({ client, name }) => `client ${client}${name ? ` (${name})` : ""}`);
+  const which = events.length <= MOST_NAMED ? named.join(", ") : plural(events.length, "client");
+  return `${capitalized(which)} ${events.length === 1 ? "was" : "were"} evicted`;
 }

@@ -144,9 +144,10 @@ export class History {
    * @param {number} t
    * @param {Happening} event
    */
-  #noteEviction(t, { client: number, name, reason }) {
+  #noteEviction(t, event) {
+    const { client: number, name } = event;
     const before = this.#lastSeen.get(number);
-    this.evictions.push({ t, number, name: name ?? before?.name ?? `client ${number}`, reason, before });
+    this.evictions.push({ t, number, name: name ?? before?.name ?? `client ${number}`, event, before });
   }
 
   /** @param {number} oldest the time before which everything is dropped */

@@ -12,7 +12,7 @@ const LEGEND = [
   ["running", "Running Python code."],
   ["writing", "Writing: inside a write to its socket."],
   ["sending", "Sending: waits to send to a channel that has no room, or whose receiver is busy."],
-  ["stuck", "Stuck: the peer takes no more bytes, and has not for a while."],
+  ["stuck", "Stuck: a frame has waited for the peer for more than a quarter of a second."],
   ["paused", "Paused: the hub, held still by you."],
   ["leaving", "Leaving: the closing handshake, or ended."],
 ];

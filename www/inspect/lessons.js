@@ -1,33 +1,93 @@
 // @ts-check
 // The lessons: a question, then a small broken variant beside the real part, both run on the server.
+//
+// The address says which lesson is open and what was answered: #lesson=convoy&answer=2. The server keeps the latest
+// result of each lesson, so that such an address leads back to it, from another page and from another browser.
 
-import { byId, draw, make } from "../dom.js";
-import { linesOf } from "./code.js";
+import { byId, find, make } from "../dom.js";
+import { prose } from "./code.js";
+import { makeResult } from "./lesson-result.js";
 import { act, ask, messageOf } from "./server.js";
-import { rate } from "./words.js";
 
-/** @import { Chart, Lesson, LessonSeen, Side } from "./types.js" */
+/** @import { Lesson, LessonSeen } from "./types.js" */
 
 const NONE = "This server has no lessons.";
+const RUNNING = "It is running on the server, in a separate process. This takes a few seconds…";
+
+/**
+ * How far a lesson has come. It goes on while another lesson is shown.
+ *
+ * @typedef {object} Progress
+ * @property {number | null} picked the index of the choice that is marked
+ * @property {number | null} answered that of the choice for which it ran
+ * @property {boolean} running
+ * @property {LessonSeen | null} seen
+ * @property {string} failed why it could not be run, or ""
+ */
 
 export class Lessons {
   #dialog = byId("lessons", HTMLDialogElement);
   #names = byId("lesson-list");
   #article = byId("lesson");
 
-  /** @type {Lesson[] | null} null until the server has told */
-  #list = null;
+  /** @type {Lesson[]} empty until the server has told */
+  #list = [];
 
+  /** @type {Map<string, Progress>} by the lesson's name */
+  #progress = new Map();
+
+  /** @type {Lesson | undefined} the one that is shown */
+  #shown;
+
+  constructor() {
+    window.addEventListener("hashchange", () => this.#follow());
+    this.#dialog.addEventListener("close", () => replaceHash(""));
+    this.#follow();
+  }
+
+  /** Open the lesson that was shown last, or the first one. */
   async open() {
     this.#dialog.showModal();
-    if (this.#list) return;
+    await this.#load();
+    const lesson = this.#shown ?? this.#list[0];
+    if (!lesson || !this.#dialog.open) return;
+    replaceHash(this.#addressOf(lesson));
+    this.#show(lesson);
+  }
+
+  /** Do what the address says. */
+  async #follow() {
+    const asked = new URLSearchParams(location.hash.slice(1));
+    const name = asked.get("lesson");
+    if (!name) {
+      this.#dialog.close();
+      return;
+    }
+    if (!this.#dialog.open) this.#dialog.showModal();
+    await this.#load();
+    const lesson = this.#list.find((each) => each.name === name);
+    if (!lesson) {
+      if (this.#list.length) this.#note(`There is no lesson ${name}.`);
+      return;
+    }
+    const progress = this.#progressOf(lesson);
+    if (!progress.seen && !progress.running && asked.has("answer")) {
+      const answer = Number(asked.get("answer")) - 1;
+      progress.picked = progress.answered = lesson.choices[answer] === undefined ? null : answer;
+      // Without its result the lesson can still be run.
+      progress.seen = await ask(`inspect/lessons/${name}`, NONE).catch(() => null);
+    }
+    this.#show(lesson);
+    this.#article.scrollIntoView({ block: "start" });
+    this.#article.focus({ preventScroll: true });
+  }
+
+  async #load() {
+    if (this.#list.length) return;
     this.#note("Asking the server…");
     try {
-      const list = /** @type {Lesson[]} */ (await ask("inspect/lessons", NONE));
-      this.#list = list;
-      this.#names.replaceChildren(...list.map((lesson) => this.#makeName(lesson)));
-      if (list.length) this.#show(list[0]);
-      else this.#note(NONE);
+      this.#list = await ask("inspect/lessons", NONE);
+      if (!this.#list.length) this.#note(NONE);
     } catch (error) {
       this.#note(messageOf(error));
     }
@@ -38,115 +98,120 @@ export class Lessons {
     this.#article.replaceChildren(make("p", { class: "note" }, text));
   }
 
-  /** @param {Lesson} lesson */
-  #makeName(lesson) {
-    const onclick = () => this.#show(lesson);
-    return make("li", {}, make("button", { type: "button", "data-name": lesson.name, onclick }, lesson.title));
+  /**
+   * @param {Lesson} lesson
+   * @returns {Progress}
+   */
+  #progressOf({ name }) {
+    const progress = this.#progress.get(name) ?? { picked: null, answered: null, running: false, seen: null, failed: "" };
+    this.#progress.set(name, progress);
+    return progress;
+  }
+
+  /**
+   * The address of a lesson and, if it has run, of its result.
+   * @param {Lesson} lesson
+   */
+  #addressOf(lesson) {
+    const { answered, seen } = this.#progressOf(lesson);
+    return `#lesson=${lesson.name}${seen && answered !== null ? `&answer=${answered + 1}` : ""}`;
   }
 
   /** @param {Lesson} lesson */
   #show(lesson) {
-    for (const button of this.#names.querySelectorAll("button")) {
-      button.toggleAttribute("aria-current", button.dataset.name === lesson.name);
-    }
-    const choices = lesson.choices.map((choice, i) =>
-      make("label", {}, make("input", { type: "radio", name: "choice", value: i }), make("span", {}, choice)),
-    );
-    const button = make("button", { type: "submit", disabled: true }, "Run it and see");
-    const form = make("form", {}, make("fieldset", {}, make("legend", {}, lesson.question), ...choices), button);
-    const result = make("div", { class: "result", "aria-live": "polite" });
+    this.#shown = lesson;
+    this.#names.replaceChildren(...this.#list.map((each) => this.#makeName(each)));
+    const progress = this.#progressOf(lesson);
+    const choices = lesson.choices.map((choice, i) => makeChoice(choice, i, progress));
+    const button = make("button", { type: "submit" }, progress.seen ? "Run it again" : "Run it and see");
+    const form = make("form", {}, make("fieldset", {}, make("legend", {}, ...prose(lesson.question)), ...choices), button);
+    button.disabled = progress.picked === null || progress.running;
     form.addEventListener("change", () => {
-      button.disabled = false;
+      progress.picked = Number(new FormData(form).get("choice"));
+      button.disabled = progress.running;
     });
-    form.addEventListener("submit", async (event) => {
+    form.addEventListener("submit", (event) => {
       event.preventDefault();
-      const picked = Number(new FormData(form).get("choice"));
-      button.disabled = true;
-      const running = "It is running on the server, in a separate process. This takes a few seconds…";
-      result.replaceChildren(make("p", { class: "note running" }, running));
-      try {
-        const seen = /** @type {LessonSeen} */ ((await act("lesson", { name: lesson.name })).lesson);
-        choices[seen.answer]?.setAttribute("data-right", "");
-        result.replaceChildren(...makeResult(seen, picked));
-      } catch (error) {
-        result.replaceChildren(make("p", { class: "note failed" }, messageOf(error)));
-      }
-      button.disabled = false;
-      button.textContent = "Run it again";
+      this.#run(lesson);
     });
+    const result = make("div", { class: "result", "aria-live": "polite" }, ...this.#makeOutcome(lesson));
     this.#article.replaceChildren(make("h3", {}, lesson.title), form, result);
+    this.#article.scrollTop = 0;
+  }
+
+  /** @param {Lesson} lesson */
+  async #run(lesson) {
+    const progress = this.#progressOf(lesson);
+    const answered = progress.picked;
+    Object.assign(progress, { running: true, failed: "" });
+    this.#showAgain(lesson);
+    try {
+      progress.seen = (await act("lesson", { name: lesson.name })).lesson;
+      progress.answered = answered;
+    } catch (error) {
+      progress.failed = messageOf(error);
+    }
+    progress.running = false;
+    this.#showAgain(lesson);
+  }
+
+  /**
+   * The lesson has come further. If it is the one that is shown, what came of it is brought into sight.
+   * @param {Lesson} lesson
+   */
+  #showAgain(lesson) {
+    if (this.#shown !== lesson || !this.#dialog.open) return;
+    replaceHash(this.#addressOf(lesson));
+    this.#show(lesson);
+    find(this.#article, ".result").scrollIntoView({ block: "start" });
+    this.#article.focus({ preventScroll: true });
+  }
+
+  /** @param {Lesson} lesson */
+  #makeOutcome(lesson) {
+    const { answered, running, seen, failed } = this.#progressOf(lesson);
+    if (running) return [make("p", { class: "note running" }, RUNNING)];
+    if (failed) return [make("p", { class: "note failed" }, failed)];
+    if (!seen || answered === null) return [];
+    const next = this.#list[this.#list.indexOf(lesson) + 1];
+    return [
+      ...makeResult(seen, answered),
+      make(
+        "p",
+        { class: "onward" },
+        next
+          ? make("a", { class: "next", href: this.#addressOf(next) }, `Next lesson: ${next.title}`)
+          : "That was the last lesson.",
+        make("a", { href: this.#addressOf(lesson) }, "Link to this result"),
+      ),
+    ];
+  }
+
+  /** @param {Lesson} lesson */
+  #makeName(lesson) {
+    const current = this.#shown === lesson && "true";
+    const done = this.#progressOf(lesson).seen
+      ? [make("span", { "aria-hidden": "true" }, " ✓"), make("span", { class: "unseen" }, " done")]
+      : [];
+    return make("li", {}, make("a", { href: this.#addressOf(lesson), "aria-current": current }, lesson.title, ...done));
   }
 }
 
 /**
- * @param {LessonSeen} lesson
- * @param {number} picked the index of the choice
+ * @param {string} choice
+ * @param {number} index
+ * @param {Progress} progress
  */
-function makeResult({ answer, broken, choices, real, why }, picked) {
-  const right = picked === answer;
-  const verdict = right ? "Yes, that is what happens." : `What happens: ${choices[answer]}`;
-  // Both sides have the same scale, so that they can be compared.
-  const points = [broken, real].flatMap(({ chart }) => chart?.points ?? []);
-  const latest = Math.max(0, ...points.map(([t]) => t));
-  const highest = Math.max(0, ...points.map(([, value]) => value));
-  return [
-    make("p", { class: "verdict", "data-right": right }, verdict),
-    make(
-      "div",
-      { class: "beside" },
-      makeSide(broken, "broken", latest, highest),
-      makeSide(real, "real", latest, highest),
-    ),
-    make("h4", {}, "Why"),
-    ...why.split(/\n\s*\n/).map((paragraph) => make("p", {}, paragraph)),
-  ];
+function makeChoice(choice, index, { picked, running, seen }) {
+  const attributes = { type: "radio", name: "choice", value: index, checked: index === picked };
+  const right = !running && index === seen?.answer;
+  return make("label", { "data-right": right }, make("input", attributes), make("span", {}, ...prose(choice)));
 }
 
 /**
- * @param {Side} side
- * @param {"broken" | "real"} kind
- * @param {number} latest seconds: the charts' right end
- * @param {number} highest the charts' top
+ * Change the address without an entry in the browser's history.
+ * @param {string} hash
  */
-function makeSide({ title, source, seen, chart }, kind, latest, highest) {
-  const rows = seen.flatMap(([what, value]) => [make("dt", {}, what), make("dd", {}, value)]);
-  return make(
-    "section",
-    { "data-kind": kind, "aria-label": title },
-    make("h4", {}, title),
-    make("dl", { class: "seen" }, ...rows),
-    chart && makeChart(chart, latest, highest),
-    make("p", { class: "file" }, `${source.file}, line ${source.first_line}`),
-    make("ol", { class: "code", tabindex: "0", "aria-label": `Source: ${title}` }, ...linesOf(source)),
-  );
-}
-
-/**
- * @param {Chart} chart
- * @param {number} latest
- * @param {number} highest
- */
-function makeChart({ label, unit, points }, latest, highest) {
-  /** @param {number} t */
-  const x = (t) => ((latest ? t / latest : 0) * 300).toFixed(1);
-  const line = points
-    .map(([t, value]) => `${x(t)} ${(78 - (highest ? value / highest : 0) * 74).toFixed(1)}`)
-    .join("L");
-  const most = Math.max(0, ...points.map(([, value]) => value));
-  const name = `${label}: at most ${rate(most)} ${unit}`;
-  const svg = draw("svg", { viewBox: "0 0 300 80", preserveAspectRatio: "none", role: "img", "aria-label": name });
-  if (line) {
-    const [first, last] = [points[0], points[points.length - 1]];
-    svg.append(
-      draw("path", { class: "area", d: `M${x(first[0])} 80L${line}L${x(last[0])} 80z` }),
-      draw("path", { class: "line", d: `M${line}` }),
-    );
-  }
-  return make(
-    "figure",
-    {},
-    make("span", { class: "top" }, `${rate(highest)} ${unit}`),
-    svg,
-    make("figcaption", {}, make("span", {}, label), make("span", {}, `${latest.toFixed(1)} s`)),
-  );
+function replaceHash(hash) {
+  history.replaceState(null, "", `${location.pathname}${location.search}${hash}`);
 }

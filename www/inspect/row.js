@@ -2,12 +2,14 @@
 // A client's row: its two threads, the send channel between hub and write pump, and buttons for what may be done to it.
 
 import { make, setData, setText } from "../dom.js";
+import { briefly, fully } from "./evictions.js";
 import { Gauge } from "./gauge.js";
 import { hinted } from "./hints.js";
 import { icon } from "./icon.js";
+import { Kernel } from "./kernel.js";
 import { emit } from "./signals.js";
 import { ThreadButton } from "./thread.js";
-import { briefly, plural, reasonOf, short } from "./words.js";
+import { plural, short } from "./words.js";
 
 /** @import { Client, Eviction, Thread } from "./types.js" */
 
@@ -37,7 +39,9 @@ export class Row {
   read = new ThreadButton("read");
   write = new ThreadButton("write");
   send = new Gauge("send");
-  out = make("span", { class: "out" });
+  #out = make("span", { class: "out" });
+  #kernel = new Kernel();
+  peer = make("span", { class: "peer" }, this.#kernel.element, this.#out);
 
   /** @type {Entry} */
   entry;
@@ -54,17 +58,20 @@ export class Row {
       this.read.element,
       this.send.element,
       this.write.element,
-      this.out,
+      this.peer,
       this.#verdict,
       tools,
     );
     hinted(who, () => `${this.#called("Client")}, has said ${plural(this.entry.client.messages_in, "message")}.`);
-    hinted(this.out, () => {
+    hinted(this.#out, () => {
       const { messages_out: messages, frames_out: frames } = this.entry.client;
       const each = (frames ? messages / frames : 0).toFixed(1);
       return `${plural(messages, "message")} in ${plural(frames, "frame")} went to its peer: ${each} messages a frame.`;
     });
-    hinted(this.#verdict, () => `Client ${this.number} was evicted: ${reasonOf(this.entry.evicted?.reason)}.`);
+    hinted(this.#verdict, () => {
+      const event = this.entry.evicted?.event;
+      return `Client ${this.number} was evicted${event ? `: ${fully(event)}` : ""}.`;
+    });
   }
 
   /** The number of the client that has this row. */
@@ -87,15 +94,17 @@ export class Row {
     const called = this.#called("client");
     if (this.#namedAs !== called) this.#nameAs(called);
     setText(this.#name, client.name);
-    setText(this.out, short(client.messages_out));
+    setText(this.#out, short(client.messages_out));
     setData(this.element, "trouble", this.trouble);
     this.element.toggleAttribute("data-gone", Boolean(evicted));
-    setText(this.#verdict, evicted ? ["evicted", briefly(evicted.reason)].filter(Boolean).join(": ") : "");
+    setText(this.#verdict, evicted ? ["evicted", evicted.event && briefly(evicted.event)].filter(Boolean).join(": ") : "");
     // It was evicted because its channel was full. That is the last that is known of the channel.
-    const send = evicted ? { ...client.send, pending: client.send.capacity, closed: true } : client.send;
+    const pending = evicted?.event?.waiting ?? client.send.capacity;
+    const send = evicted ? { ...client.send, pending, closed: true } : client.send;
     this.read.render(evicted ? ended(client.read_pump) : client.read_pump, selected);
     this.write.render(evicted ? ended(client.write_pump) : client.write_pump, selected);
     this.send.render(send, selected);
+    this.#kernel.render(client);
     this.#pin.button.setAttribute("aria-pressed", String(pinned));
   }
 

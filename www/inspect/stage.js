@@ -19,7 +19,7 @@ const LOWEST_ROW = 22; // px
 const TIGHT_ROW = 32; // px; below it a verdict has one line
 const FLOWING_ROW = 36; // px, where the page scrolls
 const SHORT_BOARD = 400; // px of height; below it the middle says less
-const NARROW_BOARD = 760; // px of width; below it there are no wires
+const NARROW_BOARD = 950; // px of width; below it there are no wires
 
 /**
  * @typedef {object} View
@@ -180,10 +180,10 @@ export class Stage {
   #geometry() {
     if (this.#board.dataset.size === "narrow") return null;
     /** @type {Ends[]} */
-    const ends = this.#rows.map(({ read, send, out, trouble }) => ({
+    const ends = this.#rows.map(({ read, send, peer, trouble }) => ({
       read: read.element,
       send: send.track,
-      out,
+      out: peer,
       trouble,
       crowd: false,
     }));

@@ -30,6 +30,14 @@
  */
 
 /**
+ * What the kernel holds for one direction of a connection.
+ * @typedef {object} Held
+ * @property {number} bytes
+ * @property {number} used of its buffer; the kernel's own bookkeeping counts too
+ * @property {number} room the size of its buffer
+ */
+
+/**
  * @typedef {object} Client
  * @property {number} number
  * @property {string} name
@@ -37,6 +45,9 @@
  * @property {Thread} write_pump
  * @property {Channel} send
  * @property {boolean} away whether nobody takes messages from `send`, because the peer does not read
+ * @property {number} waits for how many seconds a frame has been waiting for the peer; 0: none is
+ * @property {Held | null} kernel what the kernel holds that the peer has not taken; null: the system does not tell
+ * @property {Held | null} unread what has arrived at the peer's end and was not read; null: unknown
  * @property {boolean} evicted
  * @property {number} messages_in
  * @property {number} messages_out
@@ -88,7 +99,12 @@
  * @property {number} [id] of a message
  * @property {string} [text] of a message
  * @property {string} [name] the client's name
- * @property {string} [reason] why it left or was evicted
+ * @property {string} [reason] what it was told when it left or was evicted
+ * @property {"stopped" | "slow" | "silent" | "ended"} [cause] of an eviction; see evictions.js
+ * @property {number | null} [waited] for how many seconds a frame had waited for it then; null: none did
+ * @property {number | null} [quiet] for how many seconds it had taken nothing; null: unknown
+ * @property {number} [waiting] messages in its send channel
+ * @property {number} [capacity] of the channel
  */
 
 /**
@@ -113,7 +129,7 @@
  * @property {number} t
  * @property {number} number the client's
  * @property {string} name
- * @property {string} [reason]
+ * @property {Happening} event
  * @property {Client} [before] the client as it was drawn last
  */
 
@@ -167,10 +183,20 @@
  */
 
 /**
+ * A function's source, as a lesson shows it.
+ * @typedef {object} LessonSource
+ * @property {string} file
+ * @property {number} first_line
+ * @property {string[]} lines
+ * @property {number[]} changed the numbers of the lines that differ from the other side's
+ * @property {number[]} folded the numbers of those that need not be seen
+ */
+
+/**
  * One side of a lesson: the broken variant, or the real part.
  * @typedef {object} Side
  * @property {string} title
- * @property {Source} source
+ * @property {LessonSource} source
  * @property {[what: string, value: string][]} seen
  * @property {Chart | null} chart
  */
@@ -185,7 +211,7 @@
 
 /**
  * A lesson that has run.
- * @typedef {Lesson & { answer: number, broken: Side, real: Side, why: string }} LessonSeen
+ * @typedef {Lesson & { answer: number, reasons: string[], broken: Side, real: Side, why: string }} LessonSeen
  */
 
 export {};

@@ -52,18 +52,6 @@ export function tellFill(channel) {
   return `${[room, ...waiting].join("; ")}.`;
 }
 
-/**
- * The reason of an eviction, without the close code: "1008 evicted: too slow; 256 waited" gives "too slow; 256 waited".
- * @param {string | undefined} reason
- */
-export const reasonOf = (reason) => (reason || "").replace(/^\d+ /, "").replace(/^evicted(: )?/, "");
-
-/**
- * The reason of an eviction in few words.
- * @param {string | undefined} reason
- */
-export const briefly = (reason) => reasonOf(reason).split(";", 1).join("");
-
 /** @param {string} text */
 export const capitalized = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 

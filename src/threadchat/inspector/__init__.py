@@ -1,7 +1,8 @@
 """The inspector: a live picture of the threads and channels of a running server, for `serve --inspect` and `demo`.
 
 The core does not know the inspector. Read its modules in this order: `watch` (a hub, channels and connections that
-record what passes through them), `journey` (messages that are followed from step to step), `states` (what each thread
-is doing now), `sampler` (the thread that takes the pictures), `perfetto` (the last minute as a trace), `bots` (the
-demo's clients), `lesson_processes` (runs the lessons) and `site` (the addresses under /inspect).
+record what passes through them), `journey` (messages that are followed from step to step), `kernel` (what the kernel
+holds of a connection), `evictions` (why a client was evicted), `states` (what each thread is doing now), `sampler` (the
+thread that takes the pictures), `perfetto` (the last minute as a trace), `bots` (the demo's clients),
+`lesson_processes` (runs the lessons), `access` (who may look) and `site` (the addresses under /inspect).
 """

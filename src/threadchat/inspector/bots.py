@@ -2,7 +2,7 @@
 
 They use only the server's address. They tell the watch their names, and what they send at which time. The kinds:
 
-- chatty: sends a few messages a second, and reads.
+- chatty: sends some messages a second, and reads.
 - quiet: only reads.
 - slow: reads SLOW_BYTES a second.
 - stuck: reads nothing once it has joined. Its kernel still takes what arrives, until its small buffer is full.
@@ -38,10 +38,15 @@ T = TypeVar("T")
 
 KINDS = ("chatty", "quiet", "slow", "stuck")
 STARTERS = {"chatty": 3, "quiet": 2, "slow": 1}
-STARTING_PACE = 4.0  # messages a second from each chatty bot that the demo starts with
+# Messages a second from each chatty bot that the demo starts with. Together they fill the buffers of a bot that stops
+# reading within ten seconds: first those of the kernel, some 5 KB, then its channel of 256 messages.
+STARTING_PACE = 14.0
 ADDED_PACE = 20.0  # messages a second from each chatty bot that is added later
-SLOW_BYTES = 800  # in a second: enough for the starting pace, and for little more
+SLOW_BYTES = 3_600  # in a second: enough for the starting pace, and for little more
 SMALL_BUFFER = 2_048  # bytes; the size of the receive buffer that a slow or stuck bot asks its kernel for
+# The same for the others. The server's kernel puts up to half of it into one packet, whatever room its own buffer has;
+# so for a bot that vanishes it holds little more.
+OTHER_BUFFER = 8_192
 MOST_BOTS = 2_000
 MOST_BURST = 100_000  # messages
 MOST_UNSENT = 65_536  # bytes that the inspector's own client may have waiting to be sent
@@ -247,8 +252,8 @@ class Bots:
     def _join(self, kind: str, name: str, pace: float) -> Bot:
         connecting = socket.socket(self._family)
         try:
-            if kind in ("slow", "stuck"):
-                connecting.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL_BUFFER)
+            buffer = SMALL_BUFFER if kind in ("slow", "stuck") else OTHER_BUFFER
+            connecting.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
             connecting.connect(self._address)
             connecting.setblocking(False)
         except OSError:
@@ -257,6 +262,7 @@ class Bots:
         host, port = connecting.getsockname()[:2]
         bot = Bot(kind, name, connecting, f"{host}:{port}", WSConnection(ConnectionType.CLIENT), pace=pace)
         self._watch.names[bot.peer] = name
+        self._watch.peers[bot.peer] = connecting
         self._bots.append(bot)
         self._selector.register(connecting, selectors.EVENT_READ, bot)
         host = connecting.getpeername()[0]
@@ -370,6 +376,7 @@ class Bots:
                 self._selector.unregister(bot.socket)
             bot.socket.close()
             self._watch.names.pop(bot.peer, None)
+            self._watch.peers.pop(bot.peer, None)
 
     def _any(self, kinds: tuple[str, ...]) -> Bot:
         for kind in kinds:

@@ -32,6 +32,7 @@ class Lessons:
         self._running: subprocess.Popen[bytes] | None = None
         self._stopped = False
         self._list: Any = None  # of all lessons, once it has been asked for
+        self._results: dict[str, Any] = {}  # the latest of each lesson that has run
 
     def all(self) -> Any:
         """The list of the lessons, in the form that the page reads. Raises NoLesson and OSError."""
@@ -46,7 +47,12 @@ class Lessons:
         """
         if not re.fullmatch("[a-z][a-z-]*", name):
             raise NoLesson("that is not the name of a lesson")
-        return self._run(name)
+        result = self._results[name] = self._run(name)
+        return result
+
+    def result(self, name: str) -> Any:
+        """The latest result of the lesson; None if it has not run."""
+        return self._results.get(name)
 
     def stop(self) -> None:
         """End the lesson that is running, and refuse all further ones."""

@@ -21,6 +21,7 @@ from typing import Any
 
 from threadchat.channel import Channel, Closed, WouldBlock
 from threadchat.inspector.journey import A_SECOND, KEPT
+from threadchat.inspector.kernel import Held, unread
 from threadchat.inspector.states import State, stack_of, state_of_hub, state_of_pump
 from threadchat.inspector.watch import WatchedChannel, WatchedClient, WatchedHub, WatchedOutbox
 
@@ -236,6 +237,8 @@ class Sampler:
             interest = QUIET
             if connection.blocked or client.away or connection.ended:
                 interest = STUCK
+                if connection.wait:
+                    connection.wait.look()
             elif waiting * 2 >= capacity:
                 interest = FULL
             elif connection.received != figures.messages_in:
@@ -275,6 +278,7 @@ class Sampler:
             since = _since(figures, role, state, progress, t)
             threads[role] = _thread(f"{role}-{client.number}", frame, state, t - since, moment)
         channel = _channel(send)
+        peer = self.watch.peers.get(connection.peer)
         moment.fills[send.name] = channel["pending"]
         return {
             "number": client.number,
@@ -283,6 +287,9 @@ class Sampler:
             "write_pump": threads["writePump"],
             "send": channel,
             "away": client.away,
+            "waits": round(client.waits, 3),
+            "kernel": _held(connection.held()),
+            "unread": _held(unread(peer) if peer else None),
             "evicted": connection.evicted,
             "messages_in": connection.received,
             "messages_out": connection.messages_out,
@@ -332,6 +339,10 @@ def _thread(name: str, frame: FrameType | None, state: State, seconds: float, mo
         "function": function,
         "stack": stack,
     }
+
+
+def _held(held: Held | None) -> dict[str, int] | None:
+    return held._asdict() if held else None
 
 
 def _since(figures: Figures, role: str, state: State, progress: int, t: float) -> float:

@@ -1,9 +1,7 @@
 """The addresses under /inspect, and the App that serves them: the page, the pictures, the trace, the actions.
 
-The inspector shows what everybody writes, and its actions change the server. So by default it answers only requests
-from this machine that name the machine as localhost. The name keeps out pages of other sites that have pointed a name
-of their own at this address (DNS rebinding). An action also needs a header of its own: a browser sends such a header
-for a page of another site only if the server allows it first (CORS preflight), and this one does not.
+By default it answers this machine alone (see `access`). An action also needs a header of its own: a browser sends such
+a header for a page of another site only if the server allows it first (CORS preflight), and this one does not.
 """
 
 from __future__ import annotations
@@ -30,6 +28,7 @@ from werkzeug.routing import Map, Rule
 from werkzeug.wrappers import Request, Response
 
 from threadchat.channel import Closed
+from threadchat.inspector.access import check_local
 from threadchat.inspector.bots import KINDS, MOST_BOTS, MOST_BURST, Bots, Refused
 from threadchat.inspector.lesson_processes import Lessons, NoLesson
 from threadchat.inspector.perfetto import trace
@@ -38,7 +37,6 @@ from threadchat.inspector.watch import Watch, WatchedConnection, WatchedHub
 from threadchat.options import Options
 from threadchat.web import guide, www
 from threadchat.web.app import App
-from threadchat.web.hosts import LOOPBACK, Hosts
 from threadchat.web.source import python_source
 
 URLS = Map(
@@ -49,6 +47,7 @@ URLS = Map(
         Rule("/inspect/source", endpoint="source", methods=["GET"]),
         Rule("/inspect/trace", endpoint="trace", methods=["GET"]),
         Rule("/inspect/lessons", endpoint="lessons", methods=["GET"]),
+        Rule("/inspect/lessons/<name>", endpoint="lesson", methods=["GET"]),
         Rule("/inspect/do", endpoint="do", methods=["POST"]),
     ],
     merge_slashes=False,
@@ -67,9 +66,6 @@ CORE = (
     "web/server.py",
 )
 HEADER = ("X-Threadchat", "inspect")
-MINE = Hosts((*LOOPBACK, ".localhost"))
-# A request with one of these headers came through a proxy: it may be from anywhere, even if the proxy runs here.
-OF_A_PROXY = ("Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP")
 MOST_BYTES = 65_536  # in an action
 MOST_BRACKETS = 100  # opening brackets in an action, outside its strings
 NO_BRACKETS = re.compile(r'"(?:[^"\\]|\\.?)*+"?|[^"\[{]+', re.DOTALL)  # a string, or text that opens no array or object
@@ -133,13 +129,15 @@ class InspectedApp(App):
                 return self._trace()
             case "lessons":
                 return self._all_lessons(request)
+            case "lesson":
+                return _json(self._lessons.result(arguments["name"]))
             case _:
                 return self._do(request)
 
     def _check_viewer(self, request: Request) -> None:
         """Raise HTTPException unless this peer may look. Another machine needs the chat's key, if it has one."""
         try:
-            _only_local(request)
+            check_local(request)
         except Forbidden:
             if not self._anywhere:
                 raise
@@ -148,7 +146,7 @@ class InspectedApp(App):
 
     def _may_inspect(self, request: Request) -> bool:
         try:
-            _only_local(request)
+            check_local(request)
         except Forbidden:
             return self._anywhere
         return True
@@ -276,16 +274,6 @@ def _events(request: Request, pictures: Iterator[str]) -> Iterator[str]:
         if picture is None:
             return
         yield f"event: picture\ndata: {picture}\n\n"
-
-
-def _only_local(request: Request) -> None:
-    """Raises Forbidden unless the request comes from this machine, without a proxy, and names it as localhost."""
-    address = request.environ.get("REMOTE_ADDR", "").removeprefix("::ffff:")
-    forwarded = any(name in request.headers for name in OF_A_PROXY)
-    if forwarded or (f"[{address}]" if ":" in address else address) not in MINE:
-        raise Forbidden("The inspector answers only requests from this machine (see --inspect-from-anywhere).")
-    if request.headers.get("Host", "") not in MINE:
-        raise Forbidden("Open the inspector as localhost (see --inspect-from-anywhere).")
 
 
 def _source(request: Request) -> Response:

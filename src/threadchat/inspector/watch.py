@@ -25,7 +25,9 @@ from typing import Any, TypeVar
 from threadchat.channel import Channel
 from threadchat.client import Client
 from threadchat.hub import BROADCAST_BUFFER, Hub, Member
+from threadchat.inspector.evictions import Wait, facts
 from threadchat.inspector.journey import PACKAGE, Followed, Journey, Journeys, place
+from threadchat.inspector.kernel import Held, unacknowledged
 from threadchat.messages import Entry
 from threadchat.options import Options
 from threadchat.outbox import Outbox
@@ -49,6 +51,7 @@ class Watch:
         self.kernel_buffer = kernel_buffer
         self.clients: dict[int, WatchedClient] = {}  # from its registration until the sampler finds it departed
         self.names: dict[str, str] = {}  # of bots that the server has not met yet, by their address
+        self.peers: dict[str, socket.socket] = {}  # the bots' own sockets, by their address; only to be looked at
         self.stopping = False
         self.pace = 0.0  # messages a second that the demo's bots send, all together
         self.journeys = Journeys(self.now)
@@ -159,6 +162,8 @@ class RegisterChannel(WatchedChannel[Any]):
         watched.send.belongs_to(watched.number, watched.connection.name)
         watched.draw(True, True)  # until the sampler's next picture
         self._watch.clients[watched.number] = watched
+        if watched.connection.accepted:
+            watched.connection.note_joined()
         super().send(client)
 
 
@@ -331,14 +336,21 @@ class WatchedHub(Hub):
         assert isinstance(client, Client)
         connection = client.connection
         assert isinstance(connection, WatchedConnection)
-        waiting, leaving = len(client.send), connection.ended
+        waiting, leaving, why = len(client.send), connection.ended, facts(connection.wait)
         super()._evict(client)
         if not leaving:
             self.evictions += 1
             connection.evicted = True
             self.watch.journeys.evicted(client.number)
-            reason = f"{connection.ending}; {waiting} of {client.send.capacity} messages were waiting when more came"
-            self.watch.note("evicted", client=client.number, name=connection.name, reason=reason)
+            self.watch.note(
+                "evicted",
+                client=client.number,
+                name=connection.name,
+                reason=connection.ending,
+                waiting=waiting,
+                capacity=client.send.capacity,
+                **why,
+            )
 
 
 class WatchedConnection(Connection):
@@ -361,19 +373,22 @@ class WatchedConnection(Connection):
         "name",
         "number",
         "outbound",
+        "wait",
     )
 
-    number: int  # its client's
+    number: int  # its client's; 0 before the client is known
     outbound: WatchedOutbox  # its client's
 
     def __init__(self, watch: Watch, environ: dict[str, Any], options: Options) -> None:
         super().__init__(environ, options)
+        self.number = 0
         self.name = watch.names.pop(self.peer, self.peer)
         self.evicted = False
         self.ended = False  # whether it is decided how the connection ends
         self.departed = False  # whether its threads are done with it
         self.messages_out = 0
         self.frames_out = 0
+        self.wait: Wait | None = None  # the latest frame that had to wait for the peer; the writing thread's
         self.drawn = False
         self._watch = watch
         self._found = 0  # how many of the channel's `followed` messages were found in frames
@@ -384,11 +399,27 @@ class WatchedConnection(Connection):
         super().accept()
         if self._watch.kernel_buffer is not None:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self._watch.kernel_buffer)
+        if self.number:
+            self.note_joined()
+
+    def note_joined(self) -> None:
+        """Called once the handshake has been answered and the client is known, whichever comes last."""
         self._watch.note("joined", client=self.number, name=self.name, reason="")
 
     def end(self, code: int, reason: str | None = None) -> None:
         super().end(code, reason)
         self.ended = True
+
+    def _write_rest(self, rest: memoryview) -> None:
+        self.wait = wait = Wait(self._socket)
+        try:
+            super()._write_rest(rest)
+        finally:
+            wait.until = time.monotonic()
+
+    def held(self) -> Held | None:
+        """What the kernel holds for the peer; None before the handshake has been answered, or if it does not tell."""
+        return unacknowledged(self._socket) if self.accepted else None
 
     def close(self) -> None:
         super().close()
@@ -452,6 +483,12 @@ class WatchedClient:
     def away(self) -> bool:
         """Whether no thread takes messages from its channel `send` at present."""
         return bool(self.stuck._buffer) or self.connection.evicted
+
+    @property
+    def waits(self) -> float:
+        """For how many seconds a frame has been waiting for the peer; 0.0 if none is."""
+        wait = self.connection.wait
+        return wait.seconds if wait is not None and wait.until is None else 0.0
 
     def draw(self, drawn: bool, buffered: bool) -> None:
         """Set whether the client is drawn, and whether at least the hub's sends to it are recorded."""

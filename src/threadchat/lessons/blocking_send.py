@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
 
-from threadchat.hub import Hub, Member
-from threadchat.lessons.lesson import Lesson, Part, Result, Value
+from threadchat.hub import Hub
+from threadchat.lessons.lesson import Change, Choice, Lesson, Part, Result, Value
 from threadchat.lessons.peers import LIMIT, Chat, Peer, where_it_waits
 
 MESSAGES = 2_000
@@ -14,16 +13,8 @@ LISTENERS = 3
 PATIENCE = 1.0  # seconds to wait for messages that never come
 
 
-class BlockingHub(Hub):
-    """Waits until there is room: Go's `client.send <- message`, without the `select` whose `default` evicts."""
-
-    def _wait_or_evict(self, client: Member, messages: Sequence[str]) -> None:
-        for message in messages:
-            client.send.send(message)
-
-
-def stop_reading(hub_type: type[Hub], patience: float) -> Result:
-    chat = Chat(hub_type())
+def stop_reading(patience: float) -> Result:
+    chat = Chat()
     _, stuck = chat.join(Peer)
     chat.listen(LISTENERS)
     heard = chat.talk(MESSAGES, patience, waits=lambda: stuck.send.statistics().waiting_senders)
@@ -44,13 +35,25 @@ LESSON = Lesson(
     question="The hub sends each message to one client after the other. One of four clients has stopped reading, and "
     "its channel is full. Now the hub waits until there is room in that channel. What do the other three notice?",
     choices=(
-        "Nothing: each client has its own channel and its own threads.",
-        "They get their messages a little later.",
-        "They get no more messages at all.",
+        Choice(
+            "Nothing: each client has its own channel and its own threads.",
+            "They have channels and threads of their own, but one hub for all. While it waits for one client, it puts "
+            "nothing into the channels of the others.",
+        ),
+        Choice(
+            "They get their messages a little later.",
+            "Later than what? The hub waits until the peer reads again, and this one never does.",
+        ),
+        Choice("They get no more messages at all."),
     ),
-    answer=2,
-    broken=Part("The hub waits for room", BlockingHub, partial(stop_reading, BlockingHub, PATIENCE)),
-    real=Part("It waits for a write pump, not for a peer", Hub._wait_or_evict, partial(stop_reading, Hub, LIMIT)),
+    change=Change(
+        Hub,
+        "_wait_or_evict",
+        "case, _ = select(Send(client.send, messages[0]), client.stuck)",
+        "case, _ = select(Send(client.send, messages[0]))  # until there is room",
+    ),
+    broken=Part("The hub waits for room", partial(stop_reading, PATIENCE)),
+    real=Part("It waits for a write pump, not for a peer", partial(stop_reading, LIMIT)),
     why="""
 Each client has its own channel, but all clients share one hub. While the hub waits for one client, it does nothing
 else: it passes on no messages, and nobody can join or leave. Soon the channel to the hub is full too, and the read

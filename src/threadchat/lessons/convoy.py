@@ -9,11 +9,10 @@ import statistics
 import threading
 import time
 from collections.abc import Callable, Iterator
-from functools import partial
 
 from threadchat.client import Client
 from threadchat.hub import Hub
-from threadchat.lessons.lesson import Lesson, Part, Result, Value
+from threadchat.lessons.lesson import Change, Choice, Lesson, Part, Result, Value
 from threadchat.lessons.peers import LIMIT, until
 from threadchat.options import Options
 from threadchat.runtime.runqueue import RunQueue
@@ -26,16 +25,6 @@ ENOUGH = 4.0  # seconds; on a slow machine no more messages are sent after this
 PROCESSOR = "CPU time per message, in ms"
 CHANGES = "thread switches per message"
 TIME = "time until all had written it, median, in ms"
-
-
-class NoRunQueue(RunQueue):
-    """No queue and no turns: a thread that becomes ready is woken at once."""
-
-    def ready(self, wake: Callable[[], None], urgent: bool = False) -> None:
-        wake()
-
-    def next(self) -> None:
-        pass
 
 
 class CountedRunQueue(RunQueue):
@@ -80,10 +69,10 @@ class EasyConnection(Connection):
             self._all_written.set()
 
 
-def speak_to_a_thousand(run_queue_type: type[RunQueue]) -> Result:
+def speak_to_a_thousand() -> Result:
     _, files = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))  # two sockets a client may be more than the soft limit
-    run_queue = CountedRunQueue(run_queue_type())
+    run_queue = CountedRunQueue(RunQueue())
     hub = Hub(run_queue)
     threading.Thread(target=hub.run, name="hub", daemon=True).start()
     written, all_written = itertools.count(1), threading.Event()
@@ -144,13 +133,21 @@ LESSON = Lesson(
     question=f"A message for {PUMPS:,} clients makes {PUMPS:,} write pumps ready. Each is a thread with a hundredth of "
     "a millisecond of work to do. Only one thread at a time can run Python code. Is it best to wake them all at once?",
     choices=(
-        "Yes: the system's scheduler is good at this, and no thread waits needlessly.",
-        "It makes no difference: the work is the same.",
-        "No: most of them wake up only to find that another thread is running.",
+        Choice(
+            "Yes: the system's scheduler is good at this, and no thread waits needlessly.",
+            "The scheduler does not know of Python's lock. It runs a thread that can only ask for the lock and go to "
+            "sleep again, as if that were work.",
+        ),
+        Choice(
+            "It makes no difference: the work is the same.",
+            "The work of the pumps is the same. But a thread that wakes, cannot get the lock and sleeps again is work "
+            "too, and there is more of that than of the other.",
+        ),
+        Choice("No: most of them wake up only to find that another thread is running."),
     ),
-    answer=2,
-    broken=Part("All ready threads are woken at once", NoRunQueue, partial(speak_to_a_thousand, NoRunQueue)),
-    real=Part("Ready threads wait in a queue", RunQueue, partial(speak_to_a_thousand, RunQueue)),
+    change=Change(RunQueue, "ready", "if not self._free:", "if False:  # nobody stands in line"),
+    broken=Part("All ready threads are woken at once", speak_to_a_thousand),
+    real=Part("Ready threads wait in a queue", speak_to_a_thousand),
     why="""
 A thread needs Python's global lock, the GIL, to run Python code. A thread that wakes while another holds the GIL
 sleeps for 5 ms, wakes, asks for the GIL, and sleeps again. With a few threads you do not notice this. But a thousand

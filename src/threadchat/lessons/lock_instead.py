@@ -1,32 +1,18 @@
-"""A lesson: what the hub is for. A set of clients with a lock around it replaces the hub."""
+"""A lesson: what the hub is for. Here each read pump passes on its messages itself, and a lock guards the clients."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import cast
 
 from threadchat.channel import Channel
-from threadchat.hub import Ending, Hub, Member
-from threadchat.lessons.lesson import Lesson, Part, Result, Value
+from threadchat.client import Client
+from threadchat.hub import Ending, Hub
+from threadchat.lessons.lesson import Change, Choice, Lesson, Part, Result, Value
 from threadchat.lessons.peers import LIMIT, until
-
-
-class LockedRoom:
-    """The set of clients and a lock around it, without a thread: each sender passes on its own message."""
-
-    def __init__(self) -> None:
-        self.clients: set[Member] = set()
-        self._lock = threading.Lock()
-
-    def join(self, client: Member) -> None:
-        with self._lock:
-            self.clients.add(client)
-
-    def broadcast(self, message: str) -> None:
-        with self._lock:
-            clients = list(self.clients)
-        for client in clients:
-            client.send.send_what_fits([message])
+from threadchat.options import Options
+from threadchat.websocket.connection import Connection
 
 
 class HeldChannel(Channel[str]):
@@ -58,13 +44,25 @@ class Listener:
         pass
 
 
-def two_speak_at_once(join: Callable[[Member], None], broadcast: Callable[[str], None]) -> Result:
+class OneLine:
+    """A connection whose peer sends one message."""
+
+    def __init__(self, message: str) -> None:
+        self._message = message
+        self.on_stuck = self.on_unstuck = lambda: None
+
+    def __iter__(self) -> Iterator[str]:
+        yield self._message
+
+
+def two_speak_at_once() -> Result:
+    hub = Hub()
+    threading.Thread(target=hub.run, name="hub", daemon=True).start()
     first_arrived, go_on = threading.Event(), threading.Event()
     clients = [Listener(HeldChannel(first_arrived, go_on)) for _ in range(2)]
     for client in clients:
-        join(client)
-    red = threading.Thread(target=broadcast, args=("Red wins!",))
-    blue = threading.Thread(target=broadcast, args=("Blue wins!",))
+        hub.register.send(client)
+    red, blue = (threading.Thread(target=reader_of(hub, f"{colour} wins!")) for colour in ("Red", "Blue"))
     red.start()
     first_arrived.wait(LIMIT)
     blue.start()
@@ -82,15 +80,9 @@ def two_speak_at_once(join: Callable[[Member], None], broadcast: Callable[[str],
     return Result(seen)
 
 
-def try_lock() -> Result:
-    room = LockedRoom()
-    return two_speak_at_once(room.join, room.broadcast)
-
-
-def try_hub() -> Result:
-    hub = Hub()
-    threading.Thread(target=hub.run, name="hub", daemon=True).start()
-    return two_speak_at_once(hub.register.send, hub.broadcast.send)
+def reader_of(hub: Hub, message: str) -> Callable[[], None]:
+    """The read pump of a client whose peer sends this message."""
+    return Client(hub, cast(Connection, OneLine(message)), Options(), 0).read_pump
 
 
 LESSON = Lesson(
@@ -100,13 +92,31 @@ LESSON = Lesson(
     "the lock, copies the set, releases the lock, and sends the message to each client in the copy. Two people write "
     "at the same moment. Do all clients read the two messages in the same order?",
     choices=(
-        "Yes: the lock lets only one thread through at a time.",
-        "Not always: one client may read them in one order, and another client in the other.",
-        "Yes, but messages may get lost.",
+        Choice(
+            "Yes: the lock lets only one thread through at a time.",
+            "It does, to the set. Both threads have let go of the lock before they send, and nothing says which of "
+            "them comes to a client first.",
+        ),
+        Choice("Not always: one client may read them in one order, and another client in the other."),
+        Choice(
+            "Yes, but messages may get lost.",
+            "Nothing gets lost: each thread sends its message to every client in its copy of the set. It is the order "
+            "that nobody keeps.",
+        ),
     ),
-    answer=1,
-    broken=Part("A set and a lock", LockedRoom, try_lock),
-    real=Part("The hub", Hub.run, try_hub),
+    change=Change(
+        Client,
+        "read_pump",
+        "self.hub.broadcast.send(said)",
+        """\
+with lock:
+    clients = list(self.hub.clients)
+for client in clients:
+    client.send.send_what_fits([said])""",
+        {"lock": threading.Lock()},
+    ),
+    broken=Part("Each read pump passes on its own messages", two_speak_at_once),
+    real=Part("It sends them to the hub", two_speak_at_once),
     why="""
 The lock protects the set, not the order of the messages. Once both threads have released it, they go through their
 copies of the set side by side, and the system may hold up either of them between two clients. This lesson does so on

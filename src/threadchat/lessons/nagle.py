@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import fcntl
-import socket
 import statistics
 import struct
 import time
-from functools import partial
 from typing import Any
 
-from threadchat.lessons.lesson import Lesson, Part, Result, Value
+from threadchat.lessons.lesson import Change, Choice, Lesson, Part, Result, Value
 from threadchat.lessons.peers import Chat, Peer
 from threadchat.options import Options
 from threadchat.websocket.connection import Connection
@@ -20,14 +18,6 @@ SIOCOUTQNSD = 0x894B  # Linux: how many bytes written to a socket the kernel has
 
 HELD_BACK = "second messages the kernel held back"
 MEDIAN = "time until the second arrived, median, in ms"
-
-
-class NagleConnection(Connection):
-    """Leaves TCP's default on: a small write waits until the one before it has been acknowledged."""
-
-    def accept(self) -> None:
-        super().accept()
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 0)
 
 
 class MeasuredConnection(Connection):
@@ -43,12 +33,8 @@ class MeasuredConnection(Connection):
         self.held_back.append(unsent > 0)
 
 
-class MeasuredNagleConnection(MeasuredConnection, NagleConnection):
-    pass
-
-
-def two_messages_in_a_row(connection_type: type[MeasuredConnection]) -> Result:
-    chat = Chat(connection_type=connection_type)
+def two_messages_in_a_row() -> Result:
+    chat = Chat(connection_type=MeasuredConnection)
     peer, client = chat.join(Peer)
     waits = []
     for _ in range(ROUNDS):
@@ -86,13 +72,26 @@ LESSON = Lesson(
     question="The server sends a client two short messages, one right after the other, over a connection within this "
     "machine. When does the second one arrive?",
     choices=(
-        "Together with the first: TCP joins small writes.",
-        "At once: nothing else uses the connection.",
-        "Some 40 ms later: it waits until the client has acknowledged the first.",
+        Choice(
+            "Together with the first: TCP joins small writes.",
+            "TCP joins small writes that wait in the kernel. The first one does not wait: nothing is on its way, so "
+            "it is sent at once, and alone.",
+        ),
+        Choice(
+            "At once: nothing else uses the connection.",
+            "One thing does: the first message, which has not been acknowledged yet. Until it is, TCP holds back what "
+            "is small.",
+        ),
+        Choice("Some 40 ms later: it waits until the client has acknowledged the first."),
     ),
-    answer=2,
-    broken=Part("With TCP's default", NagleConnection, partial(two_messages_in_a_row, MeasuredNagleConnection)),
-    real=Part("With TCP_NODELAY", Connection.accept, partial(two_messages_in_a_row, MeasuredConnection)),
+    change=Change(
+        Connection,
+        "accept",
+        "self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)",
+        "self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 0)",
+    ),
+    broken=Part("With TCP's default", two_messages_in_a_row),
+    real=Part("With TCP_NODELAY", two_messages_in_a_row),
     why="""
 In 1984 John Nagle found a way to keep slow lines from filling up with tiny packets (RFC 896). While a packet has not
 been acknowledged, further small writes wait in the kernel, and are then sent together. The receiver saves packets

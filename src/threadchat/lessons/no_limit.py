@@ -4,25 +4,16 @@ from __future__ import annotations
 
 import sys
 import time
-from functools import partial
 
 from threadchat.hub import Hub
-from threadchat.lessons.lesson import Chart, Lesson, Part, Result, Value
+from threadchat.lessons.lesson import Change, Chart, Choice, Lesson, Part, Result, Value
 from threadchat.lessons.peers import Chat, Peer
-from threadchat.outbox import Outbox
 
 MESSAGES = 20_000
 
 
-class HubWithoutALimit(Hub):
-    """Gives clients a channel `send` that is never full."""
-
-    def new_outbox(self, capacity: int) -> Outbox[str]:
-        return super().new_outbox(sys.maxsize)
-
-
-def stop_reading(hub_type: type[Hub]) -> Result:
-    chat = Chat(hub_type())
+def stop_reading() -> Result:
+    chat = Chat()
     _, stuck = chat.join(Peer)
     chat.listen(1)
     waiting: list[tuple[float, float]] = []
@@ -36,7 +27,7 @@ def stop_reading(hub_type: type[Hub]) -> Result:
     seen: dict[str, Value] = {
         "messages sent to everybody": MESSAGES,
         "received by the client that reads": heard,
-        "waiting for the other client, at most": int(max(count for _, count in waiting)),
+        "waiting for the other client, at most": int(max(len(pile), *(count for _, count in waiting))),
         "waiting for it at the end": len(pile),
         "memory that these take, in bytes": sum(map(sys.getsizeof, pile)),
         "how its connection ended": stuck.connection.ending if stuck not in chat.hub.clients else "it is still open",
@@ -50,13 +41,27 @@ LESSON = Lesson(
     question="A client has stopped reading, but its connection stays open: somebody has closed a laptop, say. The "
     f"others go on talking and send {MESSAGES:,} messages. What becomes of the messages for that client?",
     choices=(
-        "They are thrown away: the kernel knows that nobody reads them.",
-        "They wait in the server's memory, almost all of them.",
-        "Its write pump blocks, so the hub puts no more messages into its channel.",
+        Choice(
+            "They are thrown away: the kernel knows that nobody reads them.",
+            "TCP throws nothing away: it promises that what was written arrives. When the kernel's buffers are full, "
+            "it takes no more, and the program that writes has to wait.",
+        ),
+        Choice("They wait in the server's memory, almost all of them."),
+        Choice(
+            "Its write pump blocks, so the hub puts no more messages into its channel.",
+            "The write pump does block. But the hub does not see that: it goes on as long as the channel has room, and "
+            "this one always has.",
+        ),
     ),
-    answer=1,
-    broken=Part("Without a limit", HubWithoutALimit, partial(stop_reading, HubWithoutALimit)),
-    real=Part("With room for 256", Hub._wait_or_evict, partial(stop_reading, Hub)),
+    change=Change(
+        Hub,
+        "new_outbox",
+        "return Outbox(capacity, self.run_queue)",
+        "return Outbox(sys.maxsize, self.run_queue)",
+        {"sys": sys},
+    ),
+    broken=Part("Without a limit", stop_reading),
+    real=Part("With room for 256", stop_reading),
     why="""
 The kernel takes the first few hundred messages into its buffers. Then the buffers are full, and the client's write
 pump blocks inside a write. So far everything is as it should be. But the hub does not notice, and puts message after

@@ -1,38 +1,22 @@
-"""A lesson: what back pressure is for. This connection reads ahead while the hub is busy."""
+"""A lesson: what back pressure is for. This read pump reads ahead while the hub is busy."""
 
 from __future__ import annotations
 
 import queue
 import sys
-import threading
 import time
-from collections.abc import Iterator
 from functools import partial
 
 from threadchat.channel import Channel
 from threadchat.client import Client
 from threadchat.hub import Ending
-from threadchat.lessons.lesson import Chart, Lesson, Part, Result, Value
+from threadchat.lessons.lesson import Change, Chart, Choice, Lesson, Part, Result, Value
 from threadchat.lessons.peers import LIMIT, Chat, Peer, until
-from threadchat.websocket.connection import Connection
 
 MESSAGES = 20_000
 SIZE = 500  # bytes
 WAIT = 0.5  # seconds that a send waits for room before the connection counts as full
-
-
-class ReadAheadConnection(Connection):
-    """Reads all that comes in a thread of its own, before anybody asks for it, as simple-websocket and others do."""
-
-    def __iter__(self) -> Iterator[str]:
-        self.ahead: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-        threading.Thread(target=self._read_ahead, daemon=True).start()
-        return iter(self.ahead.get, None)
-
-    def _read_ahead(self) -> None:
-        for message in super().__iter__():
-            self.ahead.put(message)
-        self.ahead.put(None)
+AHEAD: queue.SimpleQueue[str] = queue.SimpleQueue()  # what the broken part has read and not sent to the hub
 
 
 class Tardy:
@@ -46,9 +30,9 @@ class Tardy:
         pass
 
 
-def flood_a_busy_hub(connection_type: type[Connection], patience: float) -> Result:
-    chat = Chat(connection_type=connection_type)
-    peer, client = chat.join(Peer)
+def flood_a_busy_hub(patience: float) -> Result:
+    chat = Chat()
+    peer, _ = chat.join(Peer)
     tardy = Tardy()
     chat.hub.register.send(tardy)
     for message in ("one for its channel", "and one for which there is no room"):
@@ -57,8 +41,7 @@ def flood_a_busy_hub(connection_type: type[Connection], patience: float) -> Resu
 
     def in_memory() -> int:
         broadcast = chat.hub.broadcast.statistics()
-        ahead = getattr(client.connection, "ahead", None)
-        return broadcast.pending + broadcast.waiting_senders + (ahead.qsize() if ahead else 0)
+        return broadcast.pending + broadcast.waiting_senders + AHEAD.qsize()
 
     frame = peer.text("x" * SIZE)
     piled: list[tuple[float, float]] = []
@@ -89,13 +72,29 @@ LESSON = Lesson(
     question="The hub is busy for a while, and one client floods the server with messages. Each client has a thread "
     "that reads from its socket. Should that thread go on reading while the hub takes no messages?",
     choices=(
-        "Yes: the sooner a message is read, the sooner it can be passed on.",
-        "No: messages that are not read stay with the sender, and TCP makes the sender wait.",
-        "Yes: otherwise TCP throws the messages away.",
+        Choice(
+            "Yes: the sooner a message is read, the sooner it can be passed on.",
+            "It is passed on when the hub takes it, and no sooner. What was read before waits for the hub as well, in "
+            "the server's memory.",
+        ),
+        Choice("No: messages that are not read stay with the sender, and TCP makes the sender wait."),
+        Choice(
+            "Yes: otherwise TCP throws the messages away.",
+            "TCP throws nothing away. When the receiver's buffer is full, it tells the sender to stop.",
+        ),
     ),
-    answer=1,
-    broken=Part("A thread reads ahead", ReadAheadConnection, partial(flood_a_busy_hub, ReadAheadConnection, LIMIT)),
-    real=Part("The thread that reads also sends", Client.read_pump, partial(flood_a_busy_hub, Connection, WAIT)),
+    change=Change(
+        Client,
+        "read_pump",
+        "for message in self.connection:",
+        """\
+# `ahead` is a queue without a limit.
+go(lambda: [ahead.put(each) for each in self.connection], "ahead")
+for message in iter(ahead.get, None):""",
+        {"ahead": AHEAD},
+    ),
+    broken=Part("A thread reads ahead", partial(flood_a_busy_hub, LIMIT)),
+    real=Part("The thread that reads also sends", partial(flood_a_busy_hub, WAIT)),
     why="""
 No message arrives sooner because it was read early: they all have to wait for the hub. Reading early only moves
 them from the sender's machine into the server's memory, where nothing limits their number. A single client that sends

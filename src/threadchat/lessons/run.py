@@ -7,18 +7,15 @@ JSON.
 
 from __future__ import annotations
 
-import inspect
 import json
 import os
 import resource
 import signal
 import subprocess
 import sys
-import textwrap
 import threading
 import traceback
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any, Literal
 
 from threadchat.lessons import (
@@ -31,20 +28,15 @@ from threadchat.lessons import (
     self_send,
     two_writers,
 )
-from threadchat.lessons.lesson import Chart, Lesson, Part, Result, Value
+from threadchat.lessons.lesson import Chart, Lesson, LessonFailed, Part, Result, Source, Value
 
 LESSONS = {
     module.LESSON.name: module.LESSON
     for module in (no_limit, blocking_send, self_send, two_writers, lock_instead, convoy, nagle, read_ahead)
 }
-PACKAGE = Path(__file__).parents[1]
 LIMIT = 25  # seconds that a part may take; most take a few
 MEMORY = 512 * 1024 * 1024  # bytes that a part may use
 STACK = 128 * 1024  # bytes for each thread
-
-
-class LessonFailed(OSError):
-    """A part could not be run; str() says which one and why."""
 
 
 def run(lesson: Lesson, which: Literal["broken", "real"]) -> Result:
@@ -65,18 +57,20 @@ def outline(lesson: Lesson) -> dict[str, Any]:
         "name": lesson.name,
         "title": lesson.title,
         "question": lesson.question,
-        "choices": list(lesson.choices),
+        "choices": [choice.text for choice in lesson.choices],
     }
 
 
 def report(lesson: Lesson) -> dict[str, Any]:
     """Run both parts, and return the whole lesson with the results, for JSON. Raises LessonFailed."""
+    sources = lesson.change.broken, lesson.change.real
     broken, real = run(lesson, "broken"), run(lesson, "real")
     return {
         **outline(lesson),
         "answer": lesson.answer,
-        "broken": _part_report(lesson.broken, broken),
-        "real": _part_report(lesson.real, real),
+        "reasons": [choice.why_not for choice in lesson.choices],
+        "broken": _part_report(lesson.broken, sources[0], broken),
+        "real": _part_report(lesson.real, sources[1], real),
         "why": "\n\n".join(why(lesson, broken, real)),
     }
 
@@ -87,11 +81,10 @@ def why(lesson: Lesson, broken: Result, real: Result) -> list[str]:
     return [" ".join(paragraph.split()) for paragraph in paragraphs if paragraph]
 
 
-def source(part: Part) -> tuple[str, int, list[str]]:
-    """The part's source: the file's name, the number of the first line, and the lines, dedented."""
-    lines, first = inspect.getsourcelines(part.source)
-    file = Path(inspect.getsourcefile(part.source) or "").relative_to(PACKAGE).as_posix()
-    return file, first, textwrap.dedent("".join(lines)).splitlines()
+def after(lesson: Lesson) -> Lesson | None:
+    """The lesson that comes next; None after the last one."""
+    lessons = list(LESSONS.values())
+    return next(iter(lessons[lessons.index(lesson) + 1 :]), None)
 
 
 def said(value: Value) -> str:
@@ -101,11 +94,10 @@ def said(value: Value) -> str:
     return value if isinstance(value, str) else f"{value:,.0f}"
 
 
-def _part_report(part: Part, result: Result) -> dict[str, Any]:
-    file, first, lines = source(part)
+def _part_report(part: Part, source: Source, result: Result) -> dict[str, Any]:
     return {
         "title": part.title,
-        "source": {"file": file, "first_line": first, "lines": lines},
+        "source": asdict(source),
         "seen": [[label, said(value)] for label, value in result.seen.items()],
         "chart": asdict(result.chart) if result.chart else None,
     }
@@ -126,4 +118,7 @@ def _run_here(part: Part) -> None:
 
 if __name__ == "__main__":
     _name, _which = sys.argv[1:]
-    _run_here(getattr(LESSONS[_name], _which))
+    _lesson = LESSONS[_name]
+    if _which == "broken":
+        _lesson.change.make()
+    _run_here(getattr(_lesson, _which))

@@ -4,23 +4,16 @@ from __future__ import annotations
 
 from functools import partial
 
-from threadchat.hub import Hub, Member
-from threadchat.lessons.lesson import Lesson, Part, Result, Value
+from threadchat.hub import Hub
+from threadchat.lessons.lesson import Change, Choice, Lesson, Part, Result, Value
 from threadchat.lessons.peers import LIMIT, Chat, Peer, where_it_waits
 
 MESSAGES = 2_000
 PATIENCE = 1.0  # seconds to wait for messages that never come
 
 
-class HubThatSendsToItself(Hub):
-    """Evicts a client the way that clients leave: through the channel `unregister`."""
-
-    def _evict(self, client: Member) -> None:
-        self.unregister.send(client)
-
-
-def stop_reading(hub_type: type[Hub], patience: float) -> Result:
-    chat = Chat(hub_type())
+def stop_reading(patience: float) -> Result:
+    chat = Chat()
     _, stuck = chat.join(Peer)
     chat.listen(1)
     heard = chat.talk(MESSAGES, patience, waits=lambda: chat.hub.unregister.statistics().waiting_senders)
@@ -44,13 +37,22 @@ LESSON = Lesson(
     question="A client that leaves is sent to the hub's channel `unregister`, which is unbuffered. Suppose that the "
     "hub evicts a stuck client through the same channel: `self.unregister.send(client)`. What happens?",
     choices=(
-        "The hub waits for a receiver. The only receiver is the hub itself, so it waits for ever.",
-        "The client is removed the next time the hub receives from `unregister`.",
-        "The send raises Closed: a thread cannot send to itself.",
+        Choice("The hub waits for a receiver. The only receiver is the hub itself, so it waits for ever."),
+        Choice(
+            "The client is removed the next time the hub receives from `unregister`.",
+            "So it would be with room in the channel. In an unbuffered channel nothing lies: the send returns when "
+            "somebody has received, and until then the hub does not come back to its loop.",
+        ),
+        Choice(
+            "The send raises Closed: a thread cannot send to itself.",
+            "A channel does not know which thread will receive from it. It raises Closed only once it was closed.",
+        ),
     ),
-    answer=0,
-    broken=Part("The hub sends to itself", HubThatSendsToItself, partial(stop_reading, HubThatSendsToItself, PATIENCE)),
-    real=Part("The hub removes the client itself", Hub._evict, partial(stop_reading, Hub, LIMIT)),
+    change=Change(
+        Hub, "_evict", "self.clients.remove(client)", "self.unregister.send(client)  # as a client that leaves"
+    ),
+    broken=Part("The hub sends to itself", partial(stop_reading, PATIENCE)),
+    real=Part("The hub removes the client itself", partial(stop_reading, LIMIT)),
     why="""
 A send to an unbuffered channel returns when another thread has received the item. Only the hub's thread receives from
 `unregister`, and that thread is busy sending. It waits for itself: a deadlock, and one that chats written in Go have

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
-from threadchat.lessons.lesson import Chart, Lesson, Part, Result
-from threadchat.lessons.run import LESSONS, run, said, source, why
+from threadchat.lessons.lesson import Chart, Lesson, Part, Result, Source
+from threadchat.lessons.run import LESSONS, after, run, said, why
 
 WIDTH = 80  # characters in a line
 BAR = 40  # characters in a chart's longest bar
@@ -29,24 +29,28 @@ def teach(lesson: Lesson, ask: bool) -> None:
     print(f"{lesson.title}\n{'=' * len(lesson.title)}\n")
     _paragraph(lesson.question)
     for number, choice in enumerate(lesson.choices, 1):
-        print(_filled(choice, f"  {number}  ", "     "))
+        print(_filled(choice.text, f"  {number}  ", "     "))
     chosen = _ask(len(lesson.choices)) if ask else None
 
-    _print_part("Broken", lesson.broken)
+    _print_part("Broken", lesson.broken, lesson.change.broken)
     broken = run(lesson, "broken")
     top = max(_values(broken.chart), default=0.0)
     _print_result(broken, top)
     if ask:
         input("\nPress Enter to run the real part. ")
-    _print_part("Real", lesson.real)
+    _print_part("Real", lesson.real, lesson.change.real)
     real = run(lesson, "real")
     _print_result(real, max([top, *_values(real.chart)]))
 
     print(f"\n{'--- Why ':-<{WIDTH}}\n")
-    answer = "The answer is" if chosen is None else "Yes, it is" if chosen == lesson.answer else "Not quite. It is"
-    _paragraph(f"{answer} {lesson.answer + 1}: {lesson.choices[lesson.answer]}")
+    if chosen is not None and chosen != lesson.answer:
+        _paragraph(f"Not quite. {lesson.choices[chosen].why_not}")
+    answer = "Yes, it is" if chosen == lesson.answer else "The answer is"
+    _paragraph(f"{answer} {lesson.answer + 1}: {lesson.choices[lesson.answer].text}")
     for paragraph in why(lesson, broken, real):
         _paragraph(paragraph)
+    following = after(lesson)
+    print(f"Next: threadchat lesson {following.name}" if following else "That was the last lesson.")
 
 
 def _ask(choices: int) -> int | None:
@@ -59,38 +63,35 @@ def _ask(choices: int) -> int | None:
             return int(answer) - 1
 
 
-def _print_part(which: str, part: Part) -> None:
-    file, first, lines = source(part)
-    print(f"\n{f'--- {which}: {part.title} ({file}, line {first}) ':-<{WIDTH}}\n")
-    print("\n".join(_listing(lines)))
+def _print_part(which: str, part: Part, source: Source) -> None:
+    print(f"\n{f'--- {which}: {part.title} ':-<{WIDTH}}\n")
+    print(f"  {source.file}, line {source.first_line}; > marks what differs\n")
+    print("\n".join(_listing(source)))
     print("\nRunning ...", flush=True)
 
 
-def _listing(lines: Sequence[str]) -> Iterator[str]:
-    """The lines of source, at most WIDTH wide: docstrings are refilled, and a long comment goes above its line."""
-    prose: list[str] = []  # lines of a docstring's paragraph
-    in_docstring, indent = False, ""
-    for line in lines:
-        code = line.strip()
-        if code:
-            indent = "  " + line[: line.index(code)]
-        is_prose = in_docstring or code.startswith('"""')
-        in_docstring ^= code.count('"""') % 2 == 1
-        if is_prose and code.strip('"'):
-            prose.append(code)
-            if in_docstring:
-                continue
-            code = ""
-        if prose:
-            yield _filled(" ".join(prose), indent, indent)
-            prose = []
-        if len(indent + code) > WIDTH and "  # " in code:
-            code, _, comment = code.partition("  # ")
-            yield _filled(comment, indent + "# ", indent + "# ")
-        if code or not is_prose:
-            yield _filled(code, indent, indent + ("# " if code.startswith("#") else "    "))
-        elif in_docstring:
-            yield ""
+def _listing(source: Source) -> Iterator[str]:
+    """The lines of source, at most WIDTH wide, with a mark at each changed line. Of folded ones there is the number."""
+    folded = 0
+    for number, line in enumerate([*source.lines, ""], source.first_line):
+        if number in source.folded:
+            folded += 1
+            continue
+        if folded:
+            yield f"  ... {folded} lines"
+            folded = 0
+        if number < source.first_line + len(source.lines):
+            yield _code(line, "> " if number in source.changed else "  ")
+
+
+def _code(line: str, mark: str) -> str:
+    """A line of source. A comment that does not fit behind the code goes above it."""
+    code = line.strip()
+    indent = mark + line[: len(line) - len(line.lstrip())]
+    if len(indent + code) > WIDTH and "  # " in code:
+        code, _, comment = code.partition("  # ")
+        return f"{_filled(comment, indent + '# ', indent + '# ')}\n{_filled(code, indent, indent + '    ')}"
+    return _filled(code, indent, indent + ("# " if code.startswith("#") else "    "))
 
 
 def _print_result(result: Result, top: float) -> None:

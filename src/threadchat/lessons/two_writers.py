@@ -5,12 +5,9 @@ from __future__ import annotations
 import threading
 from contextlib import nullcontext
 from functools import partial
-from typing import Any
 
-from threadchat.hub import Hub
-from threadchat.lessons.lesson import Lesson, Part, Result, Value
+from threadchat.lessons.lesson import Change, Choice, Lesson, Part, Result, Value
 from threadchat.lessons.peers import LIMIT, Chat, Peer
-from threadchat.options import Options
 from threadchat.websocket.connection import Connection
 
 LONG = 400_000  # bytes: more than the kernel takes at once
@@ -19,16 +16,8 @@ PONG = b"\x8a\x05pong!"  # opcode 10, a payload of 5 bytes
 WAIT = 0.3  # seconds to wait for a pong that the lock keeps back
 
 
-class UnlockedConnection(Connection):
-    """Lets each thread write as soon as it has something to write."""
-
-    def __init__(self, environ: dict[str, Any], options: Options) -> None:
-        super().__init__(environ, options)
-        self._writing: Any = nullcontext()  # no lock
-
-
-def ping_while_a_frame_is_written(connection_type: type[Connection], wait: float) -> Result:
-    chat = Chat(Hub(), connection_type)
+def ping_while_a_frame_is_written(wait: float) -> Result:
+    chat = Chat()
     peer, client = chat.join(Peer)
     inside_the_frame, answered = threading.Event(), threading.Event()
 
@@ -71,17 +60,26 @@ LESSON = Lesson(
     "waits for room. Now the client sends a ping, and its read pump answers, as the protocol demands, with a pong of "
     "7 bytes. Where do these 7 bytes go?",
     choices=(
-        "After the frame: TCP keeps the bytes of a frame together.",
-        "Into the middle of the frame.",
-        "Nowhere: the socket is in use, and the pong is lost.",
+        Choice(
+            "After the frame: TCP keeps the bytes of a frame together.",
+            "TCP knows no frames. It carries bytes in the order in which they were written, and the rest of the frame "
+            "has not been written yet.",
+        ),
+        Choice("Into the middle of the frame."),
+        Choice(
+            "Nowhere: the socket is in use, and the pong is lost.",
+            "Any thread may write to a socket at any time. The kernel takes the bytes of both as they come.",
+        ),
     ),
-    answer=1,
-    broken=Part(
-        "Each thread writes when it likes",
-        UnlockedConnection,
-        partial(ping_while_a_frame_is_written, UnlockedConnection, LIMIT),
+    change=Change(
+        Connection,
+        "_send",
+        "with self._writing:",
+        "with nullcontext():  # without a lock",
+        {"nullcontext": nullcontext},
     ),
-    real=Part("One writer at a time", Connection._send, partial(ping_while_a_frame_is_written, Connection, WAIT)),
+    broken=Part("Each thread writes when it likes", partial(ping_while_a_frame_is_written, LIMIT)),
+    real=Part("One writer at a time", partial(ping_while_a_frame_is_written, WAIT)),
     why="""
 TCP carries bytes and knows nothing of frames. If a frame does not fit into the kernel's buffer, the write stops in
 the middle of the frame, and the bytes of the next write follow, from whichever thread it comes. The header of the

@@ -25,6 +25,7 @@ from threadchat.websocket.connection import Connection, ConnectionClosed
 SUBPROTOCOL = "threadchat.v1"
 SESSION = re.compile("[A-Za-z0-9_-]{16,64}")
 PAGE = 256  # entries that are sent as one, while a client catches up
+LINE_FACTOR = 4  # how much longer a line of JSON is than a plain one: a batch must fit into the kernel's buffer
 TRIES = 3  # how often a client may fall behind what the log keeps, before it is sent away
 MOST_HERE = 200  # people that hello names
 LARGEST_NUMBER = 2**53 - 1
@@ -72,6 +73,7 @@ class V1(Subprotocol):
         """Answer the handshake; send hello and, page by page, what comes before the present; say who comes."""
         connection.subprotocol = SUBPROTOCOL
         connection.message_size = frame_size(self._room.options.message_size)
+        connection.kernel_buffer *= LINE_FACTOR
         connection.accept()
         with self._room.arriving(connection):
             self._send_hello()
@@ -87,20 +89,16 @@ class V1(Subprotocol):
         """See `Subprotocol.read`."""
         number = None
         try:
-            said = json.loads(text)
-            number = _number(said)
-            match said:
-                case {"type": "msg", "text": str(text)}:
-                    return self._message(text, number)
-                case {"type": str(kind)} if kind in ORDERS:
-                    self._order(said)
-                    return None
-                case {"type": "name", "name": str(name)}:
-                    if self._visitor.account is not None:
-                        raise Refused("Your name here is that of your account.")
-                    self._room.moderation.check_speech(self._visitor)
-                    name = self._room.people.rename(self._person, name)
-                    return event(NAME, self._person.by, name)
+            match json.loads(text):
+                case dict(said):
+                    number = _number(said.get("n"))
+                    if said.get("type") == "msg" and isinstance(words := said.get("text"), str):
+                        return self._message(words, number)
+                    if said.get("type") == "name" and isinstance(name := said.get("name"), str):
+                        return self._rename(name)
+                    if said.get("type") in ORDERS:
+                        self._order(said)
+                        return None
             raise Refused("This is nothing that a client says in threadchat.v1.")
         except (ValueError, RecursionError) as error:
             why = str(error) if isinstance(error, (Refused, Refusal, NotAName, NotAMessage)) else "This is not JSON."
@@ -126,6 +124,12 @@ class V1(Subprotocol):
             self._reply({"type": "ack", "n": number})
         return None
 
+    def _rename(self, wanted: str) -> Entry:
+        if self._visitor.account is not None:
+            raise Refused("Your name here is that of your account.")
+        self._room.moderation.check_speech(self._visitor)
+        return event(NAME, self._person.by, self._room.people.rename(self._person, wanted))
+
     def _order(self, said: dict[str, object]) -> None:
         if not self._visitor.moderator:
             raise Refused("Only an organiser may do this.")
@@ -140,13 +144,16 @@ class V1(Subprotocol):
         now = self._room.snapshot()
         since = log.find(self._since) if self._since else None
         self._seen = log.recent(self._room.options.history) if since is None else since
+        last = log.last(by)
+        if last is None and since is not None:
+            last = 0  # what the client has said after `since` would be in the log: nothing was taken
         hello = {
             "type": "hello",
             "room": self._room.name,
             "token": log.token(self._seen),
             "top": now.top,
             "recovered": since is not None,
-            "last": log.last(by) if self._known else None,
+            "last": last if self._known else None,
             "name": self._person.name,
             "by": by,
             "count": len(now.here),
@@ -185,9 +192,8 @@ class V1(Subprotocol):
         return json_lines(Run(entries))
 
 
-def _number(said: object) -> int | None:
+def _number(number: object) -> int | None:
     """The number of what the client says, if it has one. Raises Refused."""
-    number = said.get("n") if isinstance(said, dict) else None
     if number is None or (type(number) is int and 1 <= number <= LARGEST_NUMBER):
         return number
     raise Refused("A message's number is a whole one, from 1 to 2^53 - 1.")

@@ -64,8 +64,29 @@ class Server:
     @property
     def url(self) -> str:
         """The address to open in a browser; for a server on all addresses, this machine's own in its network."""
-        host = self._own_address() if self._address.everywhere else self._address.host
-        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}/"
+        return self._url(self._own_address() if self._address.everywhere else self._address.host)
+
+    @property
+    def local_url(self) -> str:
+        """The address to open in a browser on this machine."""
+        return self._url(self.local_address[0]) if self._address.everywhere else self.url
+
+    @property
+    def network_urls(self) -> list[str]:
+        """The addresses to open on other machines, `url` first; none where only this machine reaches the server.
+
+        On a server on all addresses these are the ones that can be found out: those of the way to other networks, and
+        those that the machine's own name stands for.
+        """
+        if not self._address.everywhere:
+            return [] if ip_address(self._address.sockaddr[0].partition("%")[0]).is_loopback else [self.url]
+        own = [self._own_address(), *map(get_interface_ip, self._families)]
+        with suppress(OSError):
+            own += [str(each[4][0]) for each in socket.getaddrinfo(socket.gethostname(), None, type=socket.SOCK_STREAM)]
+        families = {4: socket.AF_INET, 6: socket.AF_INET6}
+        found = [address for address in map(ip_address, own) if families[address.version] in self._families]
+        reachable = [each for each in found if not (each.is_loopback or each.is_link_local or each.is_unspecified)]
+        return [self._url(str(each)) for each in dict.fromkeys(reachable)]
 
     @property
     def local_address(self) -> tuple[str, int]:
@@ -76,12 +97,16 @@ class Server:
         link = sockaddr[3] if family == socket.AF_INET6 else 0
         return f"{sockaddr[0]}%{link}" if link else sockaddr[0], self.port
 
+    def _url(self, host: str) -> str:
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}/"
+
+    @property
+    def _families(self) -> list[socket.AddressFamily]:
+        return [socket.AF_INET, socket.AF_INET6] if self._both else [self._address.family]
+
     def _own_address(self) -> str:
         """This machine's address in its network, IPv4 where there is one; a loopback address if it has no network."""
-        families = [self._address.family]
-        if self._both:
-            families = [socket.AF_INET, socket.AF_INET6]
-        own = [get_interface_ip(family) for family in families]
+        own = [get_interface_ip(family) for family in self._families]
         return next((address for address in own if not ip_address(address).is_loopback), own[0])
 
     def start(self) -> None:

@@ -96,6 +96,7 @@ class Connection:
         "blocked",
         "compresses",
         "form",
+        "kernel_buffer",
         "message_size",
         "on_stuck",
         "on_unstuck",
@@ -116,10 +117,11 @@ class Connection:
         # Who is connected, for people: "address:port", printable.
         self.peer = ascii(":".join(str(environ[key]) for key in ("REMOTE_ADDR", "REMOTE_PORT") if key in environ))[1:-1]
         self.received = 0  # the peer's messages so far; written by the reader
-        # What `accept` agrees to: one of the protocols that the peer has offered (RFC 6455, section 1.9), or none; and
-        # how many bytes a message may have.
+        # What `accept` agrees to: one of the protocols that the peer has offered (RFC 6455, section 1.9), or none; how
+        # many bytes a message may have; and how many bytes the kernel may hold for the peer.
         self.subprotocol: str | None = None
         self.message_size = options.message_size
+        self.kernel_buffer = SEND_BUFFER
         self.accepted = False  # whether the handshake was answered; written by the reader
         # What turns the items that `encode` is given into lines. None: they are lines.
         self.form: Callable[[Sequence[Any]], Sequence[str]] | None = None
@@ -164,7 +166,7 @@ class Connection:
             else:
                 self._socket = connected
                 self._readable, self._writable = readable(connected), writable(connected)
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self.kernel_buffer)
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
         except OSError as error:
             raise ConnectionClosed from error
