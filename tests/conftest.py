@@ -41,8 +41,10 @@ settings.register_profile("fuzz", deadline=None, suppress_health_check=[HealthCh
 settings.register_profile("suite", settings.get_profile("fuzz"), max_examples=150, derandomize=True)
 settings.load_profile("suite")
 
-# A shell makes what it runs in the background ignore Ctrl-C, and the programs that a test starts would inherit that.
+# A shell makes what it runs in the background ignore Ctrl-C, and nohup makes it ignore SIGHUP. The programs that a test
+# starts would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

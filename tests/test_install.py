@@ -31,6 +31,7 @@ from threadchat import __version__
 ROOT = Path(__file__).parents[1]
 PATIENCE = 300.0  # seconds; bounds a failure of pip, which may have to download setuptools
 REQUIREMENTS = {"simple-websocket", "werkzeug", "wsproto"}
+TERMINAL = {"prompt-toolkit", "segno"}  # what the extra of that name adds
 WWW = {path.relative_to(ROOT / "www").as_posix() for path in (ROOT / "www").rglob("*") if path.is_file()}
 
 NOT_SOURCE = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "build", "dist", "venv", "env", "node_modules")
@@ -262,7 +263,7 @@ def test_the_requirements_are_the_packages_that_the_source_imports() -> None:
                 imported.add((node.module or "").partition(".")[0])
     imported -= {"threadchat", "_typeshed", *sys.stdlib_module_names}  # _typeshed is there for type checkers alone
     distributions = importlib.metadata.packages_distributions()
-    assert {required(name) for package in imported for name in distributions[package]} == REQUIREMENTS
+    assert {required(name) for package in imported for name in distributions[package]} == REQUIREMENTS | TERMINAL
 
 
 # The checkout's scripts
@@ -313,7 +314,7 @@ def test_a_script_makes_the_environment_once_and_uses_it(clone: Clone) -> None:
     printed, calls = clone.run(clone.path / "scripts" / "serve", "--port", "0")
     assert printed == f"{clone.path}/.venv/bin/threadchat serve --port 0\n"
     assert calls[0] == f"-m venv --clear {clone.path}/.venv"
-    assert [call.endswith(f"--editable {clone.path}") for call in calls] == [False, True]
+    assert [call.partition("--editable ")[2] for call in calls[1:]] == [str(clone.path), f"{clone.path}[terminal]"]
     assert clone.run(clone.path / "scripts" / "serve") == (f"{clone.path}/.venv/bin/threadchat serve\n", [])
 
 
@@ -331,7 +332,7 @@ def test_the_scripts_of_a_checkout_that_was_moved_make_its_environment_anew(clon
     printed, calls = clone.run(clone.path / "scripts" / "serve")
     assert printed == f"{clone.path}/.venv/bin/threadchat serve\n"
     assert calls[0] == f"-m venv --clear {clone.path}/.venv"
-    assert [call.endswith(f"--editable {clone.path}") for call in calls] == [False, True]
+    assert [call.partition("--editable ")[2] for call in calls[1:]] == [str(clone.path), f"{clone.path}[terminal]"]
 
 
 def test_an_environment_without_its_interpreter_is_made_anew(clone: Clone) -> None:
@@ -342,7 +343,7 @@ def test_an_environment_without_its_interpreter_is_made_anew(clone: Clone) -> No
 
 
 def test_the_scripts_work_through_links_to_them_and_to_the_checkout(clone: Clone, tmp_path: Path) -> None:
-    clone.run(clone.path / "scripts" / "venv")
+    clone.run(clone.path / "scripts" / "venv", "terminal")
     (tmp_path / "serve").symlink_to(clone.path / "scripts" / "serve")
     (tmp_path / "link").symlink_to(clone.path)
     for script in (tmp_path / "serve", tmp_path / "link" / "scripts" / "serve"):
