@@ -29,6 +29,11 @@ def demo(monkeypatch: pytest.MonkeyPatch, inspect: Callable[..., Inspected]) -> 
     return lambda **options: inspect(demo=True, **options)
 
 
+def test_the_bots_have_the_key_of_the_chat(inspect: Callable[..., Inspected]) -> None:
+    server = inspect(demo=True, key="open-sesame")
+    until(lambda: len(server.clients) == sum(STARTERS.values()), "all bots")
+
+
 def add(server: Inspected, look: Look, kind: str, count: int = 1) -> list[dict[str, Any]]:
     """Add bots, wait until they are ready, and return them as they are in the picture."""
     before = set(server.watch.clients)

@@ -19,7 +19,7 @@ from pathlib import Path
 from urllib.error import HTTPError
 
 import pytest
-from helpers import LIMIT, TEXT, THREADCHAT, Peer, Process, Serve, close_frame, until
+from helpers import LIMIT, TEXT, THREADCHAT, Peer, Process, Serve, ask, close_frame, until
 from websockets.sync.client import connect
 
 from threadchat import __version__, cli, serving
@@ -74,6 +74,36 @@ def test_it_prints_the_address_and_who_can_reach_it_and_serves_there(start: Star
         "Only this machine can reach it (see --host). Everyone who reaches the port can read and write.",
     ]
     assert process.end() == 0
+
+
+def test_a_key_that_is_given_is_part_of_the_address_and_of_no_log(start: Start) -> None:
+    process = start("--key", "50%/#key", "--log-level", "debug")
+    shown = f"http://127.0.0.1:{process.port}/#key=50%25%2F%23key"
+    assert process.out.splitlines()[0] == f"threadchat listens: open {shown} (Ctrl-C stops it)"
+    assert ask(process, "GET", "/log.txt").status == 401
+    assert ask(process, "GET", "/log.txt", {"Authorization": "Bearer 50%/#key"}).status == 200
+    process.wait_for("log.txt")
+    assert "50%" not in process.err
+
+
+def test_a_key_without_a_value_is_made_anew_at_each_start(start: Start) -> None:
+    keys = set()
+    for arguments in (["--key"], ["--key", "--log-level", "info"]):
+        process = start(*arguments)
+        assert process.port
+        (key,) = re.findall(r"/#key=([a-z2-9]{16}) ", process.out)
+        assert ask(process, "GET", "/log.txt", {"Authorization": f"Bearer {key}"}).status == 200
+        keys.add(key)
+    assert len(keys) == 2
+
+
+def test_the_organisers_address_is_printed_on_a_line_of_its_own(start: Start) -> None:
+    process = start("--moderator-key")
+    plain = f"http://127.0.0.1:{process.port}/"
+    until(lambda: process.out.count("\n") == 3, "all lines")
+    first, second, _ = process.out.splitlines()
+    assert first == f"threadchat listens: open {plain} (Ctrl-C stops it)"
+    assert re.fullmatch(rf"for the organiser: {plain}#key=[a-z2-9]{{16}}", second)
 
 
 @pytest.mark.parametrize("arguments", [[], ["--help"], ["-h"]])

@@ -672,3 +672,11 @@ def test_a_pause_during_the_stop_has_no_effect(inspect: Inspect) -> None:
         server.hub.gate.close()
         peer.send(TEXT, "the hub goes on")
         assert peer.lines(1) == ["the hub goes on"]
+
+
+def test_other_machines_need_the_key_of_the_chat(inspect: Callable[..., Inspected]) -> None:
+    server = inspect(anywhere=True, key="open-sesame")
+    assert server.request("GET", "")[0] == 200
+    assert server.request("GET", "", Via="1.1 proxy")[0] == 401
+    assert server.request("GET", "", Via="1.1 proxy", Authorization="Bearer open-sesame")[0] == 200
+    assert server.do("pace", messages=1)[0] != 401

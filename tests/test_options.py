@@ -50,6 +50,8 @@ def test_the_defaults_are_the_go_examples_constants_and_our_limits() -> None:
         "max_clients_per_address": 256,
         "max_unread_requests": 1_000,
         "compression": False,
+        "key": None,
+        "moderator_key": None,
         "allow_origins": (),
         "allow_hosts": (),
     }
@@ -112,6 +114,8 @@ def test_help_explains_each_option_of_the_class() -> None:
         (Options, {"pong_wait": DAY, "write_wait": 1e-3}),
         (Options, {"allow_origins": ("*", "null", "https://example.org", "http://[::1]:8080", "tauri://localhost")}),
         (Options, {"allow_hosts": ("*", ".example.org", "10.0.0.0/8")}),
+        (Options, {"key": "x"}),
+        (Options, {"key": "!~" * 100}),
         (ServerOptions, {"port": 0}),
         (ServerOptions, {"port": 65_535, "trusted_proxies": 3, "processors": "all", "log_level": "error"}),
     ],
@@ -155,6 +159,7 @@ def test_a_list_of_strings_becomes_a_tuple() -> None:
         ({"request_wait": 0}, f"request_wait {SECONDS}, not 0"),
         ({"ping_period": 60}, "ping_period (60 seconds) must be less than pong_wait (60 seconds)"),
         ({"compression": 1}, "compression must be True or False, not 1"),
+        ({"key": "x", "moderator_key": "x"}, "moderator_key must differ from key"),
         ({"compression": None}, "compression must be True or False, not None"),
         (
             {"allow_origins": "https://a.example"},
@@ -222,6 +227,14 @@ def test_the_servers_options_are_checked_in_the_same_way(given: dict[str, Any], 
     with pytest.raises(OptionError) as raised:
         ServerOptions(**given)
     assert str(raised.value) == says
+
+
+@pytest.mark.parametrize("wrong", ["", "with space", "x" * 201, "schlüssel", 5, True, b"bytes"])
+def test_no_message_shows_a_secret(wrong: Any) -> None:
+    with pytest.raises(OptionError) as raised:
+        Options(key=wrong)
+    assert str(raised.value) == "key must be 1 to 200 visible ASCII characters"
+    assert "s3cret" not in repr(Options(key="s3cret"))
 
 
 # The error

@@ -14,7 +14,8 @@ from threadchat.channel import Closed
 from threadchat.hub import Hub
 from threadchat.messages import message
 from threadchat.options import Options
-from threadchat.rooms import LOBBY, NoRoom, Rooms
+from threadchat.room import LOBBY
+from threadchat.rooms import NoRoom, Rooms
 
 
 class Later:

@@ -94,6 +94,17 @@ def test_on_one_address_of_the_network_there_is_no_other() -> None:
     assert told(THERE, THERE, [THERE])[1:] == [EVERYONE]
 
 
+def test_a_key_is_part_of_each_address() -> None:
+    lines = list(welcome(cast(Any, Listening(THERE, HERE, [THERE, ELSEWHERE])), 0, False, "a/b", "c"))
+    assert lines == [
+        f"threadchat listens: open {THERE}#key=a%2Fb (Ctrl-C stops it)",
+        f"on this machine: {HERE}#key=a%2Fb",
+        f"also in the network: {ELSEWHERE}#key=a%2Fb",
+        f"for the organiser: {THERE}#key=c",
+        "Everyone who has the key, which the address brings along, can read and write.",
+    ]
+
+
 # The addresses
 
 

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from threadchat.options import Options
     from threadchat.web.app import App, create_app
     from threadchat.web.server import Server
+    from threadchat.web.visitors import Identity
 
 __version__ = "0.1.0"
 
@@ -44,6 +45,7 @@ __all__ = [
     "ChannelStatistics",
     "Closed",
     "Hub",
+    "Identity",
     "OptionError",
     "Options",
     "ReceiveOnly",
@@ -72,6 +74,7 @@ _MODULES = {
     "threadchat.options": ("Options",),
     "threadchat.web.app": ("App", "create_app"),
     "threadchat.web.server": ("Server",),
+    "threadchat.web.visitors": ("Identity",),
 }
 
 

@@ -310,6 +310,8 @@ def _add_options(parser: Parser, options: Sequence[Option], defaults: dict[str, 
                 help += "; may be given more than once"
             else:
                 how = {"type": option.parse, "default": default}
+                if option.make is not None:
+                    how.update(nargs="?", const=option.make())
                 help += f" (default {option.default_text(default)})"
             section.add_argument(option.flag, dest=option.name, metavar=option.metavar, help=help, **how)
 

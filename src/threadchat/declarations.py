@@ -1,13 +1,15 @@
 """How an option is declared, and what is made of the declaration: checks, error messages, help.
 
 An option is a field of a frozen dataclass (see `options`). The functions `whole_number`, `seconds`, `switch`, `choice`,
-`text` and `strings` stand where the field's default would: each returns a dataclass field whose metadata has the
-`Option`. The command line and README's table are made from the same `Option`.
+`text`, `secret` and `strings` stand where the field's default would: each returns a dataclass field whose metadata has
+the `Option`. The command line and README's table are made from the same `Option`.
 """
 
 from __future__ import annotations
 
 import inspect
+import re
+import secrets
 import textwrap
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -18,6 +20,10 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 LONGEST_WAIT = 86_400.0  # seconds: a day, well within what poll() and a lock can wait for
+LONGEST_SECRET = 200  # characters
+SECRET_LENGTH = 16  # characters of a secret that is made: 80 bits
+SECRET_LETTERS = "abcdefghijkmnpqrstuvwxyz23456789"  # those that nobody takes for one another
+_SECRET = re.compile(f"[!-~]{{1,{LONGEST_SECRET}}}")
 DOCSTRING_WIDTH = 110  # characters a line
 
 
@@ -71,6 +77,7 @@ class Option:
     parse: turns an argument of the command line into a value; an argument that it cannot read it returns as it is, and
     `accepts` then refuses it.
     read_each: turns one of several values into its usual form; raises ValueError, with a sentence, for a wrong one.
+    make: makes the value of a secret where the command line gives the option without one. No message shows a secret.
     """
 
     default: Any
@@ -85,6 +92,7 @@ class Option:
     unset: str = "none"
     parse: Callable[[str], Any] = str
     read_each: Callable[[str], str] | None = None
+    make: Callable[[], str] | None = None
 
     @property
     def repeatable(self) -> bool:
@@ -123,7 +131,8 @@ def check(options: Any) -> None:
     for option in declared(type(options)):
         value = getattr(options, option.name)
         if not option.accepts(value):
-            raise OptionError(f"{{{option.name}}} must be {option.wants}, not {{0!r}}", value)
+            unlike = "" if option.make else ", not {0!r}"
+            raise OptionError(f"{{{option.name}}} must be {option.wants}{unlike}", value)
         if option.read_each is not None:
             try:
                 object.__setattr__(options, option.name, tuple(map(option.read_each, value)))
@@ -217,6 +226,19 @@ def text(default: str, group: Group, metavar: str, help: str) -> Any:
     )
 
 
+def secret(group: Group, help: str) -> Any:
+    """An option that is a str which nobody may guess, or None. The command line makes one where none is given."""
+    return _field(
+        default=None,
+        group=group,
+        help=help,
+        wants=f"1 to {LONGEST_SECRET} visible ASCII characters",
+        accepts=lambda value: value is None or (isinstance(value, str) and bool(_SECRET.fullmatch(value))),
+        metavar="SECRET",
+        make=lambda: "".join(secrets.choice(SECRET_LETTERS) for _ in range(SECRET_LENGTH)),
+    )
+
+
 def strings(flag: str, group: Group, help: str, example: str, read_each: Callable[[str], str]) -> Any:
     """An option that is a tuple of str, empty by default; on the command line `flag` adds one."""
     return _field(
@@ -233,7 +255,7 @@ def strings(flag: str, group: Group, help: str, example: str, read_each: Callabl
 
 def _field(**declaration: Any) -> Any:
     option = Option(**declaration)
-    return field(default=option.default, metadata={"option": option})
+    return field(default=option.default, repr=option.make is None, metadata={"option": option})
 
 
 def _is_number(value: Any, kind: Any) -> bool:

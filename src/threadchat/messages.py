@@ -6,17 +6,43 @@ An entry is made by the thread in which it comes up, a read pump for example. Th
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from functools import lru_cache
 from json.encoder import encode_basestring as quoted
 from zlib import crc32
 
-MESSAGE, JOIN, LEAVE, NAME = (
-    "msg",
-    "join",
-    "leave",
-    "name",
-)  # the kinds of entries, as threadchat.v1 names them
+# The kinds of entries, as threadchat.v1 names them.
+MESSAGE, JOIN, LEAVE, NAME, ORDER = "msg", "join", "leave", "name", "order"
+# What an organiser may order: the kinds of orders.
+KICK, MUTE, PARDON, SLOW, LOCK, CLEAR = "kick", "mute", "pardon", "slow", "lock", "clear"
+
+
+class NotAMessage(ValueError):
+    """The text cannot be a message. str() says why, in a sentence for people."""
+
+
+class TooLong(NotAMessage):
+    """The text has more bytes than a message may have."""
+
+
+def clean_text(text: str, most: int) -> str:
+    """A message's text as it is passed on: \\n between its lines, no white space around it, 1 to `most` bytes of UTF-8.
+
+    Raises NotAMessage.
+    """
+    if "\r" in text:
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
+    text = text.strip()
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError:
+        raise NotAMessage("The text has half a character in it (a lone surrogate).") from None
+    if size > most:
+        raise TooLong(f"A message has at most {most} bytes.")
+    if not text:
+        raise NotAMessage("The message is empty.")
+    return text
 
 
 class Entry(str):
@@ -62,6 +88,37 @@ def event(kind: str, by: str, name: str) -> Entry:
     return entry
 
 
+class Order(Entry):
+    """What an organiser has ordered. Its text, a sentence, is what plain clients get.
+
+    `target` is the tag of the session that it is about, `seconds` the pause of SLOW (0: none), `locked` whether LOCK
+    locks. Each is None for the other orders.
+    """
+
+    __slots__ = ("locked", "order", "seconds", "target")
+
+    order: str
+    target: str | None
+    seconds: float | None
+    locked: bool | None
+
+
+def order(
+    kind: str,
+    text: str,
+    by: str,
+    name: str | None,
+    target: str | None = None,
+    seconds: float | None = None,
+    locked: bool | None = None,
+) -> Order:
+    """What the organiser `by` orders."""
+    entry = Order(text)
+    entry.kind, entry.by, entry.name, entry.n, entry.text = ORDER, by, name, None, text
+    entry.order, entry.target, entry.seconds, entry.locked = kind, target, seconds, locked
+    return entry
+
+
 def token(epoch: str, number: int, check: int) -> str:
     """The token of a point of the log, from its parts."""
     return f"{epoch}.{number}.{check:x}"
@@ -97,6 +154,10 @@ def json_line(entry: Entry) -> str:
     what = ""
     if entry.kind == MESSAGE:
         what = f',"n":{"null" if entry.n is None else entry.n},"text":{quoted(entry.text)}'
+    elif isinstance(entry, Order):
+        facts = {"target": entry.target, "seconds": entry.seconds, "locked": entry.locked}
+        what = f',"order":"{entry.order}","text":{quoted(entry.text)}'
+        what += "".join(f',"{key}":{json.dumps(value)}' for key, value in facts.items() if value is not None)
     return (
         f'{{"type":"{entry.kind}","token":"{entry.epoch}.{number}.{entry.check:x}","id":{number},"at":{_written(entry.at)},'
         f'"name":{name},"by":"{entry.by}"{what}}}'

@@ -18,6 +18,7 @@ from threadchat.declarations import (
     declared,
     explained,
     seconds,
+    secret,
     strings,
     switch,
     text,
@@ -66,6 +67,16 @@ class Options:
         "machine's own name",
         example="chat.example.org",
         read_each=_read_host,
+    )
+    key: str | None = secret(
+        Group.ADMISSION,
+        "let in only those who have this key, which the address that is printed brings along (`#key=...`), or which "
+        "programs send (`Authorization: Bearer`); without a value one is made",
+    )
+    moderator_key: str | None = secret(
+        Group.ADMISSION,
+        "let those who have this key put others out of a room, mute them, slow the room down, lock it and clear it; "
+        "they give it as they would the other key, which they do not need; without a value one is made",
     )
     max_clients: int = whole_number(
         10_000,
@@ -173,6 +184,8 @@ class Options:
         if self.ping_every >= self.pong_wait:
             sentence = "{ping_period} ({0:g} seconds) must be less than {pong_wait} ({1:g} seconds)"
             raise OptionError(sentence, self.ping_every, self.pong_wait)
+        if self.key is not None and self.key == self.moderator_key:
+            raise OptionError("{moderator_key} must differ from {key}")
 
     @property
     def ping_every(self) -> float:

@@ -55,11 +55,21 @@ class People:
             person.connections -= 1
             return person.connections == 0
 
+    def name_of(self, by: str) -> str | None:
+        """The name of a session that is here."""
+        with self._mutex:
+            person = self._people.get(by)
+            return person.name if person else None
+
+    def free_name(self, by: str, wanted: str) -> str:
+        """The name that the session would get if it wanted this one; nobody holds it afterwards. Raises NotAName."""
+        name = _to_be_had(wanted)
+        with self._mutex:
+            return self._free_name(by, name)
+
     def rename(self, person: Person, wanted: str) -> str:
         """Give the person another name, with a number behind it if it is taken; returns it. Raises NotAName."""
-        name = clean_name(wanted)
-        if is_reserved(name):
-            raise NotAName(f"The name {name} is reserved.")
+        name = _to_be_had(wanted)
         with self._mutex:
             self._give(person, name)
             return person.name
@@ -87,17 +97,29 @@ class People:
         if person.name == name:
             return
         self._free(person)
+        person.name = self._free_name(person.by, name)
+        for key in same_name(person.name):
+            self._holders[key] = person
+
+    def _free_name(self, by: str, name: str) -> str:
+        """The clean name, with a number behind it if another session holds it."""
         for number in itertools.count(1):
             # After 2 to 9 at random, since a hundred guests would otherwise try ninety numbers.
             suffix = "" if number == 1 else f" {number if number < 10 else random.randrange(10, 100 * number)}"
             candidate = name[: NAME_LENGTH - len(suffix)].rstrip() + suffix
-            if all(self._holders.get(key) is None for key in same_name(candidate)):
-                break
-        person.name = candidate
-        for key in same_name(candidate):
-            self._holders[key] = person
+            holders = [self._holders.get(key) for key in same_name(candidate)]
+            if all(holder is None or holder.by == by for holder in holders):
+                return candidate
+        raise AssertionError("the numbers have an end")
 
     def _free(self, person: Person) -> None:
         for key in same_name(person.name):
             if self._holders.get(key) is person:
                 del self._holders[key]
+
+
+def _to_be_had(wanted: str) -> str:
+    name = clean_name(wanted)
+    if is_reserved(name):
+        raise NotAName(f"The name {name} is reserved.")
+    return name

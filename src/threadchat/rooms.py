@@ -1,4 +1,4 @@
-"""Rooms: each has a hub in a thread of its own, a log, and people. A room is made at its first join.
+"""The rooms of a chat. A room is made at its first join.
 
 When the last client has left, the room stays for the linger time, with its log, and is then ended. The lobby stays.
 
@@ -13,126 +13,19 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
-from threadchat.channel import Closed, WouldBlock
+from threadchat.channel import Closed
 from threadchat.hub import Hub
-from threadchat.log import Log
-from threadchat.log.memory import MemoryLog
-from threadchat.messages import JOIN, LEAVE, MESSAGE, Entry, event, message
 from threadchat.options import Options
-from threadchat.people import People, Person
+from threadchat.room import LOBBY, Room
 from threadchat.runtime.threads import go
 from threadchat.runtime.timers import Timers
-from threadchat.websocket.connection import Connection
-
-LOBBY = "lobby"
-SERVER = "server"  # the tag of what the application itself says
-LEAVE_WAIT = 5.0  # seconds for which somebody who has gone is still there: a page that is loaded again returns sooner
-TRY_AGAIN = 0.5  # seconds until the next try, where the hub has no room for "left"
 
 
 class NoRoom(Exception):
     """There are too many rooms."""
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """A room at one instant: the log's newest id, and who is here as of that entry (names by tag, oldest first)."""
-
-    top: int
-    here: dict[str, str]
-
-
-class Room:
-    """One room. Any thread may call the methods, but only the hub's thread calls `record`."""
-
-    def __init__(self, name: str, options: Options, timers: Timers, hub: Hub) -> None:
-        self.name = name
-        self.options = options
-        self.hub = hub
-        self.log: Log = MemoryLog(options.keep)
-        self.people = People()
-        self._timers = timers
-        self._mutex = threading.Lock()  # guards the rest
-        self._here: dict[str, str] = {}  # what the log's joins, leaves and changes of names come to
-        self._arriving: set[Connection] = set()  # what `stop` must end, because the hub does not know them yet
-        self._stopped = False
-        hub.record = self.record
-        self._hub_thread = go(hub.run, "hub" if name == LOBBY else f"hub-{name}")
-
-    @property
-    def failed(self) -> bool:
-        """Whether the hub has ended without being told to."""
-        return not self._hub_thread.is_alive()
-
-    def record(self, items: Sequence[str]) -> Sequence[Entry]:
-        """Write down what the hub is about to pass on. Returns the entries that are new: those to pass on."""
-        entries = [item if isinstance(item, Entry) else message(item, SERVER) for item in items]
-        with self._mutex:
-            return self.log.append([entry for entry in entries if entry.kind == MESSAGE or self._counts(entry)])
-
-    def snapshot(self) -> Snapshot:
-        """The room at this instant."""
-        with self._mutex:
-            return Snapshot(self.log.top, dict(self._here))
-
-    def say(self, entry: Entry) -> None:
-        """Have the hub pass an entry on. Blocks while the hub's buffer is full. Raises Closed if the room has ended."""
-        self.hub.broadcast.send(entry)
-
-    @contextmanager
-    def arriving(self, connection: Connection) -> Iterator[None]:
-        """While the block runs, `stop` ends the connection: the hub does not know it yet. Raises Closed."""
-        with self._mutex:
-            if self._stopped:
-                raise Closed(self.hub.register)
-            self._arriving.add(connection)
-        try:
-            yield
-        finally:
-            with self._mutex:
-                self._arriving.discard(connection)
-
-    def depart(self, person: Person) -> None:
-        """Count one connection of the person less. If it was the last one, "left" follows after LEAVE_WAIT."""
-        if self.people.depart(person):
-            self._timers.after(LEAVE_WAIT, lambda: self._leave(person))
-
-    def stop(self) -> None:
-        """End the hub and part with all clients. Returns when the hub's thread has ended. May be called again."""
-        with self._mutex:
-            self._stopped = True
-            for connection in self._arriving:
-                connection.end(1001, "the server is stopping")
-        self.hub.stop()
-        self._hub_thread.join()
-
-    def _leave(self, person: Person) -> None:
-        try:
-            self.hub.broadcast.send_nowait(event(LEAVE, person.by, person.name))
-        except WouldBlock:
-            self._timers.after(TRY_AGAIN, lambda: self._leave(person))
-        except Closed:
-            pass
-
-    def _counts(self, entry: Entry) -> bool:
-        """Whether the entry says something new. Called by the hub's thread, which holds the mutex.
-
-        Two connections of one session join once. Somebody who has come back by now did not leave.
-        """
-        known = self._here.get(entry.by)
-        if entry.kind == LEAVE:
-            gone = self.people.forget_if_gone(entry.by) and known is not None
-            if gone:
-                del self._here[entry.by]
-            return gone
-        if known == entry.name or (known is None) != (entry.kind == JOIN):
-            return False
-        self._here[entry.by] = str(entry.name)
-        return True
 
 
 class Rooms:
@@ -176,6 +69,11 @@ class Rooms:
             yield room
         finally:
             self._exit(name)
+
+    def find(self, name: str) -> Room | None:
+        """The room with this clean name, if there is one. It may end at any time; its log can be read even then."""
+        with self._changed:
+            return self._rooms.get(name)
 
     def stop(self) -> None:
         """End all rooms. Nobody enters any more. Returns when their threads have ended. May be called again."""

@@ -68,7 +68,7 @@ def serve(
                     server.start()
                     if started is not None:
                         started(server)
-                    say("\n".join(welcome(server, trusted_proxies, qr)))
+                    say("\n".join(welcome(server, trusted_proxies, qr, options.key, options.moderator_key)))
                     if signals.wait() == signal.SIGINT and sys.stdout.isatty():
                         _say_last("")  # after the ^C that the terminal shows
                 finally:

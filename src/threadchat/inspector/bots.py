@@ -32,6 +32,7 @@ from wsproto.events import AcceptConnection, CloseConnection, Event, Ping, Rejec
 from wsproto.utilities import LocalProtocolError, ProtocolError
 
 from threadchat.inspector.watch import Watch
+from threadchat.options import Options
 
 T = TypeVar("T")
 
@@ -104,11 +105,12 @@ class Bots:
     if it is not possible now, and OSError if the system has no more sockets or the server cannot be reached.
     """
 
-    def __init__(self, watch: Watch, address: tuple[str, int], message_size: int) -> None:
+    def __init__(self, watch: Watch, address: tuple[str, int], options: Options) -> None:
         self._watch = watch
         family, _, _, _, found = socket.getaddrinfo(*address, type=socket.SOCK_STREAM)[0]
         self._family, self._address = family, found
-        self._message_size = message_size
+        self._message_size = options.message_size
+        self._headers = [] if options.key is None else [(b"Authorization", f"Bearer {options.key}".encode())]
         self._bots: list[Bot] = []
         self._inspector: Bot | None = None  # sends what is typed in the inspector
         self._orders: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
@@ -264,7 +266,8 @@ class Bots:
         self._bots.append(bot)
         self._selector.register(connecting, selectors.EVENT_READ, bot)
         host = connecting.getpeername()[0]
-        self._send(bot, Request(host=f"[{host}]" if ":" in host else host, target="/ws"))
+        host = f"[{host}]" if ":" in host else host
+        self._send(bot, Request(host=host, target="/ws", extra_headers=list(self._headers)))
         return bot
 
     def _until_next(self) -> float:

@@ -98,7 +98,7 @@ class InspectedApp(App):
 
     def served_at(self, address: tuple[str, int]) -> None:
         """Tell where the server listens. The inspector's own client can now connect, and the demo's bots start."""
-        self._bots = Bots(self._watch, address, self.options.message_size)
+        self._bots = Bots(self._watch, address, self.options)
         if self._demo:
             self._bots.start()
 
@@ -114,10 +114,7 @@ class InspectedApp(App):
     def _respond(self, request: Request) -> Response:
         if request.path != "/inspect" and not request.path.startswith("/inspect/"):
             return super()._respond(request)
-        if self._anywhere:
-            self._check_host(request)
-        else:
-            check_local(request)
+        self._check_viewer(request)
         endpoint, arguments = URLS.bind_to_environ(request).match(websocket=False)
         match endpoint:
             case "page":
@@ -136,6 +133,16 @@ class InspectedApp(App):
                 return _json(self._lessons.result(arguments["name"]))
             case _:
                 return self._do(request)
+
+    def _check_viewer(self, request: Request) -> None:
+        """Raise HTTPException unless this peer may look. Another machine needs the chat's key, if it has one."""
+        try:
+            check_local(request)
+        except Forbidden:
+            if not self._anywhere:
+                raise
+            self._check_host(request)
+            self._keys.check(request)
 
     def _may_inspect(self, request: Request) -> bool:
         try:

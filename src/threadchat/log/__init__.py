@@ -35,5 +35,11 @@ class Log(Protocol):
     def find(self, text: str) -> int | None:
         """The id in a token; None if what comes after it cannot be given completely, or the token is not this log's."""
 
+    def clear(self, number: int) -> None:
+        """Forget what was logged before the entry with this id. No token from before it is found any more.
+
+        Sessions' last numbers are remembered. Called by the thread that appends.
+        """
+
     def last(self, by: str) -> int | None:
         """The last number that was taken from a session; None if the log knows none."""

@@ -6,6 +6,7 @@ import secrets
 import threading
 import time
 from collections.abc import Sequence
+from zlib import crc32
 
 from threadchat.messages import MESSAGE, Entry, token
 
@@ -84,6 +85,15 @@ class MemoryLog:
             if not self._before <= number <= self._before + len(self._entries):
                 return None
             return number if text == token(self.epoch, number, self._check(number)) else None
+
+    def clear(self, number: int) -> None:
+        """See `Log.clear`."""
+        with self._mutex:
+            dropped = self._entries[: number - 1 - self._before]
+            del self._entries[: len(dropped)]
+            self._before = number - 1
+            self._before_check = crc32(f"cleared {number} {self.epoch}".encode())  # a check that no old token has
+            self._bytes -= sum(len(entry.text) for entry in dropped)
 
     def last(self, by: str) -> int | None:
         """See `Log.last`. Without the mutex, which would make each read pump wait for the hub with each message."""

@@ -6,12 +6,15 @@ With a name (`?name=Ann`) others see `Ann: hello`. With `?history=N` the last N 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 from threadchat.messages import JOIN, Entry, event, message, plain_lines
+from threadchat.moderation import Refusal, Visitor
 from threadchat.people import Person
-from threadchat.rooms import Room
+from threadchat.protocols.welcome import check_still_welcome
+from threadchat.room import Room
 from threadchat.subprotocol import Subprotocol
-from threadchat.websocket.connection import Connection
+from threadchat.websocket.connection import Connection, ConnectionClosed
 
 
 class Plain(Subprotocol):
@@ -20,9 +23,12 @@ class Plain(Subprotocol):
     `history` is the number of messages that come first.
     """
 
-    def __init__(self, room: Room, by: str, person: Person | None, history: int) -> None:
+    def __init__(
+        self, room: Room, connection: Connection, visitor: Visitor, person: Person | None, history: int
+    ) -> None:
         self._room = room
-        self._by = by
+        self._connection = connection
+        self._visitor = visitor
         self._person = person
         self._history = min(history, room.options.history)
         self._seen = 0  # the newest id that was sent as history; what the hub passes on up to it is left out
@@ -30,11 +36,12 @@ class Plain(Subprotocol):
     def before_registration(self, connection: Connection) -> None:
         """Say who comes, if that is somebody with a name."""
         if self._person is not None:
-            self._room.say(event(JOIN, self._by, self._person.name))
+            self._room.say(event(JOIN, self._visitor.by, self._person.name))
 
     def after_registration(self, connection: Connection) -> None:
         """Answer the handshake, and send the history."""
         connection.accept()
+        check_still_welcome(self._room, self._visitor, connection)
         if self._history:
             log = self._room.log
             entries = log.read(log.recent(self._history), 2 * self._history) or ()
@@ -44,10 +51,21 @@ class Plain(Subprotocol):
                 connection.form = self._unseen
 
     def read(self, text: str) -> Entry | None:
-        """See `Subprotocol.read`."""
+        """See `Subprotocol.read`. Somebody whose line is refused is told so, in brackets."""
         name = None if self._person is None else self._person.name
         line = super().read(text)
-        return message(line, self._by, name) if line else None
+        if not line:
+            return None
+        said = message(line, self._visitor.by, name)
+        try:
+            self._room.moderation.check_speech(self._visitor)
+            if not self._room.moderation.slow:
+                return said
+            self._room.post(said, self._visitor)
+        except Refusal as refusal:
+            with suppress(ConnectionClosed):
+                self._connection.reply(f"({refusal})")
+        return None
 
     def _unseen(self, entries: Sequence[Entry]) -> Sequence[str]:
         return [entry for entry in entries if entry.id > self._seen]

@@ -13,10 +13,12 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
-from threadchat.messages import JOIN, NAME, Entry, Run, event, json_lines, message
+from threadchat.messages import JOIN, NAME, Entry, NotAMessage, Run, clean_text, event, json_lines, message
+from threadchat.moderation import ORDERS, Refusal, Visitor
 from threadchat.names import NotAName
 from threadchat.people import Person
-from threadchat.rooms import Room
+from threadchat.protocols.welcome import check_still_welcome
+from threadchat.room import Room
 from threadchat.subprotocol import Subprotocol
 from threadchat.websocket.connection import Connection, ConnectionClosed
 
@@ -53,11 +55,13 @@ class V1(Subprotocol):
         self,
         room: Room,
         connection: Connection,
+        visitor: Visitor,
         person: Person,
         known: bool,
         since: str | None,
     ) -> None:
         self._room = room
+        self._visitor = visitor
         self._connection = connection
         self._person = person
         self._known = known
@@ -78,6 +82,7 @@ class V1(Subprotocol):
 
     def after_registration(self, connection: Connection) -> None:
         """Send what the log has taken since. What the hub passes on comes after that, or is part of it."""
+        check_still_welcome(self._room, self._visitor, connection)
         self._catch_up(1)
 
     def read(self, text: str) -> Entry | None:
@@ -90,34 +95,45 @@ class V1(Subprotocol):
                     if said.get("type") == "msg" and isinstance(words := said.get("text"), str):
                         return self._message(words, number)
                     if said.get("type") == "name" and isinstance(name := said.get("name"), str):
-                        name = self._room.people.rename(self._person, name)
-                        return event(NAME, self._person.by, name)
+                        return self._rename(name)
+                    if said.get("type") in ORDERS:
+                        self._order(said)
+                        return None
             raise Refused("This is nothing that a client says in threadchat.v1.")
         except (ValueError, RecursionError) as error:
-            why = str(error) if isinstance(error, (Refused, NotAName)) else "This is not JSON."
+            why = str(error) if isinstance(error, (Refused, Refusal, NotAName, NotAMessage)) else "This is not JSON."
             self._reply({"type": "error", "n": number, "text": why})
             return None
 
     def _message(self, text: str, number: int | None) -> Entry | None:
-        """The message for the hub; None if it is a repeat, which is acknowledged. Raises Refused."""
-        if "\r" in text:
-            text = text.replace("\r\n", "\n").replace("\r", "\n")
-        text = text.strip()
-        most = self._room.options.message_size
-        try:
-            size = len(text.encode())
-        except UnicodeEncodeError:
-            raise Refused("The text has half a character in it (a lone surrogate).") from None
-        if size > most:
-            raise Refused(f"A message has at most {most} bytes.")
-        if not text:
-            raise Refused("The message is empty.")
+        """The message for the hub; None if that has it already, or if it is a repeat, which is acknowledged.
+
+        Raises NotAMessage and Refusal.
+        """
+        text = clean_text(text, self._room.options.message_size)
+        self._room.moderation.check_speech(self._visitor)
         by = self._person.by
         if number is not None and number <= (self._room.log.last(by) or 0):
             # If it is still on its way to the log, this is not seen here: then the log leaves the second one out.
             self._reply({"type": "ack", "n": number})
             return None
-        return message(text, by, self._person.name, number)
+        said = message(text, by, self._person.name, number)
+        if not self._room.moderation.slow:
+            return said
+        if not self._room.post(said, self._visitor):  # in slow mode each message waits for the verdict on the last one
+            self._reply({"type": "ack", "n": number})
+        return None
+
+    def _rename(self, wanted: str) -> Entry:
+        if self._visitor.account is not None:
+            raise Refused("Your name here is that of your account.")
+        self._room.moderation.check_speech(self._visitor)
+        return event(NAME, self._person.by, self._room.people.rename(self._person, wanted))
+
+    def _order(self, said: dict[str, object]) -> None:
+        if not self._visitor.moderator:
+            raise Refused("Only an organiser may do this.")
+        self._room.command(self._visitor, self._person.name, said)
 
     def _reply(self, line: dict[str, Any]) -> None:
         with suppress(ConnectionClosed):
@@ -144,6 +160,12 @@ class V1(Subprotocol):
             "here": [{"name": name, "by": each} for each, name in list(now.here.items())[:MOST_HERE]],
             "message_size": self._room.options.message_size,
         }
+        if self._visitor.moderator:
+            hello["moderator"] = True
+        if self._room.moderation.slow:
+            hello["slow"] = self._room.moderation.slow
+        if self._room.moderation.locked:
+            hello["locked"] = True
         self._connection.reply(json.dumps(hello))
         if self._since and since is None:
             self._connection.reply('{"type":"gap"}')

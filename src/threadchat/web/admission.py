@@ -36,7 +36,7 @@ class Admission:
 
         Gives the client its number: 1 for the first one, 2 for the next.
         """
-        source = _source(address)
+        source = source_of(address)
         with self._changed:
             if self._clients >= self._most:
                 raise Full("the server is full")
@@ -62,7 +62,7 @@ class Admission:
             self._changed.wait_for(lambda: self._clients == 0)
 
 
-def _source(address: str) -> str:
+def source_of(address: str) -> str:
     """What is counted as one source: an IPv4 address, or the /64 network of an IPv6 address.
 
     A /64 is what one customer is given (RFC 6177). Loopback addresses and Unix sockets have no limit of their own (""):

@@ -9,36 +9,38 @@ from __future__ import annotations
 import errno
 import json
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from werkzeug.exceptions import (
     BadRequest,
     HTTPException,
-    MethodNotAllowed,
     MisdirectedRequest,
     NotFound,
     ServiceUnavailable,
 )
-from werkzeug.routing import Map, Rule
-from werkzeug.utils import redirect
 from werkzeug.wrappers import Request, Response
 
 from threadchat.channel import Closed
 from threadchat.client import serve_ws
 from threadchat.hub import Hub
-from threadchat.names import NotAName, clean_room_name
+from threadchat.names import clean_room_name
 from threadchat.options import Options
-from threadchat.rooms import LOBBY, NoRoom, Rooms
-from threadchat.web import exits, guide, www
+from threadchat.room import LOBBY
+from threadchat.rooms import NoRoom, Rooms
+from threadchat.web import exits, guide, say, transcript, www
+from threadchat.web.addresses import URLS, allowed_methods, redirect_below, room_name
 from threadchat.web.admission import RETRY_AFTER, Admission, Full
 from threadchat.web.fitness import Fitness
 from threadchat.web.hosts import Hosts
+from threadchat.web.keys import Keys
 from threadchat.web.origins import Origins
 from threadchat.web.spoken import spoken
 from threadchat.web.throttled_log import ThrottledLog
-from threadchat.web.upgrade import check_upgrade
+from threadchat.web.upgrade import check_origin, check_upgrade
+from threadchat.web.visitors import Identify, Visitors
 from threadchat.websocket.connection import Connection, ConnectionClosed, HandshakeFailed
 
 if TYPE_CHECKING:
@@ -57,19 +59,6 @@ SECURITY_HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 
-URLS = Map(
-    [
-        Rule("/", endpoint="page", methods=["GET"]),
-        Rule("/guide", endpoint="guide", methods=["GET"]),
-        Rule("/static/<path:name>", endpoint="static", methods=["GET"]),
-        Rule("/limits", endpoint="limits", methods=["GET"]),
-        Rule("/ws", endpoint="ws", methods=["GET"]),
-        Rule("/r/<room>", endpoint="page", methods=["GET"]),
-        Rule("/r/<room>/ws", endpoint="ws", methods=["GET"]),
-    ],
-    merge_slashes=False,  # a redirect from "//" would name an address that a proxy may not know
-)
-
 
 class WebSocketDone(ConnectionResetError):
     """Tells the WSGI server that the socket is no longer its own: it must not answer, nor read another request.
@@ -87,11 +76,16 @@ class App:
 
     Any thread may call it, as WSGI servers do, and any thread may `close` it. `hub` and `connection_type` are for a
     caller that watches the lobby: a hub of its own making, and what is called with (environ, options) for each client.
+    `identify` is `create_app`'s.
     Raises RuntimeError where gevent or eventlet has replaced threads.
     """
 
     def __init__(
-        self, options: Options, hub: Hub | None = None, connection_type: Callable[..., Connection] = Connection
+        self,
+        options: Options,
+        hub: Hub | None = None,
+        connection_type: Callable[..., Connection] = Connection,
+        identify: Identify | None = None,
     ) -> None:
         self._fitness = Fitness()
         self.options = options
@@ -100,6 +94,9 @@ class App:
         self._hosts = Hosts(options.allow_hosts or ("*",))
         self._origins = Origins(options.allow_origins)
         self._admission = Admission(options.max_clients, options.max_clients_per_address)
+        self._saying = say.Say(options)
+        self._keys = Keys(options.key, options.moderator_key)
+        self._visitors = Visitors(self._keys, identify)
         self._throttled_log = ThrottledLog(log)
         exits.opened(self)
 
@@ -122,6 +119,17 @@ class App:
         response.headers.update(SECURITY_HEADERS)
         return response(environ, start_response)
 
+    def publish(self, text: str, room: str = LOBBY, name: str | None = None) -> str:
+        """Say something in a room, from any thread. Returns the token of the entry, once the room's log has it.
+
+        Raises TypeError and ValueError for what cannot be a message, a room's name or a person's; NoRoom if there are
+        too many rooms; Closed after `close`; RuntimeError in a process that was forked from the chat's.
+        """
+        if self._fitness.forked:
+            raise RuntimeError("the chat was made before this process was forked: its threads are in the other process")
+        with self.rooms.enter(clean_room_name(room)) as entered:
+            return say.publish(entered, text, name)
+
     def close(self) -> None:
         """Disconnect all clients (close code 1001) and refuse new ones (503). Returns when all have gone: seconds.
 
@@ -137,14 +145,21 @@ class App:
         """Answer a request. Raises HTTPException, and WebSocketDone when a WebSocket has come and gone."""
         self._check_host(request)
         if not request.environ.get("PATH_INFO"):
-            return _redirect_below(request, "/")  # from /chat, where it is mounted: the page's links need the slash
+            return redirect_below(request, "/")  # from /chat, where it is mounted: the page's links need the slash
         if request.method == "OPTIONS":
-            return _allowed_methods(request)
+            return allowed_methods(request)
         endpoint, arguments = URLS.bind_to_environ(request).match(websocket=False)
         match endpoint:
             case "ws":
-                self._serve_ws(request, _room_name(arguments))
+                self._serve_ws(request, room_name(arguments))
                 raise WebSocketDone
+            case "key":
+                check_origin(request, self._origins)
+                return self._keys.answer(request)
+            case "say":
+                return self._say(request, room_name(arguments))
+            case "log":
+                return self._log(request, room_name(arguments), arguments["form"])
             case "limits":
                 limits = {"message_size": self.options.message_size}
                 response = Response(json.dumps(limits) + "\n", mimetype="application/json")
@@ -174,11 +189,11 @@ class App:
         """The page of the lobby or of a room. Another spelling of the room's name is redirected."""
         page = www.file_response(request, "chat/index.html")
         if "room" in arguments:
-            name = _room_name(arguments)
+            name = room_name(arguments)
             if name == LOBBY:
-                return _redirect_below(request, "/")
+                return redirect_below(request, "/")
             if name != arguments["room"]:
-                return _redirect_below(request, f"/r/{quote(name, safe='')}")
+                return redirect_below(request, f"/r/{quote(name, safe='')}")
             page = www.response(request, www.page_below("chat/index.html"), "text/html")
         return page
 
@@ -187,20 +202,46 @@ class App:
         if problem := self._problem(request):
             raise ServiceUnavailable(problem)
         check_upgrade(request, self._origins, self._throttled_log)
+        visitor = self._visitors.visitor(request)
         make_connection = self._connection_type if name == LOBBY else Connection
         connection = make_connection(request.environ, self.options)
         address = request.environ.get("REMOTE_ADDR", "")
         try:
             with (
+                self._room_for(address),
                 self._admission.admit(address) as number,
                 self.rooms.enter(name) as room,
-                spoken(room, connection, request) as protocol,
+                spoken(room, connection, request, visitor) as protocol,
             ):
                 serve_ws(room.hub, connection, self.options, number, protocol)
         except ConnectionClosed:
             pass  # the peer left before it was answered
         except HandshakeFailed as error:
             raise BadRequest(str(error)) from error
+
+    def _say(self, request: Request, name: str) -> Response:
+        """Answer POST /say. Raises HTTPException."""
+        if problem := self._problem(request):
+            raise ServiceUnavailable(problem)
+        check_origin(request, self._origins)
+        visitor = self._visitors.visitor(request)
+        self._saying.check_rate(visitor.source)
+        with self._room_for(request.environ.get("REMOTE_ADDR", "")), self.rooms.enter(name) as room:
+            return self._saying.answer(request, room, visitor)
+
+    def _log(self, request: Request, name: str, form: str) -> Response:
+        """The transcript of a room that is there. Raises HTTPException."""
+        visitor = self._visitors.visitor(request)
+        room = self.rooms.find(name)
+        if room is None:
+            raise NotFound("There is no such room.")
+        return transcript.response(request, room, form, visitor)
+
+    @contextmanager
+    def _room_for(self, address: str) -> Iterator[None]:
+        """Turn the lack of room into 503, with a line in the log, for a client from this address."""
+        try:
+            yield
         except (Full, NoRoom) as error:
             self._throttled_log.error(f"refused a client from %s: {error}", address)
             raise ServiceUnavailable(f"Come back later: {error}.", retry_after=RETRY_AFTER) from error
@@ -226,34 +267,11 @@ class App:
             raise MisdirectedRequest("This server does not answer to this host name, unless allowed by --allow-host.")
 
 
-def _room_name(arguments: Mapping[str, str]) -> str:
-    """The room that the address names, in its one spelling. Raises NotFound where it is not a name."""
-    try:
-        return clean_room_name(arguments.get("room", LOBBY))
-    except NotAName as error:
-        raise NotFound(str(error)) from error
+def create_app(options: Options | None = None, identify: Identify | None = None) -> App:
+    """Make a chat, ready to serve, with these options (by default those of `Options()`).
 
-
-def _redirect_below(request: Request, address: str) -> Response:
-    """A redirect to an address below the path where the chat is mounted. The query stays."""
-    path = quote(request.environ.get("SCRIPT_NAME", "").encode("latin-1"))  # it may have a ? or a %
-    query = quote(request.environ.get("QUERY_STRING", "").encode("latin-1"), safe="!$%&'()*+,/:;=?@")
-    return redirect(f"{path}{address}?{query}" if query else f"{path}{address}", 308)
-
-
-def _allowed_methods(request: Request) -> Response:
-    """Answer OPTIONS (RFC 9110, section 9.3.7), by which HAProxy asks whether the server is up.
-
-    A page of another site that asks in this way whether it may send a request (CORS) is given no permission.
+    `identify` is called with the request (werkzeug's) before a handshake, a POST to /say or a GET of the transcript is
+    answered. It returns the Identity of who sends it, or None for somebody whom the application does not know, or
+    raises an HTTPException, which is the answer. Any thread may call it.
     """
-    path = "/" if request.environ["PATH_INFO"] == "*" else None  # the server as a whole
-    try:
-        URLS.bind_to_environ(request).match(path, websocket=False)
-    except MethodNotAllowed as error:
-        return Response(status=204, headers={"Allow": ", ".join(sorted({*(error.valid_methods or ()), "OPTIONS"}))})
-    raise NotFound
-
-
-def create_app(options: Options | None = None) -> App:
-    """Make a chat, ready to serve, with these options (by default those of `Options()`)."""
-    return App(options or Options())
+    return App(options or Options(), identify=identify)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 
-from werkzeug.exceptions import BadRequest
+from werkzeug.exceptions import BadRequest, Forbidden
 from werkzeug.wrappers import Request
 
+from threadchat.moderation import PutOut, Refusal, Visitor
 from threadchat.protocols.plain import Plain
 from threadchat.protocols.v1 import SESSION, SUBPROTOCOL, V1, tag
-from threadchat.rooms import Room
+from threadchat.protocols.welcome import Unwelcome
+from threadchat.room import Room
 from threadchat.subprotocol import Subprotocol
 from threadchat.websocket.connection import Connection
 
@@ -19,35 +22,43 @@ SESSION_PREFIX = "session."
 
 
 @contextmanager
-def spoken(room: Room, connection: Connection, request: Request) -> Iterator[Subprotocol]:
-    """The protocol that the request asks for. Somebody with a name is in the room for as long as the block runs.
+def spoken(room: Room, connection: Connection, request: Request, visitor: Visitor) -> Iterator[Subprotocol]:
+    """The protocol that the request asks for. The visitor is in the room for as long as the block runs.
 
-    Raises BadRequest for a session or a number that is none.
+    Raises BadRequest for an invalid session or number, and Forbidden for a room that is locked.
     """
     offered = [each.strip() for each in request.headers.get("Sec-WebSocket-Protocol", "").split(",")]
-    name = request.args.get("name")
-    if SUBPROTOCOL not in offered:
-        by = tag(secrets.token_urlsafe())
-        if name is None:
-            yield Plain(room, by, None, _history(request))
-            return
-        person = room.people.arrive(by, name)
-        try:
-            yield Plain(room, by, person, _history(request))
-        finally:
-            room.depart(person)
-        return
-    session = next(
-        (each.removeprefix(SESSION_PREFIX) for each in offered if each.startswith(SESSION_PREFIX)),
-        None,
+    v1, session = SUBPROTOCOL in offered, _session(offered)
+    visitor = replace(visitor, by=tag((v1 and session) or secrets.token_urlsafe()))
+    history, name = (
+        0 if v1 else _history(request),
+        request.args.get("name") if visitor.account is None else visitor.account,
     )
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(room.moderation.seated(visitor, connection))
+        except PutOut:
+            yield Unwelcome(SUBPROTOCOL if v1 else None)
+            return
+        except Refusal as error:
+            raise Forbidden(str(error)) from error
+        if not v1 and name is None:
+            yield Plain(room, connection, visitor, None, history)
+            return
+        person = room.people.arrive(visitor.by, name)
+        stack.callback(room.depart, person)
+        if v1:
+            yield V1(room, connection, visitor, person, session is not None, request.args.get("since"))
+        else:
+            yield Plain(room, connection, visitor, person, history)
+
+
+def _session(offered: list[str]) -> str | None:
+    """The session among the subprotocols that are offered. Raises BadRequest."""
+    session = next((each.removeprefix(SESSION_PREFIX) for each in offered if each.startswith(SESSION_PREFIX)), None)
     if session is not None and not SESSION.fullmatch(session):
         raise BadRequest("A session is 16 to 64 letters, digits, - and _.")
-    person = room.people.arrive(tag(session or secrets.token_urlsafe()), name)
-    try:
-        yield V1(room, connection, person, session is not None, request.args.get("since"))
-    finally:
-        room.depart(person)
+    return session
 
 
 def _history(request: Request) -> int:

@@ -47,7 +47,11 @@ def check_upgrade(request: Request, origins: Origins, throttled_log: ThrottledLo
         raise BadRequest("Sec-WebSocket-Key must be 16 bytes in base64.")
     if request.headers.get("Content-Length", "0") != "0" or "Transfer-Encoding" in request.headers:
         raise BadRequest("A WebSocket's request must have no body: it would be taken for frames.")
-    # A request without an Origin does not come from a page.
+    check_origin(request, origins)
+
+
+def check_origin(request: Request, origins: Origins) -> None:
+    """Raise Forbidden if the request comes from a page that may not connect. One without an Origin is not a page's."""
     # Defect (tests/test_defects_wrappers.py): werkzeug's request.host is empty for a name with an underscore.
     origin, host = request.headers.get("Origin"), request.headers.get("Host", "")
     if origin is not None and not origins.allow(origin, request.scheme, host):

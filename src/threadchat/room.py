@@ -1,0 +1,223 @@
+"""One room: a hub in a thread of its own, a log, people, and what the organisers have ordered.
+
+The races, each forced by a test of the same number in tests/test_room.py:
+1. The hub ends, by a stop or by a failure, while somebody waits until the log has taken a message.
+2. Somebody is put out while coming in: the hub does not know the client yet.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from threadchat.channel import Closed, WouldBlock
+from threadchat.client import Client
+from threadchat.hub import Hub
+from threadchat.log import Log
+from threadchat.log.memory import MemoryLog
+from threadchat.messages import CLEAR, JOIN, KICK, LEAVE, MESSAGE, Entry, Order, event, message
+from threadchat.moderation import PUT_OUT, Moderation, Refusal, Visitor
+from threadchat.options import Options
+from threadchat.people import People, Person
+from threadchat.runtime.threads import go
+from threadchat.runtime.timers import Timers
+from threadchat.websocket.connection import Connection
+
+LOBBY = "lobby"  # the name of the room that is always there
+SERVER = "server"  # the tag of what the application itself says
+LEAVE_WAIT = 5.0  # seconds for which somebody who has gone is still there: a page that is loaded again returns sooner
+TRY_AGAIN = 0.5  # seconds until the next try, where the hub has no room for "left"
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A room at one instant: the log's newest id, and who is here as of that entry (names by tag, oldest first)."""
+
+    top: int
+    here: dict[str, str]
+
+
+class Post:
+    """An entry on its way to the log, for the thread that waits for it. The room's mutex guards it."""
+
+    __slots__ = ("recorded", "refusal", "visitor")
+
+    def __init__(self, visitor: Visitor | None) -> None:
+        self.visitor = visitor
+        self.recorded = False
+        self.refusal: Refusal | None = None  # why it was not taken
+
+
+class Room:
+    """One room. Any thread may call the methods, but only the hub's thread calls `record`."""
+
+    def __init__(self, name: str, options: Options, timers: Timers, hub: Hub) -> None:
+        self.name = name
+        self.options = options
+        self.hub = hub
+        self.log: Log = MemoryLog(options.keep)
+        self.people = People()
+        self._timers = timers
+        self._mutex = threading.Lock()  # guards the rest
+        self._here: dict[str, str] = {}  # what the log's joins, leaves and changes of names come to
+        self._arriving: set[Connection] = set()  # what `stop` must end, because the hub does not know them yet
+        self._stopped = False
+        self.moderation = Moderation(self._mutex)
+        self._posts: dict[int, Post] = {}  # what somebody waits for, by the id() of its entry
+        self._recorded = threading.Condition(self._mutex)  # notified while there are posts, and when the hub has ended
+        self._ended = False  # whether the hub has ended
+        self._judging = False  # whether `record` must look at each message
+        self._clear: Order | None = None  # the order to drop what was said, once it has its id
+        hub.record = self.record
+        self._hub_thread = go(self._run_hub, "hub" if name == LOBBY else f"hub-{name}")
+
+    @property
+    def failed(self) -> bool:
+        """Whether the hub has ended without being told to."""
+        return not self._hub_thread.is_alive()
+
+    def record(self, items: Sequence[str]) -> Sequence[Entry]:
+        """Write down what the hub is about to pass on. Returns the entries that are new: those to pass on."""
+        entries = [item if isinstance(item, Entry) else message(item, SERVER) for item in items]
+        with self._mutex:
+            self._judging = self.moderation.in_force or bool(self._posts)
+            accepted = [
+                entry for entry in entries if (entry.kind == MESSAGE and not self._judging) or self._counts(entry)
+            ]
+            taken = self.log.append(accepted)
+            if self._clear is not None:
+                self.log.clear(self._clear.id)
+                self._clear = None
+            if self._posts:
+                for entry in entries:
+                    if post := self._posts.get(id(entry)):
+                        post.recorded = True
+                self._recorded.notify_all()
+            return taken
+
+    def snapshot(self) -> Snapshot:
+        """The room at this instant."""
+        with self._mutex:
+            return Snapshot(self.log.top, dict(self._here))
+
+    def say(self, entry: Entry) -> None:
+        """Have the hub pass an entry on. Blocks while the hub's buffer is full. Raises Closed if the room has ended."""
+        self.hub.broadcast.send(entry)
+
+    def post(self, entry: Entry, visitor: Visitor | None = None) -> bool:
+        """The same as `say`, and wait until the log has taken the entry: it then has its id. Not for the hub's thread.
+
+        Returns False if the log has taken it before (see `Log.append`). Raises Refusal if the visitor may not say it at
+        that moment, and Closed if the room has ended before.
+        """
+        post = Post(visitor)
+        with self._mutex:
+            self._posts[id(entry)] = post
+        try:
+            self.hub.broadcast.send(entry)
+            with self._mutex:
+                self._recorded.wait_for(lambda: post.recorded or self._ended)
+        finally:
+            with self._mutex:
+                del self._posts[id(entry)]
+        if not post.recorded:  # race 1
+            raise Closed(self.hub.broadcast)
+        if post.refusal is not None:
+            raise post.refusal
+        return hasattr(entry, "id")
+
+    def command(self, organiser: Visitor, name: str, said: dict[str, object]) -> None:
+        """Do what an organiser orders. Returns when it is in force. Raises Refusal and Closed. May block as `say`."""
+        entry = self.moderation.order(organiser, name, said, self.people)
+        self.post(entry)
+        if entry.order == KICK:
+            self._put_out()
+
+    @contextmanager
+    def arriving(self, connection: Connection) -> Iterator[None]:
+        """While the block runs, `stop` ends the connection: the hub does not know it yet. Raises Closed."""
+        with self._mutex:
+            if self._stopped:
+                raise Closed(self.hub.register)
+            self._arriving.add(connection)
+        try:
+            yield
+        finally:
+            with self._mutex:
+                self._arriving.discard(connection)
+
+    def depart(self, person: Person) -> None:
+        """Count one connection of the person less. If it was the last one, "left" follows after LEAVE_WAIT."""
+        if self.people.depart(person):
+            self._timers.after(LEAVE_WAIT, lambda: self._leave(person))
+
+    def stop(self) -> None:
+        """End the hub and part with all clients. Returns when the hub's thread has ended. May be called again."""
+        with self._mutex:
+            self._stopped = True
+            for connection in self._arriving:
+                connection.end(1001, "the server is stopping")
+        self.hub.stop()
+        self._hub_thread.join()
+
+    def _put_out(self) -> None:
+        """Part with those who were put out. Each hears the order first, as the hub has passed it on."""
+        connections = self.moderation.put_out()
+        for connection in connections:
+            connection.end(*PUT_OUT)
+        for client in set(self.hub.clients):  # a copy is made in one step; one that registers later sees the order
+            if isinstance(client, Client) and client.connection in connections:
+                client.unregister()
+
+    def _run_hub(self) -> None:
+        try:
+            self.hub.run()
+        finally:
+            with self._mutex:
+                self._ended = True
+                self._recorded.notify_all()
+
+    def _leave(self, person: Person) -> None:
+        try:
+            self.hub.broadcast.send_nowait(event(LEAVE, person.by, person.name))
+        except WouldBlock:
+            self._timers.after(TRY_AGAIN, lambda: self._leave(person))
+        except Closed:
+            pass
+
+    def _counts(self, entry: Entry) -> bool:
+        """Whether the entry says something new. Called by the hub's thread, which holds the mutex.
+
+        Two connections of one session join once. Somebody who has come back by now did not leave.
+        """
+        if entry.kind == MESSAGE:
+            return self._may_be_said(entry)
+        if isinstance(entry, Order):
+            self.moderation.obey(entry)
+            self._judging |= self.moderation.in_force
+            if entry.order == CLEAR:
+                self._clear = entry
+            return True
+        known = self._here.get(entry.by)
+        if entry.kind == LEAVE:
+            gone = self.people.forget_if_gone(entry.by) and known is not None
+            if gone:
+                del self._here[entry.by]
+            return gone
+        if known == entry.name or (known is None) != (entry.kind == JOIN):
+            return False
+        self._here[entry.by] = str(entry.name)
+        self.moderation.know(entry.by, entry.name)
+        return True
+
+    def _may_be_said(self, entry: Entry) -> bool:
+        post = self._posts.get(id(entry))
+        try:
+            self.moderation.check_message(entry, None if post is None else post.visitor)
+        except Refusal as refusal:
+            if post is not None:
+                post.refusal = refusal
+            return False
+        return True
