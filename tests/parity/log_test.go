@@ -41,42 +41,26 @@ func TestTellWhatWasWritten(t *testing.T) {
 	}
 }
 
-// TestJoinMissesNothing joins a room in which somebody talks all the time.
+// TestJoinMissesNothing joins a room in which somebody talks before, while and after the hub takes the registration.
 func TestJoinMissesNothing(t *testing.T) {
-	const last = 5000
+	const before, taken, last = 1000, 2000, 3000
 	r := &room{log: &roomLog{last: map[string]int{}}, register: make(chan *client), clients: map[*client]bool{}}
-	said, half := make(chan entry), make(chan bool)
-	go func() { // the hub
-		for {
-			select {
-			case c := <-r.register:
-				r.clients[c] = true
-			case e, open := <-said:
-				if !open {
-					if len(r.clients) == 0 {
-						r.clients[<-r.register] = true
-					}
-					for c := range r.clients {
-						close(c.send)
-					}
-					return
-				}
-				r.passOn("", []entry{e})
-			}
-		}
-	}()
-	go func() { // somebody who talks
-		for n := 1; n <= last; n++ {
-			said <- entry{text: strconv.Itoa(n)}
-			if n == last/2 {
-				close(half)
-			}
-		}
-		close(said)
-	}()
-	<-half
 	var heard []entry
 	c := &client{send: make(chan entry, last), write: func(page []entry) { heard = append(heard, page...) }}
+	say := func(from, to int) {
+		for n := from; n <= to; n++ {
+			r.passOn("", []entry{{text: strconv.Itoa(n)}})
+		}
+	}
+	say(1, before)
+	go func() { // the hub
+		say(before+1, taken-1)
+		r.clients[c] = true
+		say(taken, taken) // before the client knows that it is registered: it is in the log and in its channel
+		<-r.register
+		say(taken+1, last)
+		close(c.send)
+	}()
 	c.join(r)
 	for index, e := range heard {
 		if e.id != index+1 || e.text != strconv.Itoa(e.id) {
