@@ -226,13 +226,16 @@ def test_a_function_without_a_counterpart_in_go_has_nothing_beside_it() -> None:
     assert guide.go_beside("runtime/runqueue.py", "RunQueue.next") == ""
 
 
-@pytest.mark.skipif(
-    shutil.which("gofmt") is None or not (GO_PATH / "src/github.com/gorilla/websocket").is_dir(),
-    reason="needs Go and github.com/gorilla/websocket",
+NEEDS_GORILLA = pytest.mark.skipif(
+    not (GO_PATH / "src/github.com/gorilla/websocket").is_dir(), reason="needs github.com/gorilla/websocket"
 )
-def test_the_go_twin_compiles_and_is_formatted_as_gofmt_has_it(tmp_path: Path) -> None:
+
+
+@pytest.mark.skipif(shutil.which("gofmt") is None, reason="needs Go")
+@pytest.mark.parametrize("name", [pytest.param("chat.go", marks=NEEDS_GORILLA), "guide/log.go"])
+def test_the_go_compiles_and_is_formatted_as_gofmt_has_it(name: str) -> None:
     environment = {**os.environ, "GO111MODULE": "off", "GOPATH": str(GO_PATH)}
-    for command in (["gofmt", "-d", "chat.go"], ["go", "vet", "chat.go"]):
+    for command in (["gofmt", "-d", name], ["go", "vet", name]):
         done = subprocess.run(
             command, cwd=str(www.WWW), env=environment, capture_output=True, text=True, timeout=15 * LIMIT
         )

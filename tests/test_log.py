@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
 import pytest
+from helpers import LIMIT
 from hypothesis import given
 from hypothesis import strategies as st
 
 from threadchat.log.memory import LEAST, MOST_BYTES, MemoryLog
 from threadchat.messages import JOIN, Entry, event, message
+from threadchat.web import www
+
+GO_TEST = Path(__file__).parent / "parity" / "log_test.go"
 
 
 def texts(entries: object) -> list[str]:
@@ -109,3 +119,37 @@ def test_an_entry_is_its_plain_line() -> None:
     assert message("two\nlines", "by") == "two lines"
     assert event(JOIN, "by", "Ann") == ""
     assert isinstance(message("x", "by"), Entry)
+
+
+@pytest.mark.skipif(shutil.which("go") is None, reason="needs Go")
+def test_the_guides_log_in_go_writes_down_the_same_and_joins_without_a_gap(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = [("ann", "a", 1), ("ann", "a", 1), ("bea", "b\nb", 7), ("bea", "ü", 5), ("", "c", 0), ("ann", "d", 2)]
+    monkeypatch.setattr("threadchat.log.memory.time.time", lambda: 1_800_000_000.25)
+    log = MemoryLog(100)
+    taken = [entry for by, text, n in said for entry in log.append([message(text, by, n=n or None)])]
+    tokens = [entry.token for entry in taken]
+    tokens += [f"x{tokens[0]}", f"{tokens[0]}0", f"{log.epoch}.2{tokens[0][-9:]}", f"{log.epoch}.99.0", "", "..", "é"]
+    found = [log.find(token) for token in tokens]
+    expected = [f"taken {entry.id} {entry.token}" for entry in taken]
+    expected += ["a gap" if number is None else f"found {number}" for number in found]
+    assert 0 < found.count(None) < len(found)
+
+    asked = [{"by": by, "text": text, "n": n} for by, text, n in said]
+    (tmp_path / "given.json").write_text(
+        json.dumps({"epoch": log.epoch, "at": str(taken[0].at), "entries": asked, "tokens": tokens})
+    )
+    for source in (www.WWW / "guide" / "log.go", GO_TEST):
+        (tmp_path / source.name).write_text(source.read_text())
+    done = subprocess.run(
+        ["go", "test", "-v", "log.go", "log_test.go"],
+        cwd=tmp_path,
+        env={**os.environ, "GO111MODULE": "off"},
+        capture_output=True,
+        text=True,
+        timeout=15 * LIMIT,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "--- PASS: TestJoinMissesNothing" in done.stdout
+    assert [line for line in done.stdout.splitlines() if line.startswith(("taken", "found", "a gap"))] == expected
