@@ -409,6 +409,14 @@ def test_it_knows_who_is_here(server: Scripted, enter: Enter) -> None:
     person.reads("4 here: Ann, Dan and 2 more")
 
 
+def test_what_an_organiser_has_done_is_told(server: Scripted, enter: Enter) -> None:
+    person = enter()
+    seat = server.join()
+    entry = {"token": "e.4.0", "id": 4, "at": 0, "by": "b", "name": "Bob"}
+    seat.say({**entry, "type": "order", "order": "clear", "text": "Bob cleared the room.\x1b[2J"})
+    person.reads(r"^Bob cleared the room\.\S*$")
+
+
 def test_in_a_crowd_joins_and_leaves_are_not_told(server: Scripted, enter: Enter) -> None:
     person = enter()
     seat = server.join(count=25)

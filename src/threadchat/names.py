@@ -11,7 +11,7 @@ import unicodedata
 
 NAME_LENGTH = 24  # characters of a person's name, at most
 ROOM_NAME_LENGTH = 64  # characters of a room's name, at most
-RESERVED = ("admin", "administrator", "moderator", "server", "system", "threadchat")
+RESERVED = ("admin", "administrator", "moderator", "organiser", "organizer", "server", "system", "threadchat")
 
 # Letters beside the Latin ones that they look like.
 _LOOKALIKES = str.maketrans(

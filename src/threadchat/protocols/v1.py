@@ -2,6 +2,7 @@
 
 A client is told where in the log it stands (hello), then what it has missed, or the newest messages, and then what is
 new. With the token of the last entry that it saw it is given all that came since, or is told that there is a gap.
+An organiser may also give orders (see `moderation`).
 """
 
 from __future__ import annotations

@@ -197,7 +197,7 @@ class Chat:
                 self._ended(event)
             case {"type": "hello"}:
                 self._hello(event)
-            case {"type": "msg" | "join" | "leave" | "name", "token": str(token), "id": int(number)}:
+            case {"type": "msg" | "join" | "leave" | "name" | "order", "token": str(token), "id": int(number)}:
                 self._since = token
                 self._entry(event, number)
             case {"type": "ack", "n": number}:
@@ -247,6 +247,8 @@ class Chat:
             if own:
                 self._outgoing.settle(entry.get("n"))
             self._view.message(Said(at if isinstance(at, (int, float)) else 0, name, text, own, past, called))
+        elif kind == "order":
+            self._view.news(text_of(entry, "text"))
         elif new:
             news = self._roster.entry(kind, by, name)
             if own and kind != "leave":
