@@ -109,3 +109,15 @@ def test_an_entry_is_its_plain_line() -> None:
     assert message("two\nlines", "by") == "two lines"
     assert event(JOIN, "by", "Ann") == ""
     assert isinstance(message("x", "by"), Entry)
+
+
+def test_a_newcomer_is_shown_no_more_than_is_kept() -> None:
+    log = filled(20, keep=5)
+    assert log.recent(200) == 15
+
+
+def test_four_send_buffers_are_kept_however_large_they_are() -> None:
+    """An eviction alone discards one."""
+    log = MemoryLog(1, least=5_000)
+    log.append([message("x" * 1_000, "by") for _ in range(9_000)])
+    assert log.read(log.top - 5_000, 1)

@@ -20,11 +20,11 @@ from dataclasses import dataclass
 from threadchat.channel import Closed, WouldBlock
 from threadchat.hub import Hub
 from threadchat.log import Log
-from threadchat.log.memory import MemoryLog
-from threadchat.messages import JOIN, LEAVE, MESSAGE, Entry, event, message
+from threadchat.log.memory import LEAST, MemoryLog
+from threadchat.messages import JOIN, LEAVE, MESSAGE, NAME, Entry, event, message
 from threadchat.options import Options
 from threadchat.people import People, Person
-from threadchat.runtime.threads import go
+from threadchat.runtime.threads import NoThread, go
 from threadchat.runtime.timers import Timers
 from threadchat.websocket.connection import Connection
 
@@ -35,7 +35,7 @@ TRY_AGAIN = 0.5  # seconds until the next try, where the hub has no room for "le
 
 
 class NoRoom(Exception):
-    """There are too many rooms."""
+    """There are too many rooms, or no thread for another one."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,8 @@ class Room:
         self.name = name
         self.options = options
         self.hub = hub
-        self.log: Log = MemoryLog(options.keep)
+        # An eviction alone discards one send buffer.
+        self.log: Log = MemoryLog(options.keep, max(LEAST, 4 * options.send_buffer))
         self.people = People()
         self._timers = timers
         self._mutex = threading.Lock()  # guards the rest
@@ -61,7 +62,7 @@ class Room:
         self._arriving: set[Connection] = set()  # what `stop` must end, because the hub does not know them yet
         self._stopped = False
         hub.record = self.record
-        self._hub_thread = go(hub.run, "hub" if name == LOBBY else f"hub-{name}")
+        self._hub_thread = go(self._run_hub, "hub" if name == LOBBY else f"hub-{name}")
 
     @property
     def failed(self) -> bool:
@@ -99,7 +100,8 @@ class Room:
     def depart(self, person: Person) -> None:
         """Count one connection of the person less. If it was the last one, "left" follows after LEAVE_WAIT."""
         if self.people.depart(person):
-            self._timers.after(LEAVE_WAIT, lambda: self._leave(person))
+            departures = person.departures
+            self._timers.after(LEAVE_WAIT, lambda: self._leave(person, departures))
 
     def stop(self) -> None:
         """End the hub and part with all clients. Returns when the hub's thread has ended. May be called again."""
@@ -107,21 +109,34 @@ class Room:
             self._stopped = True
             for connection in self._arriving:
                 connection.end(1001, "the server is stopping")
-        self.hub.stop()
-        self._hub_thread.join()
+        self.end().join()
 
-    def _leave(self, person: Person) -> None:
+    def end(self) -> threading.Thread:
+        """Tell the hub to stop. Does not wait for it: returns its thread."""
+        self.hub.stop()
+        return self._hub_thread
+
+    def _run_hub(self) -> None:
+        try:
+            self.hub.run()
+        finally:
+            self.hub.record = _nothing  # breaks the reference cycle: the log is freed as soon as nobody reads it
+
+    def _leave(self, person: Person, departures: int) -> None:
+        if person.departures != departures:
+            return  # the person has come back, and left again: for that there is another timer
         try:
             self.hub.broadcast.send_nowait(event(LEAVE, person.by, person.name))
         except WouldBlock:
-            self._timers.after(TRY_AGAIN, lambda: self._leave(person))
+            self._timers.after(TRY_AGAIN, lambda: self._leave(person, departures))
         except Closed:
             pass
 
     def _counts(self, entry: Entry) -> bool:
         """Whether the entry says something new. Called by the hub's thread, which holds the mutex.
 
-        Two connections of one session join once. Somebody who has come back by now did not leave.
+        Two connections of one session join once, and a session that comes back with another name has changed it.
+        Somebody who has come back by now did not leave.
         """
         known = self._here.get(entry.by)
         if entry.kind == LEAVE:
@@ -129,9 +144,12 @@ class Room:
             if gone:
                 del self._here[entry.by]
             return gone
-        if known == entry.name or (known is None) != (entry.kind == JOIN):
+        # The name that the session has now: of two read pumps that change it, one may overtake the other on the way.
+        name = self.people.name_of(entry.by) or str(entry.name)
+        if known == name:
             return False
-        self._here[entry.by] = str(entry.name)
+        entry.kind, entry.name = JOIN if known is None else NAME, name
+        self._here[entry.by] = name
         return True
 
 
@@ -145,12 +163,12 @@ class Rooms:
         self._options = options
         self._make_hub = make_hub
         self._timers = Timers()
-        self._changed = threading.Condition()  # guards the rest; notified when a room has ended
+        self._changed = threading.Lock()  # guards the rest
         self._rooms: dict[str, Room] = {}
         self._inside: dict[str, int] = {}  # how many are in each room, or on their way; no entry for none
         self._empty_since: dict[str, float] = {}  # of time.monotonic(), for each room that nobody is in; oldest first
         self._timed: set[str] = set()  # rooms for which a timer is set, one each
-        self._ending = 0  # rooms that have been taken out, and whose threads have not ended yet
+        self._ending: list[threading.Thread] = []  # hubs of rooms that have been taken out, and are about to end
         self._stopped = False
         self._rooms[LOBBY] = self._new_room(LOBBY)
 
@@ -182,13 +200,14 @@ class Rooms:
         with self._changed:
             self._stopped = True
             rooms = list(self._rooms.values())
+            ending = self._ending
         for room in rooms:
-            room.hub.stop()  # all at once; then each is waited for
+            room.end()  # all at once; then each is waited for
         for room in rooms:
             room.stop()
         self._timers.stop()
-        with self._changed:
-            self._changed.wait_for(lambda: not self._ending)
+        for thread in ending:
+            thread.join()
 
     def _enter(self, name: str) -> Room:
         with self._changed:
@@ -198,7 +217,12 @@ class Rooms:
             if room is None or room.failed:  # race 4
                 if room is None and len(self._rooms) >= self._options.max_rooms:
                     self._end_the_longest_empty()
-                room = self._rooms[name] = self._new_room(name)
+                if room is not None:
+                    room.stop()  # for those who were just arriving; its thread has ended
+                try:
+                    room = self._rooms[name] = self._new_room(name)
+                except NoThread as error:
+                    raise NoRoom("the server has no thread for another room") from error
             self._inside[name] = self._inside.get(name, 0) + 1
             self._empty_since.pop(name, None)  # race 1: no timer ends the room from now on
             return room
@@ -236,17 +260,15 @@ class Rooms:
         self._take_out(next(iter(self._empty_since)))
 
     def _take_out(self, name: str) -> None:
-        """End a room that nobody is in. A thread waits for its hub, so that the caller need not."""
+        """End a room that nobody is in. Does not wait for its hub: `stop` does."""
         room = self._rooms.pop(name)
         del self._empty_since[name]
-        self._ending += 1
-        go(lambda: self._end(room), "end of a room")
+        self._ending = [thread for thread in self._ending if thread.is_alive()] + [room.end()]
 
     def _new_room(self, name: str) -> Room:
         return Room(name, self._options, self._timers, self._make_hub(name))
 
-    def _end(self, room: Room) -> None:
-        room.stop()
-        with self._changed:
-            self._ending -= 1
-            self._changed.notify_all()
+
+def _nothing(items: Sequence[str]) -> Sequence[str]:
+    """What a hub passes on that has no log any more."""
+    return ()

@@ -127,7 +127,8 @@ class V1(Subprotocol):
         log, by = self._room.log, self._person.by
         now = self._room.snapshot()
         since = log.find(self._since) if self._since else None
-        self._seen = log.recent(self._room.options.history) if since is None else since
+        # Not above `top`: who joins at this moment is not among those who are here, and so is told below.
+        self._seen = min(log.recent(self._room.options.history), now.top) if since is None else since
         hello = {
             "type": "hello",
             "room": self._room.name,
@@ -151,6 +152,8 @@ class V1(Subprotocol):
             while (page := self._room.log.read(self._seen, PAGE)) is not None:
                 if len(page) < least:
                     return
+                if self._connection.is_ending:  # then the close frame is not to wait behind all that is left
+                    raise ConnectionClosed
                 self._connection.send(self._connection.encode(page))
                 self._seen = page[-1].id
             self._connection.reply('{"type":"gap"}')  # it was too slow: the log has dropped what comes next
