@@ -153,3 +153,15 @@ def test_the_guides_log_in_go_writes_down_the_same_and_joins_without_a_gap(
     assert done.returncode == 0, done.stdout + done.stderr
     assert "--- PASS: TestJoinMissesNothing" in done.stdout
     assert [line for line in done.stdout.splitlines() if line.startswith(("taken", "found", "a gap"))] == expected
+
+
+def test_a_newcomer_is_shown_no_more_than_is_kept() -> None:
+    log = filled(20, keep=5)
+    assert log.recent(200) == 15
+
+
+def test_four_send_buffers_are_kept_however_large_they_are() -> None:
+    """An eviction alone discards one."""
+    log = MemoryLog(1, least=5_000)
+    log.append([message("x" * 1_000, "by") for _ in range(9_000)])
+    assert log.read(log.top - 5_000, 1)

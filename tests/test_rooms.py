@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from helpers import LIMIT, V1, Peer, Serve, ask, go, until
+from helpers import LIMIT, TEXT, V1, Peer, Serve, ask, go, until
 
 from threadchat.channel import Closed
 from threadchat.hub import Hub
+from threadchat.log.memory import LEAST
 from threadchat.messages import message
 from threadchat.options import Options
 from threadchat.room import LOBBY
 from threadchat.rooms import NoRoom, Rooms
+from threadchat.websocket.connection import Connection
 
 
 class Later:
@@ -232,3 +237,91 @@ def test_what_the_application_sends_must_be_text(serve: Serve) -> None:
         server.app.hub.broadcast.send("half a character: \ud83d")
         assert peer.lines(1) == ["half a character: ?"]
         peer.talk("nobody was thrown out")
+
+
+def test_a_hub_whose_log_fails_still_parts_with_its_clients(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threading, "excepthook", lambda hook: None)
+    server = serve()
+    with Peer(server.port) as peer:
+        until(lambda: server.clients)
+        server.app.hub.record = lambda messages: 1 / 0  # type: ignore[assignment, return-value]
+        peer.send(TEXT, "what cannot be recorded")
+        assert peer.receive_all()[-1].close_code == 1001
+    with Peer(server.port) as peer:
+        peer.talk("the next client meets a new hub")
+
+
+def test_half_a_character_from_the_application_costs_nobody_anything(serve: Serve) -> None:
+    server = serve(keep=1)
+    with V1(server.port) as client, Peer(server.port) as plain:
+        until(lambda: len(server.clients) == 2)
+        for number in range(2 * LEAST):  # until the log drops what comes before one of these
+            server.app.hub.broadcast.send(f"{number} \ud83d")
+        assert client.texts(2 * LEAST)[-1] == plain.lines(2 * LEAST)[-1] == f"{2 * LEAST - 1} ?"
+        plain.talk("the hub goes on")
+
+
+@contextmanager
+def no_threads(monkeypatch: pytest.MonkeyPatch, *roles: str) -> Iterator[None]:
+    """During a `with` block, the system has no thread for these roles."""
+    start = threading.Thread.start
+
+    def no_more(thread: threading.Thread) -> None:
+        if thread.name.startswith(roles):
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", no_more)
+        yield
+
+
+def test_without_threads_a_room_that_cannot_be_made_is_answered_with_503_and_the_others_go_on(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port = serve().port
+    with Peer(port, "/r/den/ws") as first:
+        with no_threads(monkeypatch, "hub"), Peer(port, "/r/other/ws") as refused:
+            assert refused.status == 503
+        first.talk("the others go on")
+        with Peer(port, "/r/other/ws") as second:
+            second.talk("and later there is room")
+
+
+def test_without_threads_a_room_ends_all_the_same_and_so_does_a_stop(
+    rooms: Rooms, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with rooms.enter("den"):
+        pass
+    pass_time(monkeypatch, 61)
+    with no_threads(monkeypatch, "end"):
+        rooms._timers.run()  # type: ignore[attr-defined]
+    until(lambda: hub_threads() == {"hub"}, "the end of the room's thread")
+    go(rooms.stop).result(LIMIT)
+
+
+def test_a_room_that_has_ended_is_freed_without_the_garbage_collector(
+    rooms: Rooms, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        with rooms.enter("den") as room:
+            log = weakref.ref(room.log)
+        del room
+        pass_time(monkeypatch, 61)
+        rooms._timers.run()  # type: ignore[attr-defined]
+        until(lambda: log() is None, "the end of the room's log")
+    finally:
+        gc.enable()
+
+
+def test_who_arrives_in_a_room_whose_hub_has_failed_is_sent_away(rooms: Rooms, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threading, "excepthook", lambda hook: None)
+    arriving = Connection({}, Options())
+    with rooms.enter("den") as room, room.arriving(arriving):
+        room.hub.record = lambda messages: 1 / 0  # type: ignore[assignment, return-value]
+        room.say(message("what cannot be recorded", "by"))
+        until(lambda: room.failed)
+        with rooms.enter("den"):
+            assert arriving.ending.startswith("1001")

@@ -57,3 +57,18 @@ def test_nothing_is_called_after_a_stop(timers: Timers) -> None:
     assert not called
     assert timers._thread is not None
     assert not timers._thread.is_alive()
+
+
+def test_a_thread_that_cannot_be_started_is_tried_again_with_the_next_timer(
+    timers: Timers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    called: list[str] = []
+
+    def no_more(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", no_more)
+        timers.after(0, lambda: called.append("first"))
+    timers.after(0, lambda: called.append("second"))
+    until(lambda: called == ["first", "second"])

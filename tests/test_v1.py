@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import threading
 from typing import Any
 
 import pytest
 from helpers import LIMIT, V1, Peer, Running, Serve, until
 from websockets.exceptions import ConnectionClosed
 
-from threadchat.protocols.v1 import tag
+from threadchat.messages import event, message
+from threadchat.protocols.v1 import PAGE, tag
 
 LONGEST = 512  # bytes of a message, at the defaults
 
@@ -301,5 +303,101 @@ def test_a_client_that_catches_up_when_the_server_stops_is_told(serve: Serve, mo
             late.until(type="never")
         assert closed.value.rcvd is not None
         assert closed.value.rcvd.code == 1001
+    stops[0].join(LIMIT)
+    assert not stops[0].is_alive()
+
+
+def test_a_new_name_on_coming_back_is_said(serve: Serve) -> None:
+    port = serve().port
+    with V1(port, name="Bob") as bob:
+        with V1(port, name="Ann") as ann:
+            bob.until(type="join", name="Ann")
+        with V1(port, name="Zoe", session=ann.session) as zoe:
+            assert zoe.hello["name"] == "Zoe"
+            assert bob.receive() == zoe.until(type="name", by=ann.by, name="Zoe")
+            with V1(port, name="Cy") as late:
+                assert late.hello["here"] == [{"name": "Bob", "by": bob.by}, {"name": "Zoe", "by": ann.by}]
+
+
+def test_two_names_that_overtake_each_other_end_with_the_one_that_the_session_has(serve: Serve) -> None:
+    room = serve().app.rooms.lobby
+    person = room.people.arrive("by", "Ann")
+    room.say(event("join", "by", "Ann"))
+    until(lambda: room.log.top == 1)
+    first = room.people.rename(person, "First")
+    second = room.people.rename(person, "Second")
+    for name in (second, first):  # two read pumps, each of which renamed and was then overtaken
+        room.say(event("name", "by", name))
+    until(lambda: room.log.top == 2)
+    assert room.snapshot().here == {"by": "Second"}
+    room.depart(person)
+
+
+def test_whoever_is_here_at_hello_and_what_follows_it_leave_nobody_out(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody joins while hello is made, in a room that shows newcomers no history."""
+    server = serve(history=0)
+    log = server.app.rooms.lobby.log
+    recent = log.recent
+    came: list[Peer] = []
+
+    def somebody_joins(count: int) -> int:
+        if not came:
+            came.append(Peer(server.port, "/ws?name=Bob"))
+            until(lambda: log.top == 1)
+        return recent(count)
+
+    monkeypatch.setattr(log, "recent", somebody_joins)
+    with V1(server.port, name="Ann") as ann:
+        assert ann.hello["top"] == 0
+        assert ann.hello["here"] == []
+        assert [ann.receive()["name"] for _ in range(2)] == ["Bob", "Ann"]
+    came[0].close()
+
+
+def test_left_waits_anew_each_time(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = serve()
+    waiting: list[Any] = []
+    monkeypatch.setattr(server.app.rooms._timers, "after", lambda seconds, function: waiting.append(function))
+    with V1(server.port, name="Ann") as ann:
+        with V1(server.port, name="Bob") as bob:
+            ann.until(type="join", name="Bob")
+        until(lambda: len(waiting) == 1)
+        with V1(server.port, session=bob.session):
+            pass
+        until(lambda: len(waiting) == 2)
+        waiting[0]()  # 5 seconds after the first time, and at once after the second
+        ann.say("Bob may come back", n=1)
+        assert ann.receive()["type"] == "msg"
+        waiting[1]()
+        assert ann.receive()["type"] == "leave"
+
+
+def test_a_session_that_is_cut_off_while_it_catches_up_is_told_at_once(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is left of the history is not sent after the server has begun to stop."""
+    server = serve()
+    room = server.app.rooms.lobby
+    room.log.append([message("x" * 100, "by") for _ in range(5 * PAGE)])
+    stops: list[threading.Thread] = []
+    read = room.log.read
+
+    def read_and_stop(after: int, most: int) -> Any:
+        if not stops:
+            stops.append(server.stop_in_thread())
+            until(lambda: all(connection.is_ending for connection in room._arriving))
+        return read(after, most)
+
+    with V1(server.port) as first:
+        since = first.until(type="join")["token"]
+        monkeypatch.setattr(room.log, "find", lambda text: 0)
+        monkeypatch.setattr(room.log, "read", read_and_stop)
+        with V1(server.port, since=since) as late:
+            with pytest.raises(ConnectionClosed) as closed:
+                late.until(type="msg", id=PAGE + 1)
+            assert closed.value.rcvd is not None
+            assert closed.value.rcvd.code == 1001
     stops[0].join(LIMIT)
     assert not stops[0].is_alive()

@@ -116,12 +116,15 @@ class Hub:
         """Close all channels. In Go a send to a hub that has ended blocks for ever; here it raises Closed."""
         for inbox in (self.register, self.unregister, self.broadcast):
             inbox.close()
-        last = self.record(self.broadcast.take_pending())
-        for client in self.clients:
-            client.send.send_what_fits(last)
-            client.end(Ending.STOPPED)
-            client.send.close()
-        self.clients.clear()
+        last: Sequence[str] = ()
+        try:
+            last = self.record(self.broadcast.take_pending())
+        finally:  # also where that fails: the clients' threads would wait for ever
+            for client in self.clients:
+                client.send.send_what_fits(last)
+                client.end(Ending.STOPPED)
+                client.send.close()
+            self.clients.clear()
 
 
 class Ending(Enum):

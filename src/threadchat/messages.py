@@ -70,7 +70,7 @@ class Entry(str):
     @property
     def check(self) -> int:
         """A check value of what the entry says: another entry with the same id has another one."""
-        return crc32(f"{_written(self.at)}{self.by}{self.text}".encode(), self.id)
+        return crc32(f"{_written(self.at)}{self.by}{self.text}".encode(errors="surrogatepass"), self.id)
 
 
 def message(text: str, by: str, name: str | None = None, n: int | None = None) -> Entry:

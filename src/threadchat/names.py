@@ -11,6 +11,7 @@ import unicodedata
 
 NAME_LENGTH = 24  # characters of a person's name, at most
 ROOM_NAME_LENGTH = 64  # characters of a room's name, at most
+LONGEST = 16  # times as long as it may be, a text is not cleaned at all: that would take the processor too long
 RESERVED = ("admin", "administrator", "moderator", "organiser", "organizer", "server", "system", "threadchat")
 
 # Letters beside the Latin ones that they look like.
@@ -59,6 +60,8 @@ def _skeleton(text: str) -> str:
 
 
 def _clean(text: str, most: int, what: str) -> str:
+    if len(text) > LONGEST * most:
+        raise NotAName(f"A {what} has at most {most} characters.")
     visible = "".join(" " if each.isspace() else each for each in unicodedata.normalize("NFKC", text))
     # Cc, Cf, Cs, Co and Cn: control and direction characters, surrogates, private and unassigned ones
     visible = "".join(each for each in visible if not unicodedata.category(each).startswith("C"))

@@ -17,12 +17,13 @@ GUEST = "Guest"  # the name of somebody who did not choose one
 class Person:
     """A session in a room. `name` is read by its read pumps; `people` changes it, holding its mutex."""
 
-    __slots__ = ("by", "connections", "name")
+    __slots__ = ("by", "connections", "departures", "name")
 
     def __init__(self, by: str, name: str) -> None:
         self.by = by
         self.name = name
         self.connections = 0
+        self.departures = 0  # connections that have ended
 
 
 class People:
@@ -53,10 +54,11 @@ class People:
         """Take back what `arrive` has counted. Returns whether it was the session's last connection."""
         with self._mutex:
             person.connections -= 1
+            person.departures += 1
             return person.connections == 0
 
     def name_of(self, by: str) -> str | None:
-        """The name of a session that is here."""
+        """The name that a session has at this instant; None if it is not known."""
         with self._mutex:
             person = self._people.get(by)
             return person.name if person else None

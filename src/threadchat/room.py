@@ -11,13 +11,14 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from threadchat.channel import Closed, WouldBlock
 from threadchat.client import Client
 from threadchat.hub import Hub
 from threadchat.log import Log
-from threadchat.log.memory import MemoryLog
-from threadchat.messages import CLEAR, JOIN, KICK, LEAVE, MESSAGE, Entry, Order, event, message
+from threadchat.log.memory import LEAST, MemoryLog
+from threadchat.messages import CLEAR, JOIN, KICK, LEAVE, MESSAGE, NAME, Entry, Order, event, message
 from threadchat.moderation import PUT_OUT, Moderation, Refusal, Visitor
 from threadchat.options import Options
 from threadchat.people import People, Person
@@ -57,7 +58,8 @@ class Room:
         self.name = name
         self.options = options
         self.hub = hub
-        self.log: Log = MemoryLog(options.keep)
+        # An eviction alone discards one send buffer.
+        self.log: Log = MemoryLog(options.keep, max(LEAST, 4 * options.send_buffer))
         self.people = People()
         self._timers = timers
         self._mutex = threading.Lock()  # guards the rest
@@ -71,7 +73,7 @@ class Room:
         self._judging = False  # whether `record` must look at each message
         self._clear: Order | None = None  # the order to drop what was said, once it has its id
         hub.record = self.record
-        self._hub_thread = go(self._run_hub, "hub" if name == LOBBY else f"hub-{name}")
+        self._hub_thread = go(partial(_run_hub, self), "hub" if name == LOBBY else f"hub-{name}")
 
     @property
     def failed(self) -> bool:
@@ -151,7 +153,8 @@ class Room:
     def depart(self, person: Person) -> None:
         """Count one connection of the person less. If it was the last one, "left" follows after LEAVE_WAIT."""
         if self.people.depart(person):
-            self._timers.after(LEAVE_WAIT, lambda: self._leave(person))
+            departures = person.departures
+            self._timers.after(LEAVE_WAIT, lambda: self._leave(person, departures))
 
     def stop(self) -> None:
         """End the hub and part with all clients. Returns when the hub's thread has ended. May be called again."""
@@ -159,8 +162,12 @@ class Room:
             self._stopped = True
             for connection in self._arriving:
                 connection.end(1001, "the server is stopping")
+        self.end().join()
+
+    def end(self) -> threading.Thread:
+        """Tell the hub to stop. Does not wait for it: returns its thread."""
         self.hub.stop()
-        self._hub_thread.join()
+        return self._hub_thread
 
     def _put_out(self) -> None:
         """Part with those who were put out. Each hears the order first, as the hub has passed it on."""
@@ -171,26 +178,21 @@ class Room:
             if isinstance(client, Client) and client.connection in connections:
                 client.unregister()
 
-    def _run_hub(self) -> None:
-        try:
-            self.hub.run()
-        finally:
-            with self._mutex:
-                self._ended = True
-                self._recorded.notify_all()
-
-    def _leave(self, person: Person) -> None:
+    def _leave(self, person: Person, departures: int) -> None:
+        if person.departures != departures:
+            return  # the person has come back, and left again: for that there is another timer
         try:
             self.hub.broadcast.send_nowait(event(LEAVE, person.by, person.name))
         except WouldBlock:
-            self._timers.after(TRY_AGAIN, lambda: self._leave(person))
+            self._timers.after(TRY_AGAIN, lambda: self._leave(person, departures))
         except Closed:
             pass
 
     def _counts(self, entry: Entry) -> bool:
         """Whether the entry says something new. Called by the hub's thread, which holds the mutex.
 
-        Two connections of one session join once. Somebody who has come back by now did not leave.
+        Two connections of one session join once, and a session that comes back with another name has changed it.
+        Somebody who has come back by now did not leave.
         """
         if entry.kind == MESSAGE:
             return self._may_be_said(entry)
@@ -206,10 +208,13 @@ class Room:
             if gone:
                 del self._here[entry.by]
             return gone
-        if known == entry.name or (known is None) != (entry.kind == JOIN):
+        # The name that the session has now: of two read pumps that change it, one may overtake the other on the way.
+        name = self.people.name_of(entry.by) or str(entry.name)
+        if known == name:
             return False
-        self._here[entry.by] = str(entry.name)
-        self.moderation.know(entry.by, entry.name)
+        entry.kind, entry.name = JOIN if known is None else NAME, name
+        self._here[entry.by] = name
+        self.moderation.know(entry.by, name)
         return True
 
     def _may_be_said(self, entry: Entry) -> bool:
@@ -221,3 +226,19 @@ class Room:
                 post.refusal = refusal
             return False
         return True
+
+
+def _run_hub(room: Room) -> None:
+    """The body of the hub's thread. When the hub has ended, nobody waits for it to record anything."""
+    try:
+        room.hub.run()
+    finally:
+        with room._mutex:
+            room._ended = True
+            room._recorded.notify_all()
+        room.hub.record = _nothing  # breaks the reference cycle: the log is freed as soon as nobody reads it
+
+
+def _nothing(items: Sequence[str]) -> Sequence[str]:
+    """What a hub passes on that has no log any more."""
+    return ()

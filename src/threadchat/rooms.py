@@ -20,12 +20,12 @@ from threadchat.channel import Closed
 from threadchat.hub import Hub
 from threadchat.options import Options
 from threadchat.room import LOBBY, Room
-from threadchat.runtime.threads import go
+from threadchat.runtime.threads import NoThread
 from threadchat.runtime.timers import Timers
 
 
 class NoRoom(Exception):
-    """There are too many rooms."""
+    """There are too many rooms, or no thread for another one."""
 
 
 class Rooms:
@@ -38,12 +38,12 @@ class Rooms:
         self._options = options
         self._make_hub = make_hub
         self._timers = Timers()
-        self._changed = threading.Condition()  # guards the rest; notified when a room has ended
+        self._changed = threading.Lock()  # guards the rest
         self._rooms: dict[str, Room] = {}
         self._inside: dict[str, int] = {}  # how many are in each room, or on their way; no entry for none
         self._empty_since: dict[str, float] = {}  # of time.monotonic(), for each room that nobody is in; oldest first
         self._timed: set[str] = set()  # rooms for which a timer is set, one each
-        self._ending = 0  # rooms that have been taken out, and whose threads have not ended yet
+        self._ending: list[threading.Thread] = []  # hubs of rooms that have been taken out, and are about to end
         self._stopped = False
         self._rooms[LOBBY] = self._new_room(LOBBY)
 
@@ -80,13 +80,14 @@ class Rooms:
         with self._changed:
             self._stopped = True
             rooms = list(self._rooms.values())
+            ending = self._ending
         for room in rooms:
-            room.hub.stop()  # all at once; then each is waited for
+            room.end()  # all at once; then each is waited for
         for room in rooms:
             room.stop()
         self._timers.stop()
-        with self._changed:
-            self._changed.wait_for(lambda: not self._ending)
+        for thread in ending:
+            thread.join()
 
     def _enter(self, name: str) -> Room:
         with self._changed:
@@ -96,7 +97,12 @@ class Rooms:
             if room is None or room.failed:  # race 4
                 if room is None and len(self._rooms) >= self._options.max_rooms:
                     self._end_the_longest_empty()
-                room = self._rooms[name] = self._new_room(name)
+                if room is not None:
+                    room.stop()  # for those who were just arriving; its thread has ended
+                try:
+                    room = self._rooms[name] = self._new_room(name)
+                except NoThread as error:
+                    raise NoRoom("the server has no thread for another room") from error
             self._inside[name] = self._inside.get(name, 0) + 1
             self._empty_since.pop(name, None)  # race 1: no timer ends the room from now on
             return room
@@ -134,17 +140,10 @@ class Rooms:
         self._take_out(next(iter(self._empty_since)))
 
     def _take_out(self, name: str) -> None:
-        """End a room that nobody is in. A thread waits for its hub, so that the caller need not."""
+        """End a room that nobody is in. Does not wait for its hub: `stop` does."""
         room = self._rooms.pop(name)
         del self._empty_since[name]
-        self._ending += 1
-        go(lambda: self._end(room), "end of a room")
+        self._ending = [thread for thread in self._ending if thread.is_alive()] + [room.end()]
 
     def _new_room(self, name: str) -> Room:
         return Room(name, self._options, self._timers, self._make_hub(name))
-
-    def _end(self, room: Room) -> None:
-        room.stop()
-        with self._changed:
-            self._ending -= 1
-            self._changed.notify_all()

@@ -10,17 +10,21 @@ from zlib import crc32
 
 from threadchat.messages import MESSAGE, Entry, token
 
-LEAST = 1_024  # entries that are kept for those who are just joining, whatever `keep` says: four send buffers
+LEAST = 1_024  # entries that are kept for those who are just joining, whatever `keep` says
 MOST_BYTES = 4_194_304  # of all messages together, about; but not fewer entries than LEAST
 REMEMBERED = 600.0  # seconds for which a session's last number is remembered at least, after its entry was trimmed
 
 
 class MemoryLog:
-    """See `Log`. Keeps the newest `keep` entries; 0 means that nothing can be recovered."""
+    """See `Log`. Keeps the newest `keep` entries, and never fewer than `least`.
 
-    def __init__(self, keep: int) -> None:
+    With a `keep` of 0 nothing can be recovered.
+    """
+
+    def __init__(self, keep: int, least: int = LEAST) -> None:
         self.epoch = secrets.token_urlsafe(6)
         self._keep = keep
+        self._least = least
         self._mutex = threading.Lock()  # guards the rest
         self._entries: list[Entry] = []
         self._before = 0  # the id before the first of _entries
@@ -63,7 +67,7 @@ class MemoryLog:
     def recent(self, count: int) -> int:
         """See `Log.recent`. Joins and the like count too, as half a message each."""
         with self._mutex:
-            index, left = len(self._entries), float(count if self._keep else 0)
+            index, left = len(self._entries), float(min(count, self._keep))
             while index and left > 0:
                 index -= 1
                 left -= 1 if self._entries[index].kind == MESSAGE else 0.5
@@ -107,10 +111,10 @@ class MemoryLog:
 
     def _trim(self, now: float) -> None:
         """Drop the oldest entries. Some at a time, since each time the others are moved."""
-        keep, size = max(self._keep, LEAST), len(self._entries)
+        keep, size = max(self._keep, self._least), len(self._entries)
         excess = size - keep if size - keep > keep // 16 else 0
         if self._bytes > MOST_BYTES:
-            excess = max(excess, min(size - LEAST, size // 8))
+            excess = max(excess, min(size - self._least, size // 8))
         if excess <= 0:
             return
         dropped = self._entries[:excess]

@@ -144,7 +144,8 @@ class V1(Subprotocol):
         log, by = self._room.log, self._person.by
         now = self._room.snapshot()
         since = log.find(self._since) if self._since else None
-        self._seen = log.recent(self._room.options.history) if since is None else since
+        # Not above `top`: who joins at this moment is not among those who are here, and so is told below.
+        self._seen = min(log.recent(self._room.options.history), now.top) if since is None else since
         last = log.last(by)
         if last is None and since is not None:
             last = 0  # what the client has said after `since` would be in the log: nothing was taken
@@ -177,6 +178,8 @@ class V1(Subprotocol):
             while (page := self._room.log.read(self._seen, PAGE)) is not None:
                 if len(page) < least:
                     return
+                if self._connection.is_ending:  # then the close frame is not to wait behind all that is left
+                    raise ConnectionClosed
                 self._connection.send(self._connection.encode(page))
                 self._seen = page[-1].id
             self._connection.reply('{"type":"gap"}')  # it was too slow: the log has dropped what comes next

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from threadchat.channel import Channel, Closed, WouldBlock, select
-from threadchat.runtime.threads import go
+from threadchat.runtime.threads import NoThread, go
 
 log = logging.getLogger("threadchat")
 
@@ -31,11 +31,15 @@ class Timers:
         self._changed: Channel[None] = Channel(1)
 
     def after(self, seconds: float, function: Callable[[], object]) -> None:
-        """Call the function once, `seconds` from now; never, if `stop` comes first."""
+        """Call the function once, `seconds` from now; never, if `stop` comes first.
+
+        If the system has no thread for this, the next call tries again.
+        """
         with self._mutex:
             heapq.heappush(self._due, (time.monotonic() + seconds, next(self._numbers), function))
-            with suppress(WouldBlock, Closed):
-                self._changed.send_nowait(None)
+            with suppress(Closed, NoThread):
+                with suppress(WouldBlock):
+                    self._changed.send_nowait(None)
                 if self._thread is None:
                     self._thread = go(self._run, "timers")
 

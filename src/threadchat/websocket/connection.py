@@ -141,6 +141,11 @@ class Connection:
         self.blocked = False  # the kernel takes no more bytes for the peer, and a thread waits until it does
 
     @property
+    def is_ending(self) -> bool:
+        """Whether it is decided how the connection ends."""
+        return self._ending is not None
+
+    @property
     def ending(self) -> str:
         """How the connection ended, for people: the close code and the reason."""
         ending = self._ending or Close(CloseReason.ABNORMAL_CLOSURE)
@@ -288,6 +293,7 @@ class Connection:
                     open_ = bool(self._socket.recv(RECEIVE_BYTES))
         self.abort()
         self._wire.close()
+        self.form = None  # breaks the reference cycle with a protocol that knows its connection
 
     def _pause(self, seconds: float) -> bool:
         """Keep a peer that sends too fast waiting; False if the connection has ended meanwhile.
