@@ -10,6 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from helpers import FAR, LIMIT, PING, TEXT, Peer, Running, Serve, go, join, open_socket, until
@@ -32,7 +33,7 @@ class Scene:
         self.monkeypatch = monkeypatch
         self._serve, self._stack = serve, stack
 
-    def serve(self, **options: object) -> Running:
+    def serve(self, **options: Any) -> Running:
         self.server = self._serve(**options)
         return self.server
 
@@ -59,7 +60,7 @@ class Scene:
         hub = self.server.app.hub
         stuck = self.peer(receive_buffer=4096, told=told)
         until(lambda: hub.clients)
-        (client,) = hub.clients
+        (client,) = self.server.clients
         hub.broadcast.send("x" * 500_000)
         until(lambda: client.connection.blocked, "a blocked write")
         return stuck
@@ -168,17 +169,17 @@ def request_sends_the_past_before_it_registers(scene: Scene) -> None:
 
 
 def request_sends_the_rest_once_it_is_registered(scene: Scene) -> None:
-    hub = scene.serve().app.hub
+    server = scene.serve()
     scene.fill_log(200, 2_500)
     scene.peer("/ws", V1, receive_buffer=4096)
-    until(lambda: any(client.connection.blocked for client in hub.clients), "a blocked write")
+    until(lambda: any(client.connection.blocked for client in server.clients), "a blocked write")
 
 
 def request_sends_a_history_of_plain_lines(scene: Scene) -> None:
-    hub = scene.serve().app.hub
+    server = scene.serve()
     scene.fill_log(200, 2_500)
     scene.peer("/ws?history=200", receive_buffer=4096)
-    until(lambda: any(client.connection.blocked for client in hub.clients), "a blocked write")
+    until(lambda: any(client.connection.blocked for client in server.clients), "a blocked write")
 
 
 def request_says_join_to_a_full_hub(scene: Scene) -> None:
