@@ -7,7 +7,7 @@ import threading
 from typing import Any
 
 import pytest
-from helpers import LIMIT, V1, Peer, Running, Serve, until
+from helpers import LIMIT, V1, Peer, Running, Serve, pump_names, until
 from websockets.exceptions import ConnectionClosed
 
 from threadchat.messages import event, message
@@ -392,6 +392,7 @@ def test_a_session_that_is_cut_off_while_it_catches_up_is_told_at_once(
 
     with V1(server.port) as first:
         since = first.until(type="join")["token"]
+        until(lambda: "readPump-1" in pump_names())
         monkeypatch.setattr(room.log, "find", lambda text: 0)
         monkeypatch.setattr(room.log, "read", read_and_stop)
         with V1(server.port, since=since) as late:

@@ -1,0 +1,301 @@
+"""Every wait of the server's threads ends: the rows of the table in tests/README.md, each met by a stop."""
+
+from __future__ import annotations
+
+import re
+import sys
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers import FAR, LIMIT, PING, TEXT, Peer, Running, Serve, go, join, open_socket, until
+
+from threadchat.channel import WouldBlock
+from threadchat.messages import message
+from threadchat.rooms import LOBBY
+from threadchat.websocket import connection
+
+SECONDS = 10.0  # that a stop may take
+V1 = "Sec-WebSocket-Protocol: threadchat.v1\r\n"
+
+
+class Scene:
+    """A server in which a thread waits. `told` are the peers that a stop must tell 1001."""
+
+    def __init__(self, serve: Serve, stack: ExitStack, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.told: list[Peer] = []
+        self.after: list[Callable[[], object]] = []  # called once the stop has begun
+        self.monkeypatch = monkeypatch
+        self._serve, self._stack = serve, stack
+
+    def serve(self, **options: Any) -> Running:
+        self.server = self._serve(**options)
+        return self.server
+
+    def peer(self, path: str = "/ws", headers: str = "", receive_buffer: int | None = None, told: bool = True) -> Peer:
+        made = Peer(self.server.port, path, headers=headers, receive_buffer=receive_buffer)
+        self._stack.callback(made.close)
+        if told:
+            self.told.append(made)
+        return made
+
+    def joining(self, path: str = "/ws") -> Future[Peer]:
+        """A peer whose handshake is not answered yet. It must be refused, or answered and told."""
+        future = go(Peer, self.server.port, path)
+
+        def check() -> None:
+            with future.result(LIMIT) as peer:
+                assert peer.status == 503 or peer.receive_all()[-1].close_code == 1001
+
+        self._stack.callback(check)
+        return future
+
+    def does_not_read(self, told: bool = True) -> Peer:
+        """A peer, the first one, for which a write is blocked."""
+        hub = self.server.app.hub
+        stuck = self.peer(receive_buffer=4096, told=told)
+        until(lambda: hub.clients)
+        (client,) = self.server.clients
+        hub.broadcast.send("x" * 500_000)
+        until(lambda: client.connection.blocked, "a blocked write")
+        return stuck
+
+    def hub_waits(self) -> Peer:
+        """Make the hub wait for a peer that does not read, and evict it after a second. Returns another peer."""
+        self.monkeypatch.setattr(connection, "STUCK_AFTER", 1.0)
+        hub = self.serve(send_buffer=1).app.hub
+        self.does_not_read(told=False)
+        (client,) = hub.clients
+        other = self.peer()
+        until(lambda: len(hub.clients) == 2)
+        for _ in range(2):
+            hub.broadcast.send("for a buffer that is full")
+        until(lambda: client.send.statistics().waiting_senders == 1, "the hub waiting for the peer")
+        return other
+
+    def hub_is_full(self) -> Peer:
+        """The same, and the hub's buffer is full."""
+        other = self.hub_waits()
+        with suppress(WouldBlock):
+            while True:
+                self.server.app.hub.broadcast.send_nowait("fill")
+        return other
+
+    def fill_log(self, entries: int, size: int) -> str:
+        """Fill the lobby's log. Returns the token of its beginning."""
+        log = self.server.app.rooms.lobby.log
+        log.append([message("x" * size, "by") for _ in range(entries)])
+        return log.token(0)
+
+
+def is_in(role: str, *functions: str) -> bool:
+    """Whether a thread of this role executes these functions, one within the other."""
+    frames = sys._current_frames()
+    for thread in threading.enumerate():
+        if thread.name.startswith(role) and thread.ident in frames:
+            frame, names = frames[thread.ident], set()
+            while frame is not None:
+                names.add(frame.f_code.co_name)
+                frame = frame.f_back  # type: ignore[assignment]
+            if names >= set(functions):
+                return True
+    return False
+
+
+def read_pump_receives(scene: Scene) -> None:
+    scene.serve()
+    scene.peer()
+    until(lambda: is_in("readPump", "_receive", "wait"))
+
+
+def read_pump_sends_to_a_full_hub(scene: Scene) -> None:
+    scene.hub_is_full().send(TEXT, "too much")
+    until(lambda: scene.server.app.hub.broadcast.statistics().waiting_senders == 1)
+
+
+def read_pump_pauses(scene: Scene) -> None:
+    scene.serve(message_rate=1)
+    peer = scene.peer()
+    for _ in range(3):
+        peer.send(TEXT, "too fast")
+    until(lambda: is_in("readPump", "_pause"))
+
+
+def read_pump_waits_for_the_write_pump_to_finish_its_frame(scene: Scene) -> None:
+    scene.serve()
+    scene.does_not_read().send(PING)
+    until(lambda: is_in("readPump", "_send"))
+
+
+def write_pump_is_idle(scene: Scene) -> None:
+    hub = scene.serve().app.hub
+    scene.peer()
+    until(lambda: [client.send.statistics().waiting_receivers for client in hub.clients] == [1])
+
+
+def write_pump_stands_in_the_run_queue(scene: Scene) -> None:
+    hub = scene.serve().app.hub
+    scene.peer()
+    until(lambda: [client.send.statistics().waiting_receivers for client in hub.clients] == [1])
+    hub.run_queue.ready(lambda: None)  # takes the only turn
+    scene.after.append(hub.run_queue.next)
+    hub.broadcast.send("for the write pump")
+    until(lambda: hub.run_queue.statistics().waiting == 1)
+
+
+def write_pump_is_in_a_blocked_write(scene: Scene) -> None:
+    scene.serve()
+    scene.does_not_read()
+
+
+def hub_selects(scene: Scene) -> None:
+    hub = scene.serve().app.hub
+    until(lambda: hub.done.statistics().waiting_receivers == 1)
+
+
+def hub_waits_for_a_stuck_client(scene: Scene) -> None:
+    scene.hub_waits()
+
+
+def request_sends_the_past_before_it_registers(scene: Scene) -> None:
+    room = scene.serve().app.rooms.lobby
+    scene.peer(f"/ws?since={scene.fill_log(4_000, 500)}", V1, receive_buffer=4096)
+    until(lambda: any(each.blocked for each in room._arriving), "a blocked write")
+
+
+def request_sends_the_rest_once_it_is_registered(scene: Scene) -> None:
+    server = scene.serve()
+    scene.fill_log(200, 2_500)
+    scene.peer("/ws", V1, receive_buffer=4096)
+    until(lambda: any(client.connection.blocked for client in server.clients), "a blocked write")
+
+
+def request_sends_a_history_of_plain_lines(scene: Scene) -> None:
+    server = scene.serve()
+    scene.fill_log(200, 2_500)
+    scene.peer("/ws?history=200", receive_buffer=4096)
+    until(lambda: any(client.connection.blocked for client in server.clients), "a blocked write")
+
+
+def request_says_join_to_a_full_hub(scene: Scene) -> None:
+    scene.hub_is_full()
+    scene.peer(headers=V1)
+    until(lambda: scene.server.app.hub.broadcast.statistics().waiting_senders == 1)
+
+
+def request_registers(scene: Scene) -> None:
+    scene.hub_waits()
+    scene.joining()
+    until(lambda: scene.server.app.hub.register.statistics().waiting_senders == 1)
+
+
+def request_unregisters(scene: Scene) -> None:
+    leaver = scene.hub_waits()
+    scene.told.remove(leaver)
+    leaver.leave()
+    until(lambda: scene.server.app.hub.unregister.statistics().waiting_senders == 1)
+
+
+def request_enters_a_room_while_another_is_made(scene: Scene) -> None:
+    rooms = scene.serve().app.rooms
+    made, make_hub = threading.Event(), rooms._make_hub
+    scene.after.append(made.set)
+    rooms._make_hub = lambda name: (made.wait(LIMIT), make_hub(name))[1]
+    scene.joining("/r/den/ws")
+    until(lambda: is_in("request", "_new_room", "wait"))
+    scene.joining()
+    until(lambda: sum(is_in(thread.name, "_enter") for thread in threading.enumerate()) >= 2)
+
+
+def request_is_read(scene: Scene) -> None:
+    idle = open_socket(scene.serve(), b"GET / HTTP/1.1\r\n")
+    scene.after.append(lambda: idle.recv(1) == b"" or pytest.fail("it was answered"))
+    scene.after.append(idle.close)
+    until(lambda: is_in("request", "parse_request"))
+
+
+def timers_sleep(scene: Scene) -> None:
+    timers = scene.serve().app.rooms._timers
+    timers.after(FAR, lambda: None)
+    until(lambda: timers._changed.statistics().waiting_receivers == 1)
+
+
+def hub_of_a_room_that_is_taken_out_ends(scene: Scene) -> None:
+    rooms = scene.serve(room_linger=0.001).app.rooms
+    goes_on = threading.Event()
+    with rooms.enter("den") as room:
+        room.hub.record = lambda items: goes_on.wait(LIMIT) and ()  # type: ignore[assignment, return-value]
+    until(lambda: set(rooms._rooms) == {LOBBY})
+    until(lambda: is_in("hub-den", "_part_with_all", "wait"))
+    scene.after.append(lambda: until(lambda: is_in("Thread", "stop", "join"), "the stop waiting for the hub"))
+    scene.after.append(goes_on.set)
+
+
+def accept_has_too_many_unread_requests(scene: Scene) -> None:
+    server = scene.serve(max_unread_requests=1)
+    for _ in range(2):
+        scene.after.append(open_socket(server).close)
+    until(lambda: is_in("accept", "add", "wait"))
+
+
+def stop_waits_for_a_peer_that_does_not_close(scene: Scene) -> None:
+    scene.serve()
+    scene.peer()
+    scene.after.append(lambda: until(lambda: is_in("Thread", "wait_until_empty"), "the stop waiting for the client"))
+
+
+WAITS = {
+    function.__name__.replace("_", " "): function
+    for function in (
+        read_pump_receives,
+        read_pump_sends_to_a_full_hub,
+        read_pump_pauses,
+        read_pump_waits_for_the_write_pump_to_finish_its_frame,
+        write_pump_is_idle,
+        write_pump_stands_in_the_run_queue,
+        write_pump_is_in_a_blocked_write,
+        hub_selects,
+        hub_waits_for_a_stuck_client,
+        request_is_read,
+        request_enters_a_room_while_another_is_made,
+        request_sends_the_past_before_it_registers,
+        request_says_join_to_a_full_hub,
+        request_registers,
+        request_sends_the_rest_once_it_is_registered,
+        request_sends_a_history_of_plain_lines,
+        request_unregisters,
+        timers_sleep,
+        hub_of_a_room_that_is_taken_out_ends,
+        accept_has_too_many_unread_requests,
+        stop_waits_for_a_peer_that_does_not_close,
+    )
+}
+
+
+@pytest.mark.parametrize("wait", WAITS)
+def test_a_stop_ends_the_wait_in_seconds_and_tells_the_peer(
+    serve: Serve, wait: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with ExitStack() as stack:
+        scene = Scene(serve, stack, monkeypatch)
+        WAITS[wait](scene)
+        began = time.monotonic()
+        stopping = scene.server.stop_in_thread()
+        if scene.after:
+            until(lambda: scene.server.app.rooms._stopped or is_in("Thread", "stop"), "the stop")
+        for each in scene.after:
+            each()
+        for peer in scene.told:
+            assert peer.receive_all()[-1].close_code == 1001
+        join(stopping)
+        assert time.monotonic() - began < SECONDS
+
+
+def test_the_table_of_waits_has_a_row_for_each() -> None:
+    table = (Path(__file__).parent / "README.md").read_text().partition("## Every wait ends")[2].partition("\n## ")[0]
+    assert re.findall(r"^\| ([a-z ]+?) +\|", table, re.MULTILINE) == ["it waits", *WAITS]
