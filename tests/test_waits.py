@@ -17,7 +17,7 @@ from helpers import FAR, LIMIT, PING, TEXT, Peer, Running, Serve, go, join, open
 
 from threadchat.channel import WouldBlock
 from threadchat.messages import message
-from threadchat.rooms import LOBBY
+from threadchat.room import LOBBY
 from threadchat.websocket import connection
 
 SECONDS = 10.0  # that a stop may take

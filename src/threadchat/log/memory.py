@@ -65,12 +65,12 @@ class MemoryLog:
             return self._entries[start : start + most] if start >= 0 else None
 
     def recent(self, count: int) -> int:
-        """See `Log.recent`. Joins and the like count too, as half a message each."""
+        """See `Log.recent`. Joins and the like count too, as a tenth of a message each."""
         with self._mutex:
             index, left = len(self._entries), float(min(count, self._keep))
             while index and left > 0:
                 index -= 1
-                left -= 1 if self._entries[index].kind == MESSAGE else 0.5
+                left -= 1 if self._entries[index].kind == MESSAGE else 0.1
             return self._before + index
 
     def token(self, number: int) -> str:
