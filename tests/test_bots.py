@@ -96,7 +96,7 @@ def test_a_stuck_bot_fills_its_channel_and_is_evicted_and_an_event_says_why(demo
 
         def say_until(condition: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
             def so(picture: dict[str, Any]) -> object:
-                for _ in range(60):
+                for _ in range(40):  # few enough that a picture shows the channel while it fills
                     server.hub.broadcast.send(LINE)
                 return condition(picture)
 
