@@ -271,6 +271,7 @@ def test_left_waits_for_the_session_to_come_back(serve: Serve, monkeypatch: pyte
     timers = server.app.rooms._timers
     monkeypatch.setattr(timers, "after", lambda seconds, function: waiting.append((seconds, function)))
     with V1(server.port, name="Ann") as ann:
+        ann.until(type="join", name="Ann")
         with V1(server.port, name="Bob") as bob:
             assert ann.until(type="join", name="Bob")
         until(lambda: waiting)
@@ -361,6 +362,7 @@ def test_left_waits_anew_each_time(serve: Serve, monkeypatch: pytest.MonkeyPatch
     waiting: list[Any] = []
     monkeypatch.setattr(server.app.rooms._timers, "after", lambda seconds, function: waiting.append(function))
     with V1(server.port, name="Ann") as ann:
+        ann.until(type="join", name="Ann")
         with V1(server.port, name="Bob") as bob:
             ann.until(type="join", name="Bob")
         until(lambda: len(waiting) == 1)
