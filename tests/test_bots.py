@@ -12,7 +12,7 @@ from typing import Any
 from urllib.request import urlopen
 
 import pytest
-from helpers import FAR, LIMIT, TEXT, THREADCHAT, Inspected, Look, Peer, Process, pump_names, until
+from helpers import FAR, LIMIT, TEXT, THREADCHAT, Inspected, Look, Peer, Process, go, pump_names, until
 
 from threadchat.inspector import bots as bots_module
 from threadchat.inspector.bots import STARTERS, STARTING_PACE, SWEEP
@@ -94,13 +94,14 @@ def test_a_stuck_bot_fills_its_channel_and_is_evicted_and_an_event_says_why(demo
         (stuck,) = add(server, look, "stuck")
         (quiet,) = add(server, look, "quiet")
 
-        def say_until(condition: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
-            def so(picture: dict[str, Any]) -> object:
-                for _ in range(40):  # few enough that a picture shows the channel while it fills
-                    server.hub.broadcast.send(LINE)
-                return condition(picture)
+        talk_over = threading.Event()
 
-            return look.until(so)
+        def talk() -> None:  # slowly enough that a picture shows the channel while it fills
+            while not talk_over.wait(0.02):
+                for _ in range(5):
+                    server.hub.broadcast.send(LINE)
+
+        talk_ended = go(talk)
 
         def filling(picture: dict[str, Any]) -> bool:
             client = of(picture, stuck["number"])
@@ -108,8 +109,10 @@ def test_a_stuck_bot_fills_its_channel_and_is_evicted_and_an_event_says_why(demo
                 "stuck", True, True
             )  # fmt: skip
 
-        say_until(filling)
-        say_until(lambda picture: picture["hub"]["evicted"] == 1)
+        look.until(filling)
+        look.until(lambda picture: picture["hub"]["evicted"] == 1)
+        talk_over.set()
+        talk_ended.result(LIMIT)
         event = look.until_event("evicted")
         assert (event["client"], event["name"]) == (stuck["number"], "stuck bot")
         assert event["reason"] == "1008 evicted: not reading fast enough"

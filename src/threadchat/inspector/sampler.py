@@ -27,6 +27,7 @@ from threadchat.inspector.watch import WatchedChannel, WatchedClient, WatchedHub
 
 INTERVAL = 0.1  # seconds between two pictures, at least
 SHARE = 0.003  # of one processor: what the pictures may cost
+LONGEST_PAUSE = 1.0  # seconds from a picture to the next, however much it cost: the first one reads the source
 DRAWN = 24  # clients that are drawn, besides those that a viewer has pinned
 MOST_PINNED = 16  # clients that one viewer may pin
 BINS = 16  # in the histogram of how full the send channels are
@@ -150,7 +151,7 @@ class Sampler:
                 with suppress(WouldBlock):
                     viewer.pictures.send_nowait(picture)
             self._cost = time.thread_time() - before
-            self._stopped.wait(max(INTERVAL, self._cost / SHARE - self._cost))
+            self._stopped.wait(min(max(INTERVAL, self._cost / SHARE - self._cost), LONGEST_PAUSE))
 
     def take(self) -> dict[str, Any]:
         """Take a picture, without the events. Only the sampler's thread calls this."""
