@@ -315,6 +315,7 @@ def test_what_is_kept_is_bounded(inspect: Inspect, monkeypatch: pytest.MonkeyPat
     journeys.forget_old()
     assert len(journeys.all()) == len(journeys.coming) == MOST_KEPT
     monkeypatch.setattr(sampler_module, "KEPT", 3 * sampler_module.INTERVAL)
+    monkeypatch.setattr(sampler_module, "SHARE", 1.0)  # so that the pictures are INTERVAL apart, whatever they cost
     server = inspect()
     with server.look() as look:
         for _ in range(8):
