@@ -293,7 +293,7 @@ def test_a_mention_is_notified_if_the_person_allows_it(enter: Enter) -> None:
 def test_help_lists_the_commands(enter: Enter) -> None:
     page, _ = enter()
     write(page, "/help")
-    for command in ("/help", "/name NEW", "/who", "/room NAME", "/save"):
+    for command in ("/help", "threadchat demo", "/name NEW", "/who", "/room NAME", "/save"):
         expect(notices_of(page)).to_contain_text(command)
     expect(field_of(page)).to_have_value("")
     expect(outgoing_of(page)).to_have_count(0)

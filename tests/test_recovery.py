@@ -26,7 +26,7 @@ SENDERS = 4  # in each room
 class Talker:
     """A client that comes back whenever it loses its connection, and keeps the rules of threadchat.v1.
 
-    `entries` has what it was sent, by id. `asleep` is set while it shall not read. `faults` says what went wrong.
+    `entries` has what it was sent, by id. `awake` is cleared while it shall not read. `faults` says what went wrong.
     """
 
     def __init__(self, port: int, room: str, sends: bool) -> None:
@@ -34,7 +34,8 @@ class Talker:
         self.faults: list[str] = []
         self.ended = Counter[str]()
         self.said = 0  # messages whose echo or acknowledgement came
-        self.asleep = threading.Event()
+        self.awake = threading.Event()
+        self.awake.set()
         self.done = threading.Event()  # say no more
         self.leave = threading.Event()
         self.peer: Peer | None = None
@@ -51,7 +52,7 @@ class Talker:
             try:
                 with Peer(self._port, f"/r/{self._room}/ws{since}", headers=offered, receive_buffer=4096) as self.peer:
                     while not self.leave.is_set():
-                        self._wait_while_asleep()
+                        self.awake.wait()
                         frame = self.peer.receive()
                         if frame.opcode == PING:
                             self.peer.send(PONG, frame.payload)
@@ -63,10 +64,6 @@ class Talker:
                             self._take(json.loads(line))
             except (OSError, EOFError, AssertionError):  # AssertionError: the end came within a frame
                 self.ended["cut"] += 1
-
-    def _wait_while_asleep(self) -> None:
-        while self.asleep.is_set() and not self.leave.is_set():
-            time.sleep(0.005)
 
     def _take(self, line: dict[str, Any]) -> None:
         match line["type"]:
@@ -106,16 +103,16 @@ class Talker:
 
 def harass(talkers: list[Talker], seconds: float) -> None:
     """Cut one connection or put one client to sleep every few milliseconds."""
-    end = time.monotonic() + seconds
+    end, pause = time.monotonic() + seconds, threading.Event()
     while time.monotonic() < end:
         talker = random.choice(talkers)
         if random.random() < 0.5:
             with suppress(OSError, AttributeError):
                 talker.peer.socket.shutdown(socket.SHUT_RDWR)  # type: ignore[union-attr]
         else:
-            talker.asleep.set()
-            threading.Timer(random.uniform(0.05, 1.0), talker.asleep.clear).start()
-        time.sleep(0.02)
+            talker.awake.clear()
+            threading.Timer(random.uniform(0.05, 1.0), talker.awake.set).start()
+        pause.wait(0.02)
 
 
 def log_of(server: Running, room: str) -> list[tuple[int, str, str]]:
@@ -141,7 +138,7 @@ def test_promises_10_and_11_hold_while_clients_are_cut_evicted_and_put_to_sleep(
         harass(talkers, seconds)
         for talker in talkers:
             talker.done.set()
-        until(lambda: not any(talker.asleep.is_set() for talker in talkers), "all clients awake")
+        until(lambda: all(talker.awake.is_set() for talker in talkers), "all clients awake")
         until(lambda: all(talker._under_way is None for talker in talkers), "the last echo", 60)
         tops = {name: server.app.rooms._rooms[name].log for name in by_room}
         for name, inside in by_room.items():
@@ -156,6 +153,7 @@ def test_promises_10_and_11_hold_while_clients_are_cut_evicted_and_put_to_sleep(
     finally:
         for talker in talkers:
             talker.leave.set()
+            talker.awake.set()
             talker.done.set()
             with suppress(OSError, AttributeError):
                 talker.peer.socket.shutdown(socket.SHUT_RDWR)  # type: ignore[union-attr]

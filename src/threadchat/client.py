@@ -1,6 +1,7 @@
 """A client: it stands between one WebSocket and the hub, with a read pump and a write pump. This is client.go.
 
-The read pump is the only reader of the connection, and the write pump the only thread that writes messages to it.
+The read pump is the only reader of the connection, and the write pump the only thread that writes to it what the hub
+passes on. (What a subprotocol says to its own client goes past the hub: before the write pump starts, or as a reply.)
 When the peer leaves, these steps follow one another:
 
     the read pump leaves its loop, and its thread unregisters the client;
@@ -131,8 +132,8 @@ class Client:
 def serve_ws(hub: Hub, connection: Connection, options: Options, number: int, protocol: Subprotocol = LINES) -> None:
     """Serve one WebSocket from its handshake to its end: the Go example's serveWs. Runs in the thread of the request.
 
-    Raises Closed if the hub has stopped, HandshakeFailed if the request is no handshake, and ConnectionClosed if the
-    peer has gone. In these three cases the request was not answered.
+    Raises HandshakeFailed if the request is no handshake, Closed if the hub has stopped before it was answered, and
+    ConnectionClosed if the peer has gone. In the first two cases the request was not answered.
     """
     client = Client(hub, connection, options, number, protocol)
     write_pump = None

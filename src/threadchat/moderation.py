@@ -68,7 +68,7 @@ class TooSoon(Refusal):
 
 
 class Moderation:
-    """The orders that are in force in one room, and who has been there.
+    """The orders that are in force in one room, and the sessions that have been there.
 
     Only the hub's thread changes what is in force, while the room records, and it holds the room's mutex then. Any
     thread that does not hold it may call the first seven methods.

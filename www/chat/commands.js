@@ -75,6 +75,7 @@ function help(isOrganiser) {
     "//...: say something that begins with a slash",
     "Enter sends, Shift+Enter begins a new line, Tab completes a name.",
     "@NAME mentions somebody. `code` and ```several lines of code``` keep their shape.",
+    "How it works: the guide, and in a terminal threadchat demo, threadchat lesson and threadchat exercise.",
   ].join("\n");
 }
 

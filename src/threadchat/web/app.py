@@ -271,7 +271,7 @@ def create_app(options: Options | None = None, identify: Identify | None = None)
     """Make a chat, ready to serve, with these options (by default those of `Options()`).
 
     `identify` is called with the request (werkzeug's) before a handshake, a POST to /say or a GET of the transcript is
-    answered. It returns the Identity of who sends it, or None for somebody whom the application does not know, or
-    raises an HTTPException, which is the answer. It runs in the request's thread, and must leave the body unread.
+    answered. It returns the Identity of the sender, or None for one that the application does not know, or raises an
+    HTTPException, which is the answer. It runs in the request's thread, and must leave the body unread.
     """
     return App(options or Options(), identify=identify)

@@ -114,7 +114,7 @@ class Connection:
     _pong_wait: PongWait
 
     def __init__(self, environ: dict[str, Any], options: Options) -> None:
-        # Who is connected, for people: "address:port", printable.
+        # The peer, for people: "address:port", printable.
         self.peer = ascii(":".join(str(environ[key]) for key in ("REMOTE_ADDR", "REMOTE_PORT") if key in environ))[1:-1]
         self.received = 0  # the peer's messages so far; written by the reader
         # What `accept` agrees to: one of the protocols that the peer has offered (RFC 6455, section 1.9), or none; how
