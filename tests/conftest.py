@@ -64,6 +64,11 @@ def scale(request: pytest.FixtureRequest) -> int:
     return asked
 
 
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Bytes are named by their number: frames are masked at random, and each worker must give a test the same name."""
+    return f"{len(val)} bytes" if isinstance(val, bytes) else None
+
+
 def pytest_collection_finish() -> None:
     """Exempt what the imports made from the `gc.collect` after each test, which would take long."""
     gc.collect()

@@ -157,8 +157,11 @@ def test_a_session_that_is_put_out_hears_it_and_stays_out(serve: Serve) -> None:
     server = host(serve)
     with Organiser(server) as ann, V1(server.port, name="Bob") as bob, V1(server.port, session=bob.session) as tab:
         bob.send(type="name", name="Robert")
-        for each in (ann, bob, tab):  # the hub knows them all
+        for each in (ann, bob, tab):
             each.until(type="name")
+        tab.say("two tabs", n=1)  # from its echo on, the second one has its write pump too
+        for each in (ann, bob, tab):
+            each.until(type="msg")
         assert ann.order("kick", by=bob.by)["text"] == "Ann put Robert out of the room."
         for each in (bob, tab):
             assert each.until(type="order")["order"] == "kick"
@@ -169,7 +172,7 @@ def test_a_session_that_is_put_out_hears_it_and_stays_out(serve: Serve) -> None:
             assert elsewhere.hello["room"] == "den"
         ann.order("pardon", by=bob.by)
         with V1(server.port, session=bob.session) as back:
-            back.say("sorry", n=1)
+            back.say("sorry", n=2)
             assert ann.until(type="msg")["text"] == "sorry"
 
 

@@ -2,7 +2,7 @@
 
 import sys
 
-from threadchat.runtime.hold import held, hold
+from threadchat.runtime.hold import held, hold, ignore
 
 
 def main() -> int:
@@ -14,6 +14,8 @@ def main() -> int:
         from threadchat.runtime.signals import INTERRUPTED
 
         return INTERRUPTED
+    finally:
+        ignore()
 
 
 def _run() -> int:

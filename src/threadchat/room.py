@@ -170,7 +170,11 @@ class Room:
         return self._hub_thread
 
     def _put_out(self) -> None:
-        """Part with those who were put out. Each hears the order first, as the hub has passed it on."""
+        """Part with those who were put out.
+
+        Each hears the order first, as the hub has passed it on, except one that is still coming in and has no write
+        pump yet.
+        """
         connections = self.moderation.put_out()
         for connection in connections:
             connection.end(*PUT_OUT)

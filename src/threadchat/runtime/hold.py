@@ -22,6 +22,16 @@ def hold() -> None:
         signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
 
 
+def ignore() -> None:
+    """Let the stop signals do nothing from now on: the program is about to end, and its exit status is decided.
+
+    To hold them is not enough. A thread that had let them through may live a moment longer than `Thread.join` waits,
+    and would take one.
+    """
+    for number in STOP_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
+
 def held() -> int | None:
     """A stop signal that has come since `hold`, if there is one; SIGINT before the others."""
     if hasattr(signal, "sigpending"):
