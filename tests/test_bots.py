@@ -245,8 +245,9 @@ def test_the_hub_can_be_paused_and_goes_on_where_it_was(demo: Callable[..., Insp
     server = demo()
     with server.look() as look, Peer(server.port) as peer:
         assert server.do("pause") == (200, {"ok": True})
-        for text in ("one", "two"):
-            peer.send(TEXT, text)
+        peer.send(TEXT, "one")
+        look.until(lambda picture: picture["hub"]["thread"]["state"] == "paused", "the hub at its gate, with a message")
+        peer.send(TEXT, "two")
         picture = look.until(lambda picture: picture["channels"]["broadcast"]["pending"] == 1, "what waits")
         assert picture["hub"]["paused"]
         assert server.do("resume") == (200, {"ok": True})

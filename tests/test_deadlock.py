@@ -20,6 +20,14 @@ from threadchat.waits import Sleeper
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 
 
+@pytest.fixture(autouse=True)
+def test_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out the threads of the test runner: a worker of pytest-xdist has one, which waits for a socket."""
+    others = set(sys._current_frames()) - {threading.get_ident()}
+    threads = module._threads
+    monkeypatch.setattr(module, "_threads", lambda: threads() - others)
+
+
 def start(function: Callable[[], Any], name: str) -> threading.Thread:
     thread = threading.Thread(target=function, name=name, daemon=True)
     thread.start()
