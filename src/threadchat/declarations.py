@@ -43,6 +43,12 @@ class OptionError(ValueError):
         return Formatter().vformat(sentence, values, _Names(names))
 
 
+class Made(str):
+    """A secret that was made because none was given. A store may remember an older one (see `web.app`)."""
+
+    __slots__ = ()
+
+
 class _Names(dict[str, str]):
     """Other names for the options; an option without one keeps its own."""
 
@@ -92,7 +98,7 @@ class Option:
     unset: str = "none"
     parse: Callable[[str], Any] = str
     read_each: Callable[[str], str] | None = None
-    make: Callable[[], str] | None = None
+    make: Callable[[], Made] | None = None
 
     @property
     def repeatable(self) -> bool:
@@ -235,7 +241,7 @@ def secret(group: Group, help: str) -> Any:
         wants=f"1 to {LONGEST_SECRET} visible ASCII characters",
         accepts=lambda value: value is None or (isinstance(value, str) and bool(_SECRET.fullmatch(value))),
         metavar="SECRET",
-        make=lambda: "".join(secrets.choice(SECRET_LETTERS) for _ in range(SECRET_LENGTH)),
+        make=lambda: Made("".join(secrets.choice(SECRET_LETTERS) for _ in range(SECRET_LENGTH))),
     )
 
 

@@ -17,6 +17,9 @@ MESSAGE, JOIN, LEAVE, NAME, ORDER = "msg", "join", "leave", "name", "order"
 # What an organiser may order: the kinds of orders.
 KICK, MUTE, PARDON, SLOW, LOCK, CLEAR = "kick", "mute", "pardon", "slow", "lock", "clear"
 
+# What threadchat.v1 says when nothing can be said for the moment, and when it can again.
+LOG_DOWN, LOG_UP = '{"type":"state","log":"down"}', '{"type":"state","log":"up"}'
+
 
 class NotAMessage(ValueError):
     """The text cannot be a message. str() says why, in a sentence for people."""
@@ -92,15 +95,17 @@ class Order(Entry):
     """What an organiser has ordered. Its text, a sentence, is what plain clients get.
 
     `target` is the tag of the session that it is about, `seconds` the pause of SLOW (0: none), `locked` whether LOCK
-    locks. Each is None for the other orders.
+    locks. Each is None for the other orders. `marks` are what else the session was known by when the order came into
+    force (see `moderation`); nobody is told of them.
     """
 
-    __slots__ = ("locked", "order", "seconds", "target")
+    __slots__ = ("locked", "marks", "order", "seconds", "target")
 
     order: str
     target: str | None
     seconds: float | None
     locked: bool | None
+    marks: tuple[str, ...]
 
 
 def order(
@@ -115,7 +120,7 @@ def order(
     """What the organiser `by` orders."""
     entry = Order(text)
     entry.kind, entry.by, entry.name, entry.n, entry.text = ORDER, by, name, None, text
-    entry.order, entry.target, entry.seconds, entry.locked = kind, target, seconds, locked
+    entry.order, entry.target, entry.seconds, entry.locked, entry.marks = kind, target, seconds, locked, ()
     return entry
 
 

@@ -179,10 +179,11 @@ class Moderation:
             self._spoke[entry.by] = now
 
     def obey(self, entry: Order) -> None:
-        """Put an order in force. (What CLEAR drops, the room does.)"""
+        """Put an order in force. (What CLEAR drops, the room does.) One from a store has its marks already."""
         if entry.order in (KICK, MUTE):
             concerned = self._out if entry.order == KICK else self._muted
-            concerned.update(dict.fromkeys(self._marks(str(entry.target)), str(entry.target)))
+            entry.marks = entry.marks or self._marks(str(entry.target))
+            concerned.update(dict.fromkeys(entry.marks, str(entry.target)))
         elif entry.order == PARDON:
             self._out, self._muted = (
                 {mark: by for mark, by in concerned.items() if by != entry.target}
@@ -195,12 +196,12 @@ class Moderation:
             self.locked = bool(entry.locked)
         self.in_force = bool(self._out or self._muted or self.slow or self.locked)
 
-    def _marks(self, target: str) -> list[str]:
+    def _marks(self, target: str) -> tuple[str, ...]:
         """What the session is known by: its tag, its account, and addresses that no other session in the room uses."""
         seats = self._seats.values()
         others = {f"address {seat.address}" for seat in seats if seat.by != target}
         own = {mark for seat in seats if seat.by == target for mark in _known_by(seat)}
-        return [f"by {target}", *(own - others)]
+        return (f"by {target}", *(own - others))
 
     def _check_access(self, visitor: Visitor) -> None:
         if visitor.moderator:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from contextlib import suppress
 from dataclasses import dataclass
+from math import inf
 
 from threadchat.declarations import (
     Group,
@@ -28,6 +29,8 @@ from threadchat.web.hosts import Hosts
 from threadchat.web.origins import ascii_name, canonical_origin
 
 _ZONE = re.compile("^([0-9a-f:.]*:[0-9a-f:.]*)%[^/%]+$", re.IGNORECASE)
+
+_STORE_FILE = re.compile("sqlite:.")
 
 
 def _read_host(pattern: str) -> str:
@@ -145,6 +148,28 @@ class Options:
         "room at most; 0 keeps none, not even a history",
         least=0,
     )
+    keep_days: int = whole_number(
+        0,
+        Group.ROOMS,
+        "days",
+        "for how many days at most anything that was said is kept; 0 for no limit but the one above",
+        least=0,
+    )
+    store: str = text(
+        "memory:",
+        Group.ROOMS,
+        "STORE",
+        "where the rooms are kept: `memory:` forgets them when the server ends; `sqlite:FILE` keeps them in a file, "
+        "for one process, so that after a restart everybody goes on where they were",
+    )
+    synchronous: str = choice(
+        "normal",
+        ("normal", "full"),
+        Group.ROOMS,
+        "when SQLite waits for the disk. Neither loses anything when the process ends, even by `kill -9`. When the "
+        "machine itself stops, normal may lose the last moments, and full loses nothing, but takes as long for each "
+        "group of messages as the disk does",
+    )
     max_rooms: int = whole_number(
         1_000,
         Group.ROOMS,
@@ -184,8 +209,15 @@ class Options:
         if self.ping_every >= self.pong_wait:
             sentence = "{ping_period} ({0:g} seconds) must be less than {pong_wait} ({1:g} seconds)"
             raise OptionError(sentence, self.ping_every, self.pong_wait)
+        if self.store != "memory:" and not _STORE_FILE.match(self.store):
+            raise OptionError("{store} must be memory: or sqlite:FILE, not {0!r}", self.store)
         if self.key is not None and self.key == self.moderator_key:
             raise OptionError("{moderator_key} must differ from {key}")
+
+    @property
+    def keep_seconds(self) -> float:
+        """Seconds for which what was said is kept at most."""
+        return self.keep_days * 86_400 or inf
 
     @property
     def ping_every(self) -> float:

@@ -16,7 +16,6 @@ from functools import partial
 from threadchat.channel import Closed, WouldBlock
 from threadchat.client import Client
 from threadchat.hub import Hub
-from threadchat.log import Log
 from threadchat.log.memory import LEAST, MemoryLog
 from threadchat.messages import CLEAR, JOIN, KICK, LEAVE, MESSAGE, NAME, Entry, Order, event, message
 from threadchat.moderation import PUT_OUT, Moderation, Refusal, Visitor
@@ -59,11 +58,12 @@ class Room:
         self.options = options
         self.hub = hub
         # An eviction alone discards one send buffer.
-        self.log: Log = MemoryLog(options.keep, max(LEAST, 4 * options.send_buffer))
+        self.log = MemoryLog(options.keep, max(LEAST, 4 * options.send_buffer), options.keep_seconds)
         self.people = People()
         self._timers = timers
         self._mutex = threading.Lock()  # guards the rest
-        self._here: dict[str, str] = {}  # what the log's joins, leaves and changes of names come to
+        self._here: dict[str, str] = {}  # what the joins, leaves and changes of names come to, of all that was accepted
+        self._shown = self._here  # the same for what the log has
         self._arriving: set[Connection] = set()  # what `stop` must end, because the hub does not know them yet
         self._stopped = False
         self.moderation = Moderation(self._mutex)
@@ -84,29 +84,28 @@ class Room:
         """Write down what the hub is about to pass on. Returns the entries that are new: those to pass on."""
         entries = [item if isinstance(item, Entry) else message(item, SERVER) for item in items]
         with self._mutex:
-            self._judging = self.moderation.in_force or bool(self._posts)
-            accepted = [
-                entry for entry in entries if (entry.kind == MESSAGE and not self._judging) or self._counts(entry)
-            ]
-            taken = self.log.append(accepted)
-            if self._clear is not None:
-                self.log.clear(self._clear.id)
-                self._clear = None
-            if self._posts:
-                for entry in entries:
-                    if post := self._posts.get(id(entry)):
-                        post.recorded = True
-                self._recorded.notify_all()
+            taken = self.log.append(self._accepted(entries))
+            self._settle(entries)
             return taken
+
+    def open(self) -> None:
+        """Called by each who enters, before anything else; may block. Raises Closed."""
 
     def snapshot(self) -> Snapshot:
         """The room at this instant."""
         with self._mutex:
-            return Snapshot(self.log.top, dict(self._here))
+            return Snapshot(self.log.top, dict(self._shown))
 
     def say(self, entry: Entry) -> None:
         """Have the hub pass an entry on. Blocks while the hub's buffer is full. Raises Closed if the room has ended."""
         self.hub.broadcast.send(entry)
+
+    def read(self, entry: Entry) -> Entry | None:
+        """What the read pump, which has read this entry, is to send to the hub; None for nothing. Blocks as `say`."""
+        return entry
+
+    def listen(self, connection: Connection) -> None:
+        """Tell the connection when the log goes down or is up again: this one never does."""
 
     def post(self, entry: Entry, visitor: Visitor | None = None) -> bool:
         """The same as `say`, and wait until the log has taken the entry: it then has its id. Not for the hub's thread.
@@ -118,7 +117,7 @@ class Room:
         with self._mutex:
             self._posts[id(entry)] = post
         try:
-            self.hub.broadcast.send(entry)
+            self.say(entry)
             with self._mutex:
                 self._recorded.wait_for(lambda: post.recorded or self._ended)
         finally:
@@ -186,14 +185,36 @@ class Room:
         if person.departures != departures:
             return  # the person has come back, and left again: for that there is another timer
         try:
-            self.hub.broadcast.send_nowait(event(LEAVE, person.by, person.name))
+            self._say_nowait(event(LEAVE, person.by, person.name))
         except WouldBlock:
             self._timers.after(TRY_AGAIN, lambda: self._leave(person, departures))
         except Closed:
             pass
 
+    def _say_nowait(self, entry: Entry) -> None:
+        """The same as `say`, but raises WouldBlock instead of waiting."""
+        self.hub.broadcast.send_nowait(entry)
+
+    # The caller of the methods below holds the mutex. One thread calls them: the one that records.
+
+    def _accepted(self, entries: Sequence[Entry]) -> list[Entry]:
+        """Those of the entries that the log is to take."""
+        self._judging = self.moderation.in_force or bool(self._posts)
+        return [entry for entry in entries if (entry.kind == MESSAGE and not self._judging) or self._counts(entry)]
+
+    def _settle(self, entries: Sequence[Entry]) -> None:
+        """Do what follows when the log has taken those of the entries that were accepted."""
+        if self._clear is not None:
+            self.log.clear(self._clear.id)
+            self._clear = None
+        if self._posts:
+            for entry in entries:
+                if post := self._posts.get(id(entry)):
+                    post.recorded = True
+            self._recorded.notify_all()
+
     def _counts(self, entry: Entry) -> bool:
-        """Whether the entry says something new. Called by the hub's thread, which holds the mutex.
+        """Whether the entry says something new.
 
         Two connections of one session join once, and a session that comes back with another name has changed it.
         Somebody who has come back by now did not leave.

@@ -18,10 +18,15 @@ from contextlib import contextmanager
 
 from threadchat.channel import Closed
 from threadchat.hub import Hub
+from threadchat.log import Store
+from threadchat.log.writer import LogWriter
 from threadchat.options import Options
 from threadchat.room import LOBBY, Room
 from threadchat.runtime.threads import NoThread
 from threadchat.runtime.timers import Timers
+from threadchat.stored_room import StoredRoom
+
+SWEEP_EVERY = 3_600.0  # seconds
 
 
 class NoRoom(Exception):
@@ -31,13 +36,15 @@ class NoRoom(Exception):
 class Rooms:
     """All rooms of a chat. Any thread may call the methods.
 
-    `make_hub` makes the hub of a room with the given name. Raises what it raises.
+    `make_hub` makes the hub of a room with the given name. Raises what it raises. With a store, the rooms' logs outlive
+    the process; `stop` closes it.
     """
 
-    def __init__(self, options: Options, make_hub: Callable[[str], Hub]) -> None:
+    def __init__(self, options: Options, make_hub: Callable[[str], Hub], store: Store | None = None) -> None:
         self._options = options
         self._make_hub = make_hub
         self._timers = Timers()
+        self._writer = None if store is None else LogWriter(store, options.keep_seconds)
         self._changed = threading.Lock()  # guards the rest
         self._rooms: dict[str, Room] = {}
         self._inside: dict[str, int] = {}  # how many are in each room, or on their way; no entry for none
@@ -46,6 +53,9 @@ class Rooms:
         self._ending: list[threading.Thread] = []  # hubs of rooms that have been taken out, and are about to end
         self._stopped = False
         self._rooms[LOBBY] = self._new_room(LOBBY)
+        self.lobby.open()
+        if options.keep_days:
+            self._timers.after(SWEEP_EVERY, self._sweep)
 
     @property
     def lobby(self) -> Room:
@@ -58,6 +68,11 @@ class Rooms:
         with self._changed:
             return sum(len(room.hub.clients) for room in self._rooms.values())
 
+    @property
+    def log_is_up(self) -> bool:
+        """Whether what is said can be logged at this instant."""
+        return self._writer is None or not (self._writer.is_down or self._writer.failed)
+
     @contextmanager
     def enter(self, name: str) -> Iterator[Room]:
         """The room with this clean name. It stays for as long as the block runs.
@@ -66,6 +81,7 @@ class Rooms:
         """
         room = self._enter(name)
         try:
+            room.open()
             yield room
         finally:
             self._exit(name)
@@ -77,6 +93,8 @@ class Rooms:
 
     def stop(self) -> None:
         """End all rooms. Nobody enters any more. Returns when their threads have ended. May be called again."""
+        if self._writer is not None:
+            self._writer.stop()  # first, so that the hubs pass on what has been said
         with self._changed:
             self._stopped = True
             rooms = list(self._rooms.values())
@@ -132,6 +150,16 @@ class Rooms:
                 self._timed.add(name)
                 self._timers.after(left, lambda: self._end_if_empty(name))
 
+    def _sweep(self) -> None:
+        """Drop what is too old, also where nobody says anything any more."""
+        with self._changed:
+            rooms = list(self._rooms.values())
+        for room in rooms:
+            room.log.expire()
+        if self._writer is not None:
+            self._writer.sweep()
+        self._timers.after(SWEEP_EVERY, self._sweep)
+
     # The caller of the methods below holds the mutex of _changed.
 
     def _end_the_longest_empty(self) -> None:
@@ -146,4 +174,7 @@ class Rooms:
         self._ending = [thread for thread in self._ending if thread.is_alive()] + [room.end()]
 
     def _new_room(self, name: str) -> Room:
-        return Room(name, self._options, self._timers, self._make_hub(name))
+        hub = self._make_hub(name)
+        if self._writer is None:
+            return Room(name, self._options, self._timers, hub)
+        return StoredRoom(name, self._options, self._timers, hub, self._writer)

@@ -17,6 +17,7 @@ from contextlib import closing
 from dataclasses import replace
 from functools import partial
 
+from threadchat.log import StoreUnfit
 from threadchat.options import Options
 from threadchat.runtime.signals import status_before_start, stop_signals
 from threadchat.runtime.threads import NoThread
@@ -68,13 +69,15 @@ def serve(
                     server.start()
                     if started is not None:
                         started(server)
-                    say("\n".join(welcome(server, trusted_proxies, qr, options.key, options.moderator_key)))
+                    say("\n".join(welcome(server, trusted_proxies, qr, app.options.key, app.options.moderator_key)))
                     if signals.wait() == signal.SIGINT and sys.stdout.isatty():
                         _say_last("")  # after the ^C that the terminal shows
                 finally:
                     told = signals.stop(partial(_stop, server, others))
         except NoThread as error:
             raise CannotServe(f"cannot start a thread: {error} (see `ulimit -u` and `ulimit -v`)") from error
+        except StoreUnfit as error:
+            raise CannotServe(str(error)) from error
         _say_last(told)
     return 0
 

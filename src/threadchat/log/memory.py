@@ -5,7 +5,8 @@ from __future__ import annotations
 import secrets
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from math import inf
 from zlib import crc32
 
 from threadchat.messages import MESSAGE, Entry, token
@@ -16,20 +17,22 @@ REMEMBERED = 600.0  # seconds for which a session's last number is remembered at
 
 
 class MemoryLog:
-    """See `Log`. Keeps the newest `keep` entries, and never fewer than `least`.
+    """See `Log`. Keeps the newest `keep` entries, never fewer than `least`; none for longer than `keep_for` seconds.
 
-    With a `keep` of 0 nothing can be recovered.
+    With a `keep` of 0 nothing can be recovered. What is too old goes with the next entry, or by `expire`.
     """
 
-    def __init__(self, keep: int, least: int = LEAST) -> None:
-        self.epoch = secrets.token_urlsafe(6)
+    def __init__(self, keep: int, least: int = LEAST, keep_for: float = inf) -> None:
+        self.epoch = secrets.token_urlsafe(6)  # set once more by `restore`, before anybody uses the log
         self._keep = keep
         self._least = least
+        self._keep_for = keep_for
         self._mutex = threading.Lock()  # guards the rest
         self._entries: list[Entry] = []
         self._before = 0  # the id before the first of _entries
         self._before_check = 0  # that entry's check value
         self._bytes = 0  # of the texts in _entries
+        self._given: dict[str, int] = {}  # by session, its last number, also if the entry is not kept yet
         self._newest: dict[str, Entry] = {}  # by session, the newest entry with a number
         self._forgotten = 0.0  # when _newest was last cleared of old entries
 
@@ -41,22 +44,55 @@ class MemoryLog:
 
     def append(self, entries: Sequence[Entry]) -> Sequence[Entry]:
         """See `Log.append`."""
+        return self.retain(self.number(entries))
+
+    def number(self, entries: Sequence[Entry]) -> Sequence[Entry]:
+        """Number the entries, without the repeats, and return them. Nobody reads them before `retain`."""
         at, accepted = round(time.time(), 3), []
         with self._mutex:
-            number = self._before + len(self._entries)
+            number, given = self._before + len(self._entries), self._given
             for entry in entries:
                 if entry.n is not None:
-                    newest = self._newest.get(entry.by)
-                    if newest is not None and entry.n <= (newest.n or 0):
+                    if entry.n <= given.get(entry.by, 0):
                         continue
-                    self._newest[entry.by] = entry
+                    given[entry.by] = entry.n
                 number += 1
                 entry.id, entry.at, entry.epoch = number, at, self.epoch
-                self._bytes += len(entry.text)
                 accepted.append(entry)
-            self._entries += accepted
-            self._trim(at)
         return accepted
+
+    def retain(self, entries: Sequence[Entry]) -> Sequence[Entry]:
+        """Keep what `number` has returned, or the entries of a store that come next. Returns them."""
+        if entries:
+            with self._mutex:
+                for entry in entries:
+                    if entry.n is not None:
+                        self._newest[entry.by] = entry
+                    self._bytes += len(entry.text)
+                self._entries += entries
+                self._trim(time.time())
+        return entries
+
+    def expire(self) -> None:
+        """Drop what is too old. Any thread may call this."""
+        with self._mutex:
+            self._trim(time.time())
+
+    def restore(self, epoch: str, before: int, check: int, newest: Iterable[Entry]) -> None:
+        """Go on where a store has ended. Called first of all; what is kept then follows by `retain`.
+
+        The oldest entry that is kept comes after the id `before`, and `check` is the check value of the one with that
+        id. `newest` has entries that are not kept any more, with the last numbers of sessions.
+        """
+        self.epoch, self._before, self._before_check = epoch, before, check
+        self._newest = {entry.by: entry for entry in newest}
+        self._given = {by: entry.n or 0 for by, entry in self._newest.items()}
+
+    @property
+    def start(self) -> tuple[int, int]:
+        """The id before the oldest entry that is kept, and that entry's check value."""
+        with self._mutex:
+            return self._before, self._before_check
 
     def read(self, after: int, most: int) -> Sequence[Entry] | None:
         """See `Log.read`."""
@@ -96,13 +132,13 @@ class MemoryLog:
             dropped = self._entries[: number - 1 - self._before]
             del self._entries[: len(dropped)]
             self._before = number - 1
-            self._before_check = crc32(f"cleared {number} {self.epoch}".encode())  # a check that no old token has
+            self._before_check = cleared(number, self.epoch)
             self._bytes -= sum(len(entry.text) for entry in dropped)
 
     def last(self, by: str) -> int | None:
         """See `Log.last`. Without the mutex, which would make each read pump wait for the hub with each message."""
         newest = self._newest.get(by)
-        return newest.n if newest else None
+        return None if newest is None else newest.n
 
     # The caller of the methods below holds the mutex.
 
@@ -113,8 +149,10 @@ class MemoryLog:
         """Drop the oldest entries. Some at a time, since each time the others are moved."""
         keep, size = max(self._keep, self._least), len(self._entries)
         excess = size - keep if size - keep > keep // 16 else 0
-        if self._bytes > MOST_BYTES:
+        if self._bytes > MOST_BYTES and size > self._least:
             excess = max(excess, min(size - self._least, size // 8))
+        while excess < size and self._entries[excess].at < now - self._keep_for:
+            excess += 1
         if excess <= 0:
             return
         dropped = self._entries[:excess]
@@ -128,3 +166,12 @@ class MemoryLog:
                 for by, entry in self._newest.items()
                 if entry.id > self._before or now - entry.at < REMEMBERED
             }
+            self._given = {by: entry.n or 0 for by, entry in self._newest.items()}
+
+
+def cleared(number: int, epoch: str) -> int:
+    """The check value of what comes before the entry with this id, after that has cleared the log.
+
+    No token that was made before has it.
+    """
+    return crc32(f"cleared {number} {epoch}".encode())

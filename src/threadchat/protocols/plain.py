@@ -60,7 +60,7 @@ class Plain(Subprotocol):
         try:
             self._room.moderation.check_speech(self._visitor)
             if not self._room.moderation.slow:
-                return said
+                return self._room.read(said)
             self._room.post(said, self._visitor)
         except Refusal as refusal:
             with suppress(ConnectionClosed):

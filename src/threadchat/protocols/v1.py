@@ -120,16 +120,16 @@ class V1(Subprotocol):
             return None
         said = message(text, by, self._person.name, number)
         if not self._room.moderation.slow:
-            return said
+            return self._room.read(said)
         if not self._room.post(said, self._visitor):  # in slow mode each message waits for the verdict on the last one
             self._reply({"type": "ack", "n": number})
         return None
 
-    def _rename(self, wanted: str) -> Entry:
+    def _rename(self, wanted: str) -> Entry | None:
         if self._visitor.account is not None:
             raise Refused("Your name here is that of your account.")
         self._room.moderation.check_speech(self._visitor)
-        return event(NAME, self._person.by, self._room.people.rename(self._person, wanted))
+        return self._room.read(event(NAME, self._person.by, self._room.people.rename(self._person, wanted)))
 
     def _order(self, said: dict[str, object]) -> None:
         if not self._visitor.moderator:
@@ -171,6 +171,7 @@ class V1(Subprotocol):
         self._connection.reply(json.dumps(hello))
         if self._since and since is None:
             self._connection.reply('{"type":"gap"}')
+        self._room.listen(self._connection)
 
     def _catch_up(self, least: int) -> None:
         """Send entries from the log until fewer than `least` are left. Raises ConnectionClosed."""

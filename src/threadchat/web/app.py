@@ -11,6 +11,7 @@ import json
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -25,7 +26,10 @@ from werkzeug.wrappers import Request, Response
 
 from threadchat.channel import Closed
 from threadchat.client import serve_ws
+from threadchat.declarations import Made
 from threadchat.hub import Hub
+from threadchat.log import Store
+from threadchat.log.choose import open_store
 from threadchat.names import clean_room_name
 from threadchat.options import Options
 from threadchat.room import LOBBY
@@ -77,7 +81,7 @@ class App:
     Any thread may call it, as WSGI servers do, and any thread may `close` it. `hub` and `connection_type` are for a
     caller that watches the lobby: a hub of its own making, and what is called with (environ, options) for each client.
     `identify` is `create_app`'s.
-    Raises RuntimeError where gevent or eventlet has replaced threads.
+    Raises StoreUnfit, and RuntimeError where gevent or eventlet has replaced threads.
     """
 
     def __init__(
@@ -88,8 +92,9 @@ class App:
         identify: Identify | None = None,
     ) -> None:
         self._fitness = Fitness()
-        self.options = options
-        self.rooms = Rooms(options, lambda name: hub if hub is not None and name == LOBBY else Hub())
+        store = open_store(options.store, options.synchronous)
+        self.options = options = options if store is None else _with_kept_secrets(options, store)
+        self.rooms = Rooms(options, lambda name: hub if hub is not None and name == LOBBY else Hub(), store)
         self._connection_type = connection_type
         self._hosts = Hosts(options.allow_hosts or ("*",))
         self._origins = Origins(options.allow_origins)
@@ -265,6 +270,16 @@ class App:
         if host is not None and host not in self._hosts:
             log.warning("refused a request for host %.200a: it is not one of this server's (see --allow-host)", host)
             raise MisdirectedRequest("This server does not answer to this host name, unless allowed by --allow-host.")
+
+
+def _with_kept_secrets(options: Options, store: Store) -> Options:
+    """The options with the secrets that were made at an earlier start, in place of those made now."""
+
+    def kept(name: str, secret: str | None) -> str | None:
+        return store.secret(name, secret) if isinstance(secret, Made) else secret
+
+    key, moderator_key = kept("key", options.key), kept("moderator_key", options.moderator_key)
+    return replace(options, key=key, moderator_key=moderator_key)
 
 
 def create_app(options: Options | None = None, identify: Identify | None = None) -> App:

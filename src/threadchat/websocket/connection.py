@@ -78,6 +78,7 @@ class Connection:
     """
 
     __slots__ = (
+        "__weakref__",
         "_bucket",
         "_closing",
         "_early",

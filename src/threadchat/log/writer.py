@@ -1,0 +1,157 @@
+"""The log writer: one thread that writes what is said in all rooms into a store, so that no hub waits for a disk.
+
+    read pumps -> said (256) -> log writer -> the store -> the room's log -> hub -> send -> write pumps
+
+What waits is written at once, as one group: the more is said, the fewer commits it takes for each message. Nobody sees
+a message before the store has it. While the store cannot be written, the writer tries again, `said` fills up, the read
+pumps stand still, and TCP slows the senders down: nothing is lost, and nothing queues without a bound.
+
+The races, each forced by a test of the same number in tests/test_writer.py:
+1. A room ends, and another one with its name is made, while something is still on its way from the first one.
+2. The chat stops while the store is down.
+3. The writer fails while others wait for it.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from functools import partial
+from math import inf
+from typing import Protocol, TypeVar
+from weakref import WeakValueDictionary
+
+from threadchat.channel import Channel, Closed
+from threadchat.log import Addition, Kept, Store, StoreDown
+from threadchat.messages import Entry
+from threadchat.runtime.threads import go
+
+T = TypeVar("T")
+
+log = logging.getLogger("threadchat")
+
+SAID_BUFFER = 256  # entries that may wait for the writer while it is busy; it takes them all at once
+AGAIN = 0.25  # seconds from one try to write to the next
+GRACE = 2.0  # seconds that a stop gives to what is on its way, while the store is down
+
+
+class LoggedRoom(Protocol):
+    """What the log writer needs of a room. Only the writer's thread calls the methods."""
+
+    @property
+    def name(self) -> str:
+        """By which the store knows the room."""
+
+    def load(self, kept: Kept) -> None:
+        """Called once, before anything else."""
+
+    def accept(self, said: Sequence[Entry]) -> Addition:
+        """Number what the room takes of what was said, and return it."""
+
+    def taken(self, said: Sequence[Entry], accepted: Sequence[Entry]) -> None:
+        """Called when the store has the entries that `accept` has returned."""
+
+    def tell(self, up: bool) -> None:
+        """Called when the store went down, or is up again."""
+
+
+class LogWriter:
+    """The writer of one process. `said` takes entries with their rooms; None instead of an entry opens the room.
+
+    Any thread may send to `said`, and call `stop`. The writer closes the store at its end.
+    """
+
+    def __init__(self, store: Store, keep_for: float = inf) -> None:
+        self.said: Channel[tuple[LoggedRoom, Entry | None]] = Channel(SAID_BUFFER)
+        self.is_down = False  # written by the writer's thread
+        self._store = store
+        self._keep_for = keep_for  # seconds
+        self._sweeping = keep_for < inf  # whether to drop what is too old before the next group
+        # By name, the one that was opened last, as long as somebody has it. The writer's thread's own.
+        self._rooms: WeakValueDictionary[str, LoggedRoom] = WeakValueDictionary()
+        self._give_up = threading.Event()
+        self._thread = go(self._run, "logWriter")
+
+    @property
+    def failed(self) -> bool:
+        """Whether the thread has ended without being told to."""
+        return not self._thread.is_alive() and not self._give_up.is_set()
+
+    def stop(self) -> None:
+        """Take nothing more, and write what has been said. Returns when the thread has ended. May be called again."""
+        with suppress(Closed):
+            self.said.close()
+        self._thread.join(GRACE)
+        self._give_up.set()  # race 2
+        self._thread.join()
+
+    def sweep(self) -> None:
+        """Drop what is too old from the store, with the next group. Any thread may call this."""
+        self._sweeping = True
+
+    def _run(self) -> None:
+        try:
+            for first in self.said:
+                if self._sweeping:
+                    self._sweeping = False
+                    self._until_it_works(partial(self._store.expire, time.time() - self._keep_for))
+                self._write([first, *self.said.take_pending()])
+        except _GivenUp:
+            pass
+        except Exception:
+            log.exception("the log writer has failed")
+        finally:
+            with suppress(Closed):
+                self.said.close()  # race 3: everybody who sends is told
+            self._store.close()
+
+    def _write(self, said: Iterable[tuple[LoggedRoom, Entry | None]]) -> None:
+        """Write a group, or several with rooms opened in between. Raises _GivenUp."""
+        group: dict[LoggedRoom, list[Entry]] = {}
+        for room, entry in said:
+            if entry is not None:
+                if self._rooms.get(room.name) is room:  # race 1: not what an older one says from now on
+                    group.setdefault(room, []).append(entry)
+                continue
+            self._write_group(group)
+            group = {}
+            self._rooms[room.name] = room
+            room.load(self._until_it_works(partial(self._store.load, room.name)))
+        self._write_group(group)
+
+    def _write_group(self, group: dict[LoggedRoom, list[Entry]]) -> None:
+        additions = [room.accept(said) for room, said in group.items()]
+        if any(addition.entries for addition in additions):
+            self._until_it_works(partial(self._store.write, additions))
+        for (room, said), addition in zip(group.items(), additions, strict=True):
+            room.taken(said, addition.entries)
+
+    def _until_it_works(self, action: Callable[[], T]) -> T:
+        """Do it, again and again while the store is down. Raises _GivenUp after a stop."""
+        while True:
+            try:
+                result = action()
+            except StoreDown as error:
+                if not self.is_down:
+                    log.error("the log is down, and nobody can say anything: %s", error)
+                    self._tell(up=False)
+                if self._give_up.wait(AGAIN):
+                    log.error("what was on its way to the log is lost: %s", error)
+                    raise _GivenUp from error
+            else:
+                if self.is_down:
+                    log.warning("the log is up again")
+                    self._tell(up=True)
+                return result
+
+    def _tell(self, up: bool) -> None:
+        self.is_down = not up
+        for room in list(self._rooms.values()):
+            room.tell(up)
+
+
+class _GivenUp(Exception):
+    """The chat stops, and the store is down."""

@@ -1,0 +1,152 @@
+"""A room whose log outlives the process: the log writer stands between those who speak and the hub.
+
+The room's log in memory holds what the store holds, so that whoever joins or comes back is served from memory.
+
+    read pump -> said -> log writer: accept (numbers, moderation), the store, taken (the log in memory)
+                                                                        |
+                                                           hub: record -> what the log has since -> clients
+
+The writer nudges the hub, and does not wait until the hub receives: the hub asks the log for what is new. So that the
+log does not run away from a slow hub, those who speak wait for the hub, and beyond that the writer does.
+
+The races, each forced by a test of the same number in tests/test_stored_room.py:
+1. The hub ends while the writer, or somebody who speaks, waits for it to catch up.
+2. A client joins while the log has entries that the hub has not passed on yet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from functools import partial
+from weakref import WeakSet
+
+from threadchat.channel import Closed, WouldBlock
+from threadchat.hub import BROADCAST_BUFFER, Hub
+from threadchat.log import Addition, Kept
+from threadchat.log.writer import LogWriter
+from threadchat.messages import JOIN, LEAVE, LOG_DOWN, LOG_UP, NAME, Entry
+from threadchat.options import Options
+from threadchat.room import Room
+from threadchat.runtime.threads import NoThread, go
+from threadchat.runtime.timers import Timers
+from threadchat.websocket.connection import Connection, ConnectionClosed
+
+NUDGE = ""  # what the hub receives when there is something new in the log
+BEHIND = BROADCAST_BUFFER  # entries that a hub may be behind its log before those who speak wait for it
+FAR_BEHIND = 2 * BEHIND  # the same for the writer
+RETURN_WAIT = 35.0  # seconds that people have to come back after a restart: a page tries again within 30
+EVERYTHING = 1 << 60  # entries
+
+
+class StoredRoom(Room):
+    """See `Room`. The log writer calls `load`, `accept`, `taken` and `tell` (see `LoggedRoom`)."""
+
+    def __init__(self, name: str, options: Options, timers: Timers, hub: Hub, writer: LogWriter) -> None:
+        self._writer = writer
+        self._asked = False  # whether the writer was asked to load the room; guarded by the room's mutex, as the next
+        self._loaded = False
+        self._passed_on = 0  # the newest id that the hub has passed on, or that was there when the room was loaded
+        self._listeners: WeakSet[Connection] = WeakSet()  # those that are told when the store goes down
+        super().__init__(name, options, timers, hub)
+        self._shown = {}
+
+    def open(self) -> None:
+        """Wait until the room has what the store has of it. Raises Closed if the chat stops before."""
+        with self._mutex:
+            first, self._asked = not self._asked, True
+        if first:
+            self._writer.said.send((self, None))
+        with self._mutex:
+            self._recorded.wait_for(lambda: self._loaded or self._ended)
+            if not self._loaded:
+                raise Closed(self.hub.broadcast)
+
+    def record(self, items: Sequence[str]) -> Sequence[Entry]:
+        """What the log has that the hub has not passed on yet. `items` are nudges."""
+        with self._mutex:
+            entries = self.log.read(self._passed_on, EVERYTHING)
+            assert entries is not None, "the log has run away from the hub"
+            if entries:
+                self._passed_on = entries[-1].id
+                self._recorded.notify_all()
+            return entries
+
+    def say(self, entry: Entry) -> None:
+        """Give the entry to the log writer. Blocks while it has much to do. Raises Closed if the room has ended."""
+        self._wait_for_hub(BEHIND)
+        if self._ended:
+            raise Closed(self.hub.broadcast)
+        self._writer.said.send((self, entry))
+
+    def read(self, entry: Entry) -> None:
+        """See `Room.read`: the hub hears of it from the log writer."""
+        self.say(entry)
+
+    def listen(self, connection: Connection) -> None:
+        """Tell the connection when the store goes down or is up again, and now if it is down."""
+        with self._mutex:
+            self._listeners.add(connection)
+        if self._writer.is_down:
+            connection.reply(LOG_DOWN)
+
+    def load(self, kept: Kept) -> None:
+        """Become what the store has of the room. Those who were here have some time to come back."""
+        self.log.restore(kept.epoch, kept.before, kept.check, kept.newest)
+        self.log.retain(kept.entries)
+        for by in dict.fromkeys([*(each.by for each in kept.newest), *(each.by for each in kept.entries), *kept.here]):
+            self.moderation.know(by, None)
+        with self._mutex:
+            for order in kept.orders:
+                self.moderation.obey(order)
+            self._here.update(kept.here)
+            self._shown.update(kept.here)
+            self._passed_on = self.log.top
+            self._loaded = True
+            self._recorded.notify_all()
+        for by, name in kept.here.items():
+            person = self.people.arrive(by, name)
+            self.people.depart(person)
+            self._timers.after(RETURN_WAIT, partial(self._leave, person, person.departures))
+
+    def accept(self, said: Sequence[Entry]) -> Addition:
+        """See `LoggedRoom.accept`."""
+        self._wait_for_hub(FAR_BEHIND)
+        with self._mutex:
+            return Addition(self.name, self.log.number(self._accepted(said)), *self.log.start)
+
+    def taken(self, said: Sequence[Entry], accepted: Sequence[Entry]) -> None:
+        """See `LoggedRoom.taken`."""
+        with self._mutex:
+            self.log.retain(accepted)
+            for entry in accepted:
+                if entry.kind in (JOIN, NAME):
+                    self._shown[entry.by] = str(entry.name)
+                elif entry.kind == LEAVE:
+                    self._shown.pop(entry.by, None)
+            with suppress(WouldBlock, Closed):  # WouldBlock: so many nudges are there already
+                self.hub.broadcast.send_nowait(NUDGE)
+            self._settle(said)
+
+    def tell(self, up: bool) -> None:
+        """See `LoggedRoom.tell`. In a thread of its own, since the peers may be slow."""
+        with self._mutex:
+            listeners = list(self._listeners)
+        with suppress(NoThread):
+            go(partial(_tell, listeners, LOG_UP if up else LOG_DOWN), "logState")
+
+    def _say_nowait(self, entry: Entry) -> None:
+        self._writer.said.send_nowait((self, entry))
+
+    def _wait_for_hub(self, behind: int) -> None:
+        """Wait until the hub is less than so many entries behind the log, or has ended (race 1)."""
+        if self.log.top - self._passed_on >= behind:
+            with self._mutex:
+                self._recorded.wait_for(lambda: self.log.top - self._passed_on < behind or self._ended)
+
+
+def _tell(connections: Iterable[Connection], line: str) -> None:
+    for connection in connections:
+        if not connection.blocked:  # it would wait; and a peer that does not read knows nothing anyway
+            with suppress(ConnectionClosed):
+                connection.reply(line)
