@@ -13,6 +13,7 @@ import threading
 import time
 from collections import Counter
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -122,12 +123,20 @@ def log_of(server: Running, room: str) -> list[tuple[int, str, str]]:
     return [(entry.id, entry.kind, entry.text) for entry in entries]
 
 
+@pytest.mark.parametrize("store", ["memory:", "sqlite:"])
 def test_promises_10_and_11_hold_while_clients_are_cut_evicted_and_put_to_sleep(
-    serve: Serve, scale: int, monkeypatch: pytest.MonkeyPatch
+    serve: Serve, scale: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, store: str
 ) -> None:
     monkeypatch.setattr(connection, "SEND_BUFFER", 1024)  # so that a client that sleeps is soon evicted
     rooms, clients, seconds = (5, 40, 60.0) if scale > 1 else (2, 10, 3.0)
-    server = serve(send_buffer=16, keep=1_000_000, message_rate=0, max_clients_per_address=10_000, room_linger=0.001)
+    server = serve(
+        send_buffer=16,
+        keep=1_000_000,
+        message_rate=0,
+        max_clients_per_address=10_000,
+        room_linger=0.001,
+        store=store if store == "memory:" else f"{store}{tmp_path / 'chat.db'}",
+    )
     talkers = [
         Talker(server.port, f"room{number % rooms}", number // rooms < SENDERS) for number in range(rooms * clients)
     ]

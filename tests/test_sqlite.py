@@ -1,5 +1,5 @@
-"""The store in a file: what was written is there again, what is not kept any more is gone, and a file that cannot be used
-is named with the reason."""
+"""The store in a file: what was written is there again, what is not kept any more is gone, and a file that cannot be
+used is named with the reason."""
 
 from __future__ import annotations
 
@@ -87,7 +87,9 @@ def test_rooms_are_kept_apart(again: Callable[..., Kit]) -> None:
     other = kit.store.load("other")
     assert other.epoch != kit.kept.epoch
     kit.write(message("here", "ann"))
-    assert kit.store.load("other") == Kept(other.epoch, entries=[], newest=[], orders=[])
+    assert other == Kept(other.epoch)
+    assert kit.store.load("other").entries == ()
+    assert kit.store.names() == {ROOM}
 
 
 def test_what_is_trimmed_is_gone_from_the_file_and_its_numbers_are_remembered(
@@ -177,6 +179,11 @@ def test_what_is_too_old_is_dropped(again: Callable[..., Kit], monkeypatch: pyte
     assert [entry.text for entry in back.kept.entries] == ["new"]
     assert back.log.find(old) == 2, "nothing is missing after it"
     assert back.log.last("ann") == 2
+    assert back.store.names() == {ROOM}
+    back.store.expire(now + 90)
+    assert back.store.names() == set(), "nothing is left of it"
+    back.write(message("and on", "bob"))
+    assert [entry.id for entry in again().kept.entries] == [4]
 
 
 def test_a_group_that_cannot_be_written_is_not_there_in_part(again: Callable[..., Kit]) -> None:

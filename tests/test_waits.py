@@ -10,12 +10,15 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from helpers import FAR, LIMIT, PING, TEXT, Peer, Running, Serve, go, join, open_socket, until
 
+from threadchat import stored_room
 from threadchat.channel import WouldBlock
+from threadchat.log import StoreDown
+from threadchat.log.writer import LogWriter
 from threadchat.messages import message
 from threadchat.room import LOBBY
 from threadchat.websocket import connection
@@ -27,7 +30,8 @@ V1 = "Sec-WebSocket-Protocol: threadchat.v1\r\n"
 class Scene:
     """A server in which a thread waits. `told` are the peers that a stop must tell 1001."""
 
-    def __init__(self, serve: Serve, stack: ExitStack, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, serve: Serve, stack: ExitStack, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+        self.folder = folder
         self.told: list[Peer] = []
         self.after: list[Callable[[], object]] = []  # called once the stop has begun
         self.monkeypatch = monkeypatch
@@ -225,6 +229,75 @@ def timers_sleep(scene: Scene) -> None:
     until(lambda: timers._changed.statistics().waiting_receivers == 1)
 
 
+def take_store_down(scene: Scene) -> LogWriter:
+    """Serve with a store that is down. Returns the log writer."""
+    server = scene.serve(store=f"sqlite:{scene.folder / 'chat.db'}", message_rate=0)
+    writer = server.app.rooms._writer
+    assert writer is not None
+
+    def down(*arguments: object) -> NoReturn:
+        raise StoreDown("no disk")
+
+    writer._store.write = writer._store.load = down  # type: ignore[method-assign, assignment]
+    return writer
+
+
+def log_writer_is_idle(scene: Scene) -> None:
+    server = scene.serve(store=f"sqlite:{scene.folder / 'chat.db'}")
+    writer = server.app.rooms._writer
+    assert writer is not None
+    scene.peer()
+    until(lambda: writer.said.statistics().waiting_receivers == 1)
+
+
+def log_writer_waits_for_a_store_that_is_down(scene: Scene) -> None:
+    writer = take_store_down(scene)
+    scene.peer().send(TEXT, "x")
+    until(lambda: is_in("logWriter", "_until_it_works", "wait"))
+    assert writer.is_down
+
+
+def read_pump_sends_to_a_full_log_writer(scene: Scene) -> None:
+    writer = take_store_down(scene)
+    peer = scene.peer()
+    for _ in range(2 * writer.said.capacity):
+        peer.send(TEXT, "x")
+    until(lambda: is_in("readPump", "read_pump", "say", "send"))
+
+
+def request_enters_a_room_that_is_being_loaded(scene: Scene) -> None:
+    take_store_down(scene)
+    scene.joining("/r/den/ws")
+    until(lambda: is_in("request", "open", "wait_for"))
+
+
+def run_ahead_of_the_hub(scene: Scene, behind: str, role: str, *functions: str) -> None:
+    """Hold the lobby's hub, and talk until the thread waits. `behind` names the limit that is reached."""
+    server = scene.serve(store=f"sqlite:{scene.folder / 'chat.db'}", message_rate=0)
+    scene.monkeypatch.setattr(stored_room, behind, 2)
+    goes_on = threading.Event()
+    room = server.app.rooms.lobby
+    peer = scene.peer()
+    until(lambda: room.hub.clients)
+    record = room.hub.record
+    room.hub.record = lambda items: record(items) if goes_on.wait(LIMIT) else ()
+    scene.after.append(goes_on.set)
+
+    def waits() -> bool:
+        peer.send(TEXT, "x")
+        return is_in(role, *functions, "_wait_for_hub", "wait_for")
+
+    until(waits)
+
+
+def read_pump_waits_for_a_hub_that_is_behind(scene: Scene) -> None:
+    run_ahead_of_the_hub(scene, "BEHIND", "readPump", "say")
+
+
+def log_writer_waits_for_a_hub_that_is_behind(scene: Scene) -> None:
+    run_ahead_of_the_hub(scene, "FAR_BEHIND", "logWriter", "accept")
+
+
 def hub_of_a_room_that_is_taken_out_ends(scene: Scene) -> None:
     rooms = scene.serve(room_linger=0.001).app.rooms
     goes_on = threading.Event()
@@ -270,6 +343,12 @@ WAITS = {
         request_sends_a_history_of_plain_lines,
         request_unregisters,
         timers_sleep,
+        log_writer_is_idle,
+        log_writer_waits_for_a_store_that_is_down,
+        read_pump_sends_to_a_full_log_writer,
+        request_enters_a_room_that_is_being_loaded,
+        read_pump_waits_for_a_hub_that_is_behind,
+        log_writer_waits_for_a_hub_that_is_behind,
         hub_of_a_room_that_is_taken_out_ends,
         accept_has_too_many_unread_requests,
         stop_waits_for_a_peer_that_does_not_close,
@@ -279,10 +358,10 @@ WAITS = {
 
 @pytest.mark.parametrize("wait", WAITS)
 def test_a_stop_ends_the_wait_in_seconds_and_tells_the_peer(
-    serve: Serve, wait: str, monkeypatch: pytest.MonkeyPatch
+    serve: Serve, wait: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     with ExitStack() as stack:
-        scene = Scene(serve, stack, monkeypatch)
+        scene = Scene(serve, stack, monkeypatch, tmp_path)
         WAITS[wait](scene)
         began = time.monotonic()
         stopping = scene.server.stop_in_thread()

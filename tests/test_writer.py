@@ -30,6 +30,9 @@ class FakeStore:
         self.error: Exception | None = None
         self.closed = False
 
+    def names(self) -> set[str]:
+        return {"den"}
+
     def load(self, room: str) -> Kept:
         self._work()
         self.loaded.append(room)
@@ -92,6 +95,7 @@ def writer(store: FakeStore, monkeypatch: pytest.MonkeyPatch) -> Iterator[LogWri
     yield made
     store.go_on.set()
     made.stop()
+    made.join()
     assert store.closed
 
 
@@ -183,6 +187,7 @@ def test_race_2_a_stop_while_the_store_is_down_gives_up_after_a_grace(
     say(writer, room, "lost")
     until(lambda: writer.is_down)
     writer.stop()
+    writer.join()
     assert not room.said
     assert caplog.messages[-1] == "what was on its way to the log is lost: no disk"
 
@@ -207,14 +212,12 @@ def test_a_sweep_comes_before_the_next_group(store: FakeStore) -> None:
     writer.sweep()
     say(writer, room, "b")
     writer.stop()
+    writer.join()
     assert store.written == [[("expired", "")], [("den", "a")], [("expired", "")], [("den", "b")]]
 
 
 def test_a_room_that_nobody_has_any_more_is_freed(writer: LogWriter, room: FakeRoom) -> None:
-    temporary = FakeRoom("temporary")
-    writer.said.send((temporary, None))
-    until(lambda: temporary.loads)
+    writer.said.send((FakeRoom("temporary"), None))
     say(writer, room, "something else")
     until(lambda: room.said)
-    del temporary
-    until(lambda: list(writer._rooms) == ["den"])
+    assert list(writer._rooms) == ["den"]

@@ -241,6 +241,7 @@ def secret(group: Group, help: str) -> Any:
         wants=f"1 to {LONGEST_SECRET} visible ASCII characters",
         accepts=lambda value: value is None or (isinstance(value, str) and bool(_SECRET.fullmatch(value))),
         metavar="SECRET",
+        parse=lambda argument: argument,  # argparse calls this with what `make` has made, too
         make=lambda: Made("".join(secrets.choice(SECRET_LETTERS) for _ in range(SECRET_LENGTH))),
     )
 

@@ -87,9 +87,16 @@ class Rooms:
             self._exit(name)
 
     def find(self, name: str) -> Room | None:
-        """The room with this clean name, if there is one. It may end at any time; its log can be read even then."""
+        """The room with this clean name, if there is one. It may end at any time; its log can be read even then.
+
+        One that only the store has is entered, as `enter` does it. Raises NoRoom and Closed.
+        """
         with self._changed:
-            return self._rooms.get(name)
+            room = self._rooms.get(name)
+        if room is None and self._writer is not None and self._writer.knows(name):
+            with self.enter(name) as room:
+                return room
+        return room
 
     def stop(self) -> None:
         """End all rooms. Nobody enters any more. Returns when their threads have ended. May be called again."""
@@ -106,6 +113,8 @@ class Rooms:
         self._timers.stop()
         for thread in ending:
             thread.join()
+        if self._writer is not None:
+            self._writer.join()
 
     def _enter(self, name: str) -> Room:
         with self._changed:

@@ -86,6 +86,9 @@ class Addition:
 class Store(Protocol):
     """What keeps the logs of all rooms beyond the process. One thread at a time calls the methods."""
 
+    def names(self) -> set[str]:
+        """The names of all rooms of which something is kept. Raises StoreDown."""
+
     def load(self, room: str) -> Kept:
         """What is kept of the room; for a new one, a new epoch. Raises StoreDown."""
 
@@ -93,7 +96,10 @@ class Store(Protocol):
         """Keep all of this, or nothing. When it returns, it outlives the process. Raises StoreDown."""
 
     def expire(self, before: float) -> None:
-        """Drop the entries that are older than this (seconds since 1970). Raises StoreDown."""
+        """Drop the entries that are older than this (seconds since 1970), and rooms of which nothing is left then.
+
+        Raises StoreDown.
+        """
 
     def secret(self, name: str, made: str) -> str:
         """The secret with this name; if there is none yet, `made` is kept as such. Raises StoreDown."""

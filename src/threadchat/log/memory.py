@@ -67,7 +67,7 @@ class MemoryLog:
             with self._mutex:
                 for entry in entries:
                     if entry.n is not None:
-                        self._newest[entry.by] = entry
+                        self._newest[entry.by], self._given[entry.by] = entry, entry.n
                     self._bytes += len(entry.text)
                 self._entries += entries
                 self._trim(time.time())

@@ -78,15 +78,18 @@ class SqliteStore:
             self._unlock()
             raise
 
+    def names(self) -> set[str]:
+        """See `Store.names`."""
+        with _down():
+            return {name for (name,) in self._database.execute("SELECT name FROM rooms")}
+
     def load(self, room: str) -> Kept:
         """See `Store.load`."""
         with _down():
             found = self._database.execute('SELECT room, epoch, before, "check" FROM rooms WHERE name = ?', [room])
             row = found.fetchone()
             if row is None:
-                epoch = secrets.token_urlsafe(6)
-                self._database.execute("INSERT INTO rooms VALUES (NULL, ?, ?, 0, 0)", [room, epoch])
-                return Kept(epoch)
+                return Kept(secrets.token_urlsafe(6))
             number, epoch, before, check = row
             return Kept(
                 epoch,
@@ -102,10 +105,10 @@ class SqliteStore:
         """See `Store.write`."""
         with _down(), self._transaction():
             for addition in additions:
-                found = self._database.execute("SELECT room, epoch FROM rooms WHERE name = ?", [addition.room])
-                room, epoch = found.fetchone()
-                self._trim(room, addition.before, addition.check)
-                self._add(room, epoch, addition.entries)
+                if addition.entries:
+                    room = self._number_of(addition)
+                    self._trim(room, addition.before, addition.check)
+                    self._add(room, addition.entries)
 
     def secret(self, name: str, made: str) -> str:
         """See `Store.secret`."""
@@ -124,6 +127,9 @@ class SqliteStore:
                     "SELECT * FROM entries WHERE room = ? AND id = ?", [room, newest]
                 ).fetchone()
                 self._trim(room, newest, _entry(epoch, *row).check)
+            left = "SELECT room FROM entries UNION SELECT room FROM here UNION SELECT room FROM orders"
+            self._database.execute(f"DELETE FROM rooms WHERE room NOT IN ({left})")
+            self._database.execute("DELETE FROM numbers WHERE room NOT IN (SELECT room FROM rooms)")
 
     def close(self) -> None:
         """See `Store.close`."""
@@ -175,6 +181,16 @@ class SqliteStore:
                 self._database.execute("ROLLBACK")
             raise
 
+    def _number_of(self, addition: Addition) -> int:
+        """The number of the room, which is made if there is none."""
+        self._database.execute(
+            "INSERT OR IGNORE INTO rooms VALUES (NULL, ?, ?, ?, ?)",
+            [addition.room, addition.entries[0].epoch, addition.before, addition.check],
+        )
+        number: int
+        (number,) = self._database.execute("SELECT room FROM rooms WHERE name = ?", [addition.room]).fetchone()
+        return number
+
     def _rows(self, table: str, room: int, order_by: str) -> list[Any]:
         return self._database.execute(f"SELECT * FROM {table} WHERE room = ? ORDER BY {order_by}", [room]).fetchall()
 
@@ -192,7 +208,7 @@ class SqliteStore:
         self._database.execute("DELETE FROM numbers WHERE room = ? AND at < ?", [room, time.time() - REMEMBERED])
         self._database.execute("DELETE FROM entries WHERE room = ? AND id <= ?", [room, before])
 
-    def _add(self, room: int, epoch: str, entries: Sequence[Entry]) -> None:
+    def _add(self, room: int, entries: Sequence[Entry]) -> None:
         execute = self._database.execute
         self._database.executemany(
             "INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -207,13 +223,13 @@ class SqliteStore:
             elif entry.kind == LEAVE:
                 execute("DELETE FROM here WHERE room = ? AND by = ?", [room, entry.by])
             elif isinstance(entry, Order):
-                self._obey(room, epoch, entry)
+                self._obey(room, entry)
 
-    def _obey(self, room: int, epoch: str, entry: Order) -> None:
+    def _obey(self, room: int, entry: Order) -> None:
         """Keep an order for as long as it is in force, also if its entry is trimmed away."""
         execute = self._database.execute
         if entry.order == CLEAR:
-            self._trim(room, entry.id - 1, cleared(entry.id, epoch))
+            self._trim(room, entry.id - 1, cleared(entry.id, entry.epoch))
         elif entry.order == PARDON:
             execute("DELETE FROM orders WHERE room = ? AND target = ?", [room, entry.target])
         elif (entry.order == SLOW and not entry.seconds) or (entry.order == LOCK and not entry.locked):

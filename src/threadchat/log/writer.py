@@ -60,6 +60,7 @@ class LoggedRoom(Protocol):
 
 class LogWriter:
     """The writer of one process. `said` takes entries with their rooms; None instead of an entry opens the room.
+    Raises StoreDown.
 
     Any thread may send to `said`, and call `stop`. The writer closes the store at its end.
     """
@@ -70,6 +71,7 @@ class LogWriter:
         self._store = store
         self._keep_for = keep_for  # seconds
         self._sweeping = keep_for < inf  # whether to drop what is too old before the next group
+        self._names = store.names()  # of all rooms that the store may have; grows in the writer's thread
         # By name, the one that was opened last, as long as somebody has it. The writer's thread's own.
         self._rooms: WeakValueDictionary[str, LoggedRoom] = WeakValueDictionary()
         self._give_up = threading.Event()
@@ -80,12 +82,22 @@ class LogWriter:
         """Whether the thread has ended without being told to."""
         return not self._thread.is_alive() and not self._give_up.is_set()
 
+    def knows(self, name: str) -> bool:
+        """Whether the store may have something of this room. Any thread may call this."""
+        return name in self._names
+
     def stop(self) -> None:
-        """Take nothing more, and write what has been said. Returns when the thread has ended. May be called again."""
+        """Take nothing more, and write what has been said, for GRACE at most. May be called again.
+
+        The thread may go on for a while, if it waits for a hub: it ends when that does.
+        """
         with suppress(Closed):
             self.said.close()
         self._thread.join(GRACE)
         self._give_up.set()  # race 2
+
+    def join(self) -> None:
+        """Wait for the end of the thread, which closes the store. Called after `stop`, when all hubs have ended."""
         self._thread.join()
 
     def sweep(self) -> None:
@@ -119,6 +131,7 @@ class LogWriter:
             self._write_group(group)
             group = {}
             self._rooms[room.name] = room
+            self._names.add(room.name)
             room.load(self._until_it_works(partial(self._store.load, room.name)))
         self._write_group(group)
 

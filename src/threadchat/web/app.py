@@ -237,7 +237,8 @@ class App:
     def _log(self, request: Request, name: str, form: str) -> Response:
         """The transcript of a room that is there. Raises HTTPException."""
         visitor = self._visitors.visitor(request)
-        room = self.rooms.find(name)
+        with self._room_for(request.environ.get("REMOTE_ADDR", "")):
+            room = self.rooms.find(name)
         if room is None:
             raise NotFound("There is no such room.")
         return transcript.response(request, room, form, visitor)

@@ -1,0 +1,230 @@
+"""Rooms with a store: after a restart everybody goes on where they were, and the hub never misses what the log has."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers import LIMIT, V1, Peer, Running, Serve, ask, go, until
+
+from threadchat import stored_room
+from threadchat.channel import Closed
+from threadchat.hub import Hub
+from threadchat.log import StoreDown
+from threadchat.log.sqlite import SqliteStore
+from threadchat.messages import message
+from threadchat.options import Options
+from threadchat.rooms import Rooms
+
+KEY = {"Authorization": "Bearer the-organisers"}
+
+
+@pytest.fixture
+def start(serve: Serve, tmp_path: Path) -> Callable[..., Running]:
+    """Starts a server with a store, again on the same file after the one before has been stopped."""
+    return lambda **options: serve(store=f"sqlite:{tmp_path / 'chat.db'}", moderator_key="the-organisers", **options)
+
+
+@pytest.fixture
+def rooms(tmp_path: Path) -> Iterator[Rooms]:
+    made = Rooms(Options(), lambda name: Hub(), SqliteStore(str(tmp_path / "chat.db")))
+    yield made
+    made.stop()
+
+
+def test_after_a_restart_everybody_goes_on_where_they_were(start: Callable[..., Running]) -> None:
+    server = start()
+    with V1(server.port, room="den", name="Ann") as ann, V1(server.port, room="den", name="Bob") as bob:
+        ann.until(type="join", name="Bob")
+        ann.say("one", n=1)
+        seen = bob.until(type="msg")
+        ann.say("two", n=2)
+        for each in (ann, bob):
+            each.until(type="msg", text="two")
+        server.stop()
+    server = start()
+    with V1(server.port, room="den", name="Bob", session=bob.session, since=seen["token"]) as back:
+        assert back.hello["recovered"]
+        assert {each["name"] for each in back.hello["here"]} == {"Ann", "Bob"}, "Ann has some time to come back"
+        assert back.receive()["text"] == "two"
+        with V1(server.port, room="den", name="Ann", session=ann.session) as writer:
+            assert writer.hello["last"] == 2
+            assert writer.hello["name"] == "Ann"
+            assert writer.texts(2) == ["one", "two"]
+            writer.say("two", n=2)
+            assert writer.receive() == {"type": "ack", "n": 2}
+            writer.say("three", n=3)
+            assert back.receive()["text"] == "three", "nobody has left or joined"
+
+
+def test_who_does_not_come_back_after_a_restart_has_left(
+    start: Callable[..., Running], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stored_room, "RETURN_WAIT", 0.01)
+    server = start()
+    with V1(server.port, name="Ann"), V1(server.port, name="Bob") as bob:
+        bob.until(type="join", name="Bob")
+        server.stop()
+    server = start()
+    with V1(server.port, name="Cy") as cy:
+        assert {cy.until(type="leave")["name"], cy.until(type="leave")["name"]} == {"Ann", "Bob"}
+    with V1(server.port, name="Ann") as another:
+        assert another.hello["name"] == "Ann", "the name is free"
+
+
+def test_orders_are_in_force_after_a_restart(start: Callable[..., Running]) -> None:
+    server = start()
+    with V1(server.port, name="Ann", headers=KEY) as ann, V1(server.port, name="Bob") as bob:
+        ann.send(type="mute", by=bob.hello["by"])
+        assert bob.until(type="order")["order"] == "mute"
+        ann.send(type="slow", seconds=30)
+        bob.until(order="slow")
+        ann.send(type="lock", locked=True)
+        bob.until(order="lock")
+        server.stop()
+    server = start()
+    with V1(server.port, session=bob.session) as back:
+        assert back.hello["locked"]
+        assert back.hello["slow"] == 30
+        back.say("x", n=1)
+        assert back.until(type="error")["text"] == "You are muted in this room."
+
+
+def test_the_transcript_is_the_same_after_a_restart(start: Callable[..., Running]) -> None:
+    server = start()
+    token = server.app.publish("hello", room="den", name="CI")
+    before = ask(server, "GET", "/r/den/log.jsonl").body
+    server.stop()
+    server = start()
+    assert ask(server, "GET", "/r/den/log.jsonl").body == before
+    assert token.encode() in before
+    assert ask(server, "GET", "/r/nobody-was-here/log.txt").status == 404
+    assert "nobody-was-here" not in server.app.rooms._rooms
+
+
+def test_while_the_log_is_down_people_are_told_and_nothing_is_lost(start: Callable[..., Running]) -> None:
+    server = start()
+    writer = server.app.rooms._writer
+    assert writer is not None
+    write, down = writer._store.write, threading.Event()
+
+    def fails(additions: Any) -> None:
+        if down.is_set():
+            raise StoreDown("the disk is full")
+        write(additions)
+
+    writer._store.write = fails  # type: ignore[method-assign]
+    with V1(server.port, name="Ann") as ann, Peer(server.port) as plain:
+        ann.until(type="join")
+        down.set()
+        ann.say("waits", n=1)
+        assert ann.receive() == {"type": "state", "log": "down"}
+        assert not server.app.rooms.log_is_up
+        with V1(server.port, name="Bob") as bob:
+            assert bob.until(type="state") == {"type": "state", "log": "down"}
+            down.clear()
+            assert bob.until(type="msg")["text"] == "waits"
+        told = [ann.receive(), ann.receive()]
+        assert {"type": "state", "log": "up"} in told
+        assert [line["text"] for line in told if line["type"] == "msg"] == ["waits"]
+        assert plain.lines(1) == ["Ann: waits"]
+    assert server.app.rooms.log_is_up
+
+
+def test_race_1_a_hub_that_ends_frees_those_who_wait_for_it(rooms: Rooms) -> None:
+    reached = threading.Event()
+    with rooms.enter("den") as den:
+        go_on = threading.Event()
+        record = den.hub.record
+
+        def slow(items: Any) -> Any:
+            reached.set()
+            assert go_on.wait(LIMIT)
+            return record(items)
+
+        den.hub.record = slow
+
+        def speak() -> None:
+            for number in range(5_000):
+                den.say(message(f"{number}", "ann"))
+
+        speaking = go(speak)
+        assert reached.wait(LIMIT)
+        until(lambda: den.log.top >= stored_room.BEHIND)
+        until(lambda: den._recorded._waiters, "somebody who waits for the hub")  # type: ignore[attr-defined]
+        assert den.log.top < stored_room.FAR_BEHIND + 2 * stored_room.BEHIND, "the log does not run away"
+        den.hub.stop()
+        go_on.set()
+        with pytest.raises(Closed):
+            speaking.result(LIMIT)
+
+
+def test_race_2_a_client_that_joins_before_the_hub_has_passed_on_misses_nothing(start: Callable[..., Running]) -> None:
+    server = start()
+    with V1(server.port, name="Ann") as ann:
+        room = server.app.rooms.lobby
+        ann.until(type="join")
+        passing, go_on = threading.Event(), threading.Event()
+        record = room.hub.record
+
+        def slow(items: Any) -> Any:
+            if items and not go_on.is_set():
+                passing.set()
+                assert go_on.wait(LIMIT)
+            return record(items)
+
+        room.hub.record = slow
+        ann.say("in between", n=1)
+        assert passing.wait(LIMIT)
+        until(lambda: room.log.last(ann.hello["by"]) == 1, "the log has it, and the hub not yet")
+        coming = go(V1, server.port, name="Bob")
+        go_on.set()
+        with coming.result(LIMIT) as bob:
+            bob.say("and here I am", n=1)
+            texts = [bob.receive()]
+            while texts[-1].get("text") != "and here I am":
+                texts.append(bob.receive())
+        assert [line["text"] for line in texts if line["type"] == "msg"] == ["in between", "and here I am"]
+        ids = [line["id"] for line in texts]
+        assert ids == list(range(ids[0], ids[0] + len(ids)))
+
+
+def test_a_room_that_ended_is_the_same_when_somebody_comes_back(tmp_path: Path) -> None:
+    store = SqliteStore(str(tmp_path / "chat.db"))
+    rooms = Rooms(Options(max_rooms=2), lambda name: Hub(), store)
+    with rooms.enter("den") as den:
+        den.post(message("still here", "ann", None, 1))
+        token = den.log.token(1)
+    with rooms.enter("another"):
+        assert "den" not in rooms._rooms, "it made way"
+    with rooms.enter("den") as again:
+        assert again is not den
+        assert again.log.find(token) == 1
+        assert not again.post(message("still here", "ann", None, 1))
+    rooms.stop()
+
+
+def test_a_store_that_cannot_be_read_keeps_nobody_waiting_after_a_stop(rooms: Rooms) -> None:
+    writer = rooms._writer
+    assert writer is not None
+    reached = threading.Event()
+
+    def load(room: str) -> Any:
+        reached.set()
+        raise StoreDown("no disk")
+
+    writer._store.load = load  # type: ignore[method-assign]
+
+    def come() -> None:
+        with rooms.enter("den"):
+            pass
+
+    coming = [go(come) for _ in range(3)]
+    assert reached.wait(LIMIT)
+    rooms.stop()
+    for each in coming:
+        with pytest.raises(Closed):
+            each.result(LIMIT)
