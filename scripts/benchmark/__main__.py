@@ -81,6 +81,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     help_text = "measure this server as well (repeatable); {port} in the command stands for the port"
     add("--other", action="append", default=[], metavar="NAME=COMMAND", help=help_text)
     add("--install-go", action="store_true", help="install the packages that the Go server needs, with apt-get")
+    add("--install-node", action="store_true", help="install the packages that the Node servers need, with npm")
     add("--json", type=Path, metavar="FILE", help="write all figures to this file")
     add("--chart", type=Path, metavar="FILE", help="draw a chart into this file (.svg or .png)")
     add("--quick", action="store_true", help="one round of one second, with 10 and 100 clients")
@@ -123,6 +124,11 @@ def choose(given: argparse.Namespace, folder: Path, tell: report.Tell) -> list[s
             tell(f"going on without the Go server: {failure}")
             if failure.output:
                 tell(failure.output)
+    if given.install_node:
+        try:
+            servers.install_node()
+        except servers.Failed as failure:
+            tell(str(failure))
     chosen = []
     for name in dict.fromkeys(given.server):
         if name == "go" and go is None:

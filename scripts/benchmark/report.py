@@ -18,7 +18,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 from rounds import Outcome, Results, Setting
-from servers import INSPECTED, NAMES, V1
+from servers import INSPECTED, NAMES, NODE_FOLDER, NODE_PEERS, V1
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 Tell = Callable[[str], None]
 Formatter = Callable[[float], str]
 WIDTH = 110
-PACKAGES = ("threadchat", "simple-websocket", "werkzeug", "websockets", "aiohttp")
+PACKAGES = ("threadchat", "simple-websocket", "werkzeug", "websockets", "aiohttp", "socketify", "picows", "uvloop")
 
 
 def machine() -> dict[str, str]:
@@ -52,6 +52,10 @@ def machine() -> dict[str, str]:
     found["Go"] = _output("go", "version").removeprefix("go version ").removeprefix("go") or "not installed"
     gorilla = _output("dpkg-query", "-W", "-f=${Version}", "golang-github-gorilla-websocket-dev")
     found["gorilla/websocket"] = gorilla or "not installed"
+    found["Node"] = _output("node", "--version").removeprefix("v") or "not installed"
+    for package, _ in NODE_PEERS.values():
+        about = NODE_FOLDER / "node_modules" / package / "package.json"
+        found[package] = json.loads(about.read_text())["version"] if about.exists() else "not installed"
     return found
 
 
@@ -318,6 +322,11 @@ GOALS = (
     _throughput(1000, 16, INSPECTED, 1.05, None, at_least=False),
     _throughput(100, 64, V1, 1.25, None, at_least=False),
     _throughput(1000, 64, V1, 1.25, None, at_least=False),
+    *(
+        _throughput(clients, 16, server, limit, None)
+        for clients, limit in ((10, 1), (100, 3), (1000, 5), (5000, 5))
+        for server in ("socketify", "picows", *NODE_PEERS)
+    ),
     Goal("healthy clients that threadchat dropped, in all runs", 0, None, _dropped, False),
     _calm("median latency", 10, "latency_p50_ms", 1.5, 1),
     _calm("median latency", 100, "latency_p50_ms", 2, 1),
@@ -370,8 +379,14 @@ CROWD = (
     Panel("crowd", "one_to_all_ms", "One message to all, ms\n(less is better)"),
 )
 # From the palette of Okabe and Ito, made for colour-blind readers; each has enough contrast to white.
-COLOURS = dict(zip(NAMES, ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#555555"), strict=True))
-MORE_COLOURS = ("#D55E00", "#56B4E9", "#000000")
+COLOURS = dict(
+    zip(
+        NAMES,
+        ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#555555", "#D55E00", "#56B4E9", "#8A7400", "#000000"),
+        strict=True,
+    )
+)
+MORE_COLOURS = ("#7F3C8D", "#A0522D", "#999999")
 
 
 def draw(file: Path, results: Results, ran_on: Mapping[str, str]) -> bool:

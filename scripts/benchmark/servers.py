@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import random
 import shlex
@@ -21,7 +20,20 @@ from typing import IO
 
 PEERS = Path(__file__).parent / "peers"
 GO_SOURCE = Path(__file__).parents[2] / "www" / "chat.go"  # the guide shows it too
-NAMES = ("threadchat", "plain", "websockets", "aiohttp", "go")
+NAMES = ("threadchat", "plain", "websockets", "aiohttp", "go", "socketify", "picows", "ws", "uwebsockets.js")
+PYTHON_PEERS = {  # the packages that each imports
+    "plain": ("simple_websocket",),
+    "websockets": ("websockets",),
+    "aiohttp": ("aiohttp",),
+    "socketify": ("socketify",),
+    "picows": ("picows", "uvloop"),
+}
+NODE_PEERS = {  # the package that each requires, and what npm calls its source
+    "ws": ("ws", "ws@8"),
+    "uwebsockets.js": ("uWebSockets.js", "github:uNetworking/uWebSockets.js#v20.51.0"),  # its authors' only place
+}
+NODE_FOLDER = Path(sys.prefix) / "node"  # where --install-node puts them
+NOT_IN_A_CROWD = ("plain", "aiohttp")  # they do not bear 10,000 clients
 INSPECTED = "inspected"  # threadchat with its inspector, whose live page is open
 V1 = "v1"  # threadchat with clients that speak threadchat.v1
 PORTS = range(20_000, 32_000)  # below the ephemeral ports
@@ -85,13 +97,28 @@ def known(name: str, go: Path | None) -> Server:
         if go is None:
             raise Failed("there is no Go server")
         return Server(name, (str(go), "-listen", "127.0.0.1:{port}"))
-    package = {"plain": "simple_websocket"}.get(name, name)
-    if importlib.util.find_spec(package) is None:
-        raise Failed(f"{package} is not installed")
+    if name in NODE_PEERS:
+        return _node_peer(name)
+    for package in PYTHON_PEERS[name]:
+        if not _succeeds(sys.executable, "-c", f"import {package}"):
+            raise Failed(f"{package} is not installed, or does not work here")
     command = (sys.executable, str(PEERS / f"{name}_chat.py"), "{port}")
-    if name == "plain":
-        return Server(name, command, most_clients=1000, crowd=False)
-    return Server(name, command, crowd=name == "websockets")
+    return Server(name, command, 1000 if name == "plain" else 1_000_000, crowd=name not in NOT_IN_A_CROWD)
+
+
+def _node_peer(name: str) -> Server:
+    if shutil.which("node") is None:
+        raise Failed("Node is not installed")
+    package, _ = NODE_PEERS[name]
+    paths = [str(NODE_FOLDER / "node_modules"), os.environ.get("NODE_PATH", "")]
+    node = ("env", f"NODE_PATH={os.pathsep.join(filter(None, paths))}", "node")
+    if not _succeeds(*node, "-e", f'require("{package}")'):
+        raise Failed(f"Node's package {package} is not installed (see --install-node), or does not work here")
+    return Server(name, (*node, str(PEERS / f"{name.removesuffix('.js')}_chat.js"), "{port}"))
+
+
+def _succeeds(*command: str) -> bool:
+    return subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0
 
 
 def other(text: str) -> Server:
@@ -114,6 +141,17 @@ def install_go() -> None:
         done = subprocess.run(["apt-get", *command], env=environment, stdout=subprocess.DEVNULL)
         if done.returncode:
             raise Failed(f"apt-get {command[0]} ended with status {done.returncode}")
+
+
+def install_node() -> None:
+    """Install the packages of the Node servers beside the virtual environment. Raises Failed, after trying each."""
+    if shutil.which("npm") is None:
+        raise Failed("--install-node needs Node and its npm")
+    NODE_FOLDER.mkdir(exist_ok=True)
+    npm = ("npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", str(NODE_FOLDER))
+    missing = [source for _, source in NODE_PEERS.values() if not _succeeds(*npm, source)]
+    if missing:
+        raise Failed(f"npm cannot install {' and '.join(missing)}")
 
 
 def build_go(folder: Path) -> Path:
