@@ -141,8 +141,8 @@ def show(results: Results, ran_on: Mapping[str, str]) -> None:
     console = Console(highlight=False, soft_wrap=False)
     console.width = min(WIDTH, console.width) if console.is_terminal else WIDTH
     style = box.SIMPLE_HEAD if console.is_terminal else box.MARKDOWN
-    for name, value in ran_on.items():
-        console.print(f"{name}: {value}", markup=False)
+    for line in described(ran_on):
+        console.print(line, markup=False)
     for setting in results.settings():
         _heading(console, str(setting), EXPLAINED[setting.scenario])
         table, notes = _table(results, setting, style)
@@ -151,19 +151,32 @@ def show(results: Results, ran_on: Mapping[str, str]) -> None:
             console.print(note, markup=False)
     if results:
         console.print()
-        note = "ratio: threadchat's figure divided by the server's. Figures are medians over the rounds; counts of what"
-        console.print(f"{note} was dropped, lost, repeated or undelivered are the worst round's.", markup=False)
+        note = (
+            "ratio: threadchat's figure divided by the server's, the median of the rounds' ratios. Other figures are "
+        )
+        note += (
+            "medians over the rounds; counts of what was dropped, lost, repeated or undelivered are the worst round's."
+        )
+        console.print(note, markup=False)
+    if all(goal.measured(results) is None for goal in GOALS):
+        return
     _heading(console, "goals")
     table = Table(box=style)
     for title in ("goal", "limit", "aim", "measured", ""):
         table.add_column(title, justify="left" if title in ("goal", "") else "right")
     for goal in GOALS:
-        table.add_row(*goal.row(results))
+        if goal.measured(results) is not None:
+            table.add_row(*goal.row(results))
     _print(console, table)
     if any(goal.load_was_the_limit(results) for goal in GOALS):
         console.print("* the load generator was the bottleneck for one of the two", markup=False)
     if any(goal.others_were_dropped(results) for goal in GOALS):
         console.print("- the other server dropped healthy clients, and had fewer left to deliver to", markup=False)
+
+
+def described(ran_on: Mapping[str, str]) -> list[str]:
+    """Return a line for each thing that is known about the machine."""
+    return [f"{name}: {value}" for name, value in ran_on.items()]
 
 
 def _heading(console: Console, text: str, more: str = "") -> None:

@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import IO
 
 PEERS = Path(__file__).parent / "peers"
-GO_SOURCE = Path(__file__).parents[2] / "www" / "chat.go"  # the guide shows it too
+ROOT = Path(__file__).parents[2]
+GO_SOURCE = ROOT / "www" / "chat.go"  # the guide shows it too
 NAMES = ("threadchat", "plain", "websockets", "aiohttp", "go", "socketify", "picows", "ws", "uwebsockets.js")
 PYTHON_PEERS = {  # the packages that each imports
     "plain": ("simple_websocket",),
@@ -33,9 +34,13 @@ NODE_PEERS = {  # the package that each requires, and what npm calls its source
     "uwebsockets.js": ("uWebSockets.js", "github:uNetworking/uWebSockets.js#v20.51.0"),  # its authors' only place
 }
 NODE_FOLDER = Path(sys.prefix) / "node"  # where --install-node puts them
-NOT_IN_A_CROWD = ("plain", "aiohttp")  # they do not bear 10,000 clients
+MOST = {"plain": 1000}  # clients that it bears, where there is a limit; and in the scenario crowd
+MOST_IN_A_CROWD = {"plain": 1000, "aiohttp": 1000}
+BAREST = "barest"  # the least that two threads a client can cost: see peers/barest_chat.py
 INSPECTED = "inspected"  # threadchat with its inspector, whose live page is open
 V1 = "v1"  # threadchat with clients that speak threadchat.v1
+OTHERS = (BAREST, INSPECTED, V1)  # are measured only if they are named
+SERVE = (sys.executable, "-m", "threadchat", "serve", "--port", "{port}", "--log-level", "error", "--message-rate", "0")
 PORTS = range(20_000, 32_000)  # below the ephemeral ports
 START_SECONDS = 20
 STOP_SECONDS = 10
@@ -58,12 +63,14 @@ class Server:
     name: str
     command: tuple[str, ...]  # {port} in it stands for the port
     most_clients: int = 1_000_000
-    crowd: bool = True  # whether it can do this scenario
+    most_in_a_crowd: int = 1_000_000  # in the scenario crowd
+    scenarios: tuple[str, ...] = ("saturation", "calm", "crowd")
     look: str = ""  # the path of a live page to keep open during the run
     v1: bool = False  # whether its clients speak threadchat.v1
 
     def can(self, scenario: str, clients: int) -> bool:
-        return clients <= self.most_clients and (self.crowd or scenario != "crowd")
+        most = self.most_in_a_crowd if scenario == "crowd" else self.most_clients
+        return scenario in self.scenarios and clients <= most
 
 
 @dataclass
@@ -84,15 +91,16 @@ class Running:
 
 
 def known(name: str, go: Path | None) -> Server:
-    """Return the server of this name: one of NAMES, INSPECTED or V1. Raises Failed if it is not installed."""
+    """Return the server of this name: one of NAMES or of OTHERS. Raises Failed if it is not installed."""
     if name == "threadchat":
-        serve = (sys.executable, "-m", "threadchat", "serve", "--port", "{port}", "--log-level", "error")
-        return Server(name, (*serve, "--message-rate", "0"))
+        return Server(name, SERVE)
     if name == INSPECTED:
         plain = known("threadchat", go)
         return replace(plain, name=name, command=(*plain.command, "--inspect"), look="/inspect/live")
     if name == V1:
         return replace(known("threadchat", go), name=name, v1=True)
+    if name == BAREST:
+        return Server(name, (sys.executable, str(PEERS / "barest_chat.py"), "{port}"))
     if name == "go":
         if go is None:
             raise Failed("there is no Go server")
@@ -103,7 +111,7 @@ def known(name: str, go: Path | None) -> Server:
         if not _succeeds(sys.executable, "-c", f"import {package}"):
             raise Failed(f"{package} is not installed, or does not work here")
     command = (sys.executable, str(PEERS / f"{name}_chat.py"), "{port}")
-    return Server(name, command, 1000 if name == "plain" else 1_000_000, crowd=name not in NOT_IN_A_CROWD)
+    return Server(name, command, MOST.get(name, Server.most_clients), MOST_IN_A_CROWD.get(name, Server.most_in_a_crowd))
 
 
 def _node_peer(name: str) -> Server:
@@ -127,9 +135,30 @@ def other(text: str) -> Server:
     words = tuple(shlex.split(command))
     if not found or not name or not any("{port}" in word for word in words):
         raise ValueError(f"must be NAME=COMMAND with {{port}} in the command, not {text!r}")
-    if name in NAMES:
+    if name in (*NAMES, *OTHERS):
         raise ValueError(f"{name!r} is a name already taken")
     return Server(name, words)
+
+
+def committed(name: str, commit: str, folder: Path) -> Server:
+    """Return threadchat as this commit has it, put into the folder. Raises Failed.
+
+    It runs on the libraries that are installed now.
+    """
+    into = folder / name
+    into.mkdir()
+    archive = subprocess.run(["git", "-C", str(ROOT), "archive", commit, "src", "www"], capture_output=True)
+    if archive.returncode:
+        raise Failed(f"git has no {commit}: {archive.stderr.decode(errors='replace').strip()}")
+    subprocess.run(["tar", "-x", "-C", str(into)], input=archive.stdout, check=True)
+    return Server(name, ("env", f"PYTHONPATH={into / 'src'}", *SERVE))
+
+
+def about(commit: str) -> str:
+    """Return a line about the commit, or about this checkout for ""."""
+    line = ["git", "-C", str(ROOT), "log", "-1", "--format=%h %s", commit or "HEAD", "--"]
+    said = subprocess.run(line, capture_output=True, text=True).stdout.strip()
+    return said if commit else f"the files of this checkout, on {said}"
 
 
 def install_go() -> None:
