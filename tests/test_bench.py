@@ -60,7 +60,7 @@ def test_the_readmes_tables_say_how_far_threadchat_is_ahead() -> None:
     assert "| 1,000 clients | 55.0 |" in lines
 
 
-def test_the_comparison_of_two_commits_names_what_has_become_worse() -> None:
+def test_the_comparison_of_two_commits_marks_what_has_become_worse() -> None:
     name = "deliveries_a_second"
     results = Results(
         {
@@ -71,8 +71,10 @@ def test_the_comparison_of_two_commits_names_what_has_become_worse() -> None:
         }
     )
     lines = list(tables.compared(results, "old", "new"))
-    assert f"| {CLOSED}: deliveries a second | 1,000 | 940 | 0.940 | 0.93 to 0.99 |" in lines
-    assert lines[-1] == f"More than 5% worse: {CLOSED}: deliveries a second; {CALM}: CPU us."
+    assert f"| {CLOSED}: deliveries a second | 1,000 | 940 | **0.940** | 0.93 to 0.99 |" in lines
+    assert f"| {CLOSED}: CPU us | 1.00 | 1.04 | 1.040 | 1.04 to 1.04 |" in lines
+    assert f"| {CALM}: median ms | 2.00 | 1.00 | 0.500 | 0.50 to 0.50 |" in lines
+    assert f"| {CALM}: CPU us | 1.00 | 1.06 | **1.060** | 1.06 to 1.06 |" in lines
 
 
 @pytest.mark.skipif(not IN_GIT, reason="this is not a git checkout")

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from faulty_chat import FAULTS
 from helpers import LIMIT, Process, until
-from talkers import Counts, Room, Talker
+from talker import Counts, Room, Talker
 
 SOAK = Path(__file__).parents[1] / "scripts" / "benchmark" / "soak.py"
 FAULTY = Path(__file__).with_name("faulty_chat.py")
@@ -55,7 +55,7 @@ def test_a_soak_of_threadchat_finds_nothing_wrong_and_its_figures_add_up(soaks: 
     assert [report[name] for name in COUNTED] == [0] * len(COUNTED)
     v1 = report["v1"]
     assert [v1[name] for name in OF_V1] == [0] * len(OF_V1)
-    assert v1["said"] > 100
+    assert v1["said"] > 20
     assert v1["delivered"] >= 2 * v1["said"], "two clients in each of the rooms"
     assert sum(v1["endings"].values()) > 0
     assert report["clients"] == 20

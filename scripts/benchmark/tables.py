@@ -38,8 +38,8 @@ def readme(results: Results) -> Iterator[str]:
 
 
 def compared(results: Results, old: str, new: str) -> Iterator[str]:
-    """Yield the lines of the table that compares two commits, and then what has become worse."""
-    rows, worse = [], []
+    """Yield the lines of the table that compares two commits. What has become worse is bold."""
+    rows = []
     for setting in results.settings():
         for name, title, more in COMPARED[setting.scenario]:
             values = [results.figure(setting, server, name) for server in (old, new)]
@@ -47,11 +47,12 @@ def compared(results: Results, old: str, new: str) -> Iterator[str]:
             form = whole if name == "deliveries_a_second" else plain
             cells = ["failed" if value is None else form(value) for value in values]
             span = f"{min(each):.2f} to {max(each):.2f}" if each else ""
-            rows.append([f"{setting}: {title}", *cells, "" if ratio is None else f"{ratio:.3f}", span])
-            if ratio is None or (1 / ratio if more else ratio) > 1 + TOLERATED:
-                worse.append(f"{setting}: {title}")
+            shown = "" if ratio is None else f"{ratio:.3f}"
+            if ratio is not None and not (ratio >= 1 - TOLERATED if more else ratio <= 1 + TOLERATED):
+                shown = f"**{shown}**"
+            rows.append([f"{setting}: {title}", *cells, shown, span])
     yield from _table(["", old, new, "new / old", "single rounds"], rows)
-    yield f"More than {TOLERATED:.0%} worse: {'; '.join(worse) or 'nothing'}."
+    yield f"Bold: more than {TOLERATED:.0%} worse."
 
 
 def _ahead(results: Results, setting: Setting, others: Sequence[str]) -> list[str]:
