@@ -46,9 +46,9 @@ def test_the_readmes_tables_say_how_far_threadchat_is_ahead() -> None:
     name = "deliveries_a_second"
     results = Results(
         {
-            (CLOSED, "threadchat"): outcome(name, 3_000_000, 2_000_000),
+            (CLOSED, "threadchat"): outcome(name, 3_000_000, 2_000_000, cpu_us_a_delivery=0.25),
             (CLOSED, "go"): outcome(name, 1_000_000, 1_000_000, dropped=99),
-            (CLOSED, "ws"): outcome(name, 500_000, 400_000, load_cpu=0.95, server_cpu=0.5),
+            (CLOSED, "ws"): outcome(name, 500_000, 400_000, load_cpu=0.95, server_cpu=0.5, lost=7),
             (CALM, "threadchat"): outcome("latency_p50_ms", 2, cpu_us_a_delivery=33),
             (CALM, "barest"): outcome("latency_p50_ms", 1.5, cpu_us_a_delivery=25),
             (CROWD, "threadchat"): outcome("memory_kb_a_client", 55),
@@ -56,8 +56,12 @@ def test_the_readmes_tables_say_how_far_threadchat_is_ahead() -> None:
     )
     lines = list(tables.readme(results))
     assert "| 100 clients | 2,500,000 | 2.50 (1M; 99 dropped) | 5.50 (450k) `*` |" in lines
+    assert "| 100 clients | 0.25 |  |  |" in lines
     assert "| 100 clients | 2.00; 33.0 |  |  | 1.50; 25.0 |" in lines
     assert "| 1,000 clients | 55.0 |" in lines
+    assert "threadchat lost 0 messages, repeated 0 and dropped 0 clients." in lines
+    assert "ws lost 14 messages, repeated 0 and dropped 0 clients." in lines
+    assert not [line for line in lines if line.startswith("go lost")]
 
 
 def test_the_comparison_of_two_commits_marks_what_has_become_worse() -> None:

@@ -24,17 +24,33 @@ def readme(results: Results) -> Iterator[str]:
         there = [name for name in others if any((setting, name) in results for setting in chosen)]
         head = [title.format(flying), "threadchat", *(f"times {name}" for name in there)]
         yield from _table(head, [_ahead(results, setting, there) for setting in chosen])
+        names = ["threadchat", *there]
+        head = [f"the same, {flying} in flight: CPU a delivery in microseconds", *names]
+        yield from _table(head, [_figures(results, setting, names, "cpu_us_a_delivery") for setting in chosen])
     calm = [setting for setting in results.settings() if setting.scenario == "calm"]
     if calm:
         head = ["50 messages a second: median latency in ms; CPU a delivery in microseconds", "threadchat", *others]
-        yield from _table(head, [_calm(results, setting, ["threadchat", *others]) for setting in calm])
+        yield from _table(
+            head,
+            [
+                _figures(results, setting, ["threadchat", *others], "latency_p50_ms", "cpu_us_a_delivery")
+                for setting in calm
+            ],
+        )
     crowds = [setting for setting in results.settings() if setting.scenario == "crowd"]
     if crowds:
         there = [name for name in results.servers() if any((setting, name) in results for setting in crowds)]
-        yield from _table(["memory a client in KB", *there], [_memory(results, setting, there) for setting in crowds])
+        yield from _table(
+            ["memory a client in KB", *there],
+            [_figures(results, setting, there, "memory_kb_a_client") for setting in crowds],
+        )
+    for name in dict.fromkeys(("threadchat", *others)):
+        lost, repeated, dropped = (_in_all(results, name, figure) for figure in ("lost", "repeated", "dropped"))
+        if name == "threadchat" or lost or repeated:
+            yield f"{name} lost {lost:,.0f} messages, repeated {repeated:,.0f} and dropped {dropped:,.0f} clients."
     yield "Ratios are medians of the rounds' ratios, and all other figures medians of the rounds."
     yield "In brackets: the other's deliveries a second, and the clients that it dropped in its worst round."
-    yield "`*`: the load generator was the bottleneck for that server."
+    yield "`*`: the load generator was the bottleneck for that server, which could have delivered more."
 
 
 def compared(results: Results, old: str, new: str) -> Iterator[str]:
@@ -55,6 +71,12 @@ def compared(results: Results, old: str, new: str) -> Iterator[str]:
     yield f"Bold: more than {TOLERATED:.0%} worse."
 
 
+def _in_all(results: Results, server: str, name: str) -> float:
+    """Return the sum of a figure over all rounds of all settings."""
+    rounds = (figures for (_, other), outcome in results.items() if other == server for figures in outcome.rounds)
+    return sum(figures.get(name) or 0 for figures in rounds)
+
+
 def _ahead(results: Results, setting: Setting, others: Sequence[str]) -> list[str]:
     ours = results.figure(setting, "threadchat", "deliveries_a_second")
     cells = [f"{setting.clients:,} clients", "failed" if ours is None else whole(round(ours, -3))]
@@ -70,17 +92,12 @@ def _ahead(results: Results, setting: Setting, others: Sequence[str]) -> list[st
     return cells
 
 
-def _calm(results: Results, setting: Setting, names: Sequence[str]) -> list[str]:
+def _figures(results: Results, setting: Setting, servers: Sequence[str], *names: str) -> list[str]:
     cells = [f"{setting.clients:,} clients"]
-    for name in names:
-        figures = [results.figure(setting, name, figure) for figure in ("latency_p50_ms", "cpu_us_a_delivery")]
+    for server in servers:
+        figures = [results.figure(setting, server, name) for name in names]
         cells.append("; ".join(plain(figure) for figure in figures if figure is not None))
     return cells
-
-
-def _memory(results: Results, setting: Setting, names: Sequence[str]) -> list[str]:
-    figures = [results.figure(setting, name, "memory_kb_a_client") for name in names]
-    return [f"{setting.clients:,} clients", *("" if figure is None else plain(figure) for figure in figures)]
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
