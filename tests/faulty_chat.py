@@ -11,6 +11,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
+from threadchat import room
+from threadchat.log.memory import MemoryLog
+from threadchat.messages import Entry
 from threadchat.options import Options
 from threadchat.web.app import App
 from threadchat.web.server import Server
@@ -84,6 +87,21 @@ class Leaks(Connection):
         threading.Thread(target=threading.Event().wait, daemon=True).start()
 
 
+class TakesTwice(MemoryLog):
+    """Takes again what a client sends again."""
+
+    def append(self, entries: Sequence[Entry]) -> Sequence[Entry]:
+        self._newest.clear()
+        return super().append(entries)
+
+
+class Forgets(MemoryLog):
+    """Does not know where a client that comes back was."""
+
+    def find(self, text: str) -> int | None:
+        return None
+
+
 FAULTS: dict[str, type[Connection]] = {
     "loses for all": LosesForAll,
     "loses": Loses,
@@ -93,15 +111,19 @@ FAULTS: dict[str, type[Connection]] = {
     "leaks": Leaks,
     "keeps": Connection,  # `main` gives it options with which it does not evict a stuck client
     "fails": Connection,  # `main` returns an error when it stops
+    "takes twice": Connection,  # `main` gives each room such a log
+    "forgets": Connection,
 }
+LOGS = {"takes twice": TakesTwice, "forgets": Forgets}
 
 
 def main() -> int:
     port, fault = sys.argv[1:]
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
-    options = Options(message_rate=0)
+    options = Options(message_rate=0, room_linger=1)
     if fault == "keeps":
         options = replace(options, send_buffer=10**6, write_wait=3600)
+    room.MemoryLog = LOGS.get(fault, MemoryLog)  # type: ignore[attr-defined]
     server = Server(App(options, connection_type=FAULTS[fault]), "127.0.0.1", int(port))
     server.start()
     signal.sigwait([signal.SIGTERM])

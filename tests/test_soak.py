@@ -12,14 +12,18 @@ from typing import Any
 import pytest
 from faulty_chat import FAULTS
 from helpers import LIMIT, Process, until
+from talker import Counts, Room, Talker
 
 SOAK = Path(__file__).parents[1] / "scripts" / "benchmark" / "soak.py"
 FAULTY = Path(__file__).with_name("faulty_chat.py")
 OPTIONS = {  # of the soak, by the server's fault; "" is threadchat itself
-    "": ["--minutes", "0.05", "--clients", "20", "--rate", "1000", "--serve-option=--write-wait=5"],
+    "": ["--minutes", "0.05", "--clients", "20", "--rate", "1000", "--talkers", "8", "--serve-option=--write-wait=5"],
     "keeps": ["--minutes", "0.02", "--clients", "2", "--rate", "3000"],
+    "takes twice": ["--minutes", "0.05", "--clients", "1", "--rate", "1000", "--talkers", "16"],
+    "forgets": ["--minutes", "0.05", "--clients", "1", "--rate", "1000", "--talkers", "8"],
 }
 FEW = ["--minutes", "0.02", "--clients", "3", "--rate", "1000"]
+OF_V1 = ("missed", "twice", "different", "gaps")
 COUNTED = ("lost", "repeated", "out_of_order", "healthy_evicted", "stuck_not_evicted")
 
 Soaks = dict[str, tuple[int, dict[str, Any], str]]  # exit status, report, what was printed
@@ -49,6 +53,11 @@ def test_a_soak_of_threadchat_finds_nothing_wrong_and_its_figures_add_up(soaks: 
     status, report, printed = soaks[""]
     assert (status, report["failures"]) == (0, []), printed
     assert [report[name] for name in COUNTED] == [0] * len(COUNTED)
+    v1 = report["v1"]
+    assert [v1[name] for name in OF_V1] == [0] * len(OF_V1)
+    assert v1["said"] > 20
+    assert v1["delivered"] >= 2 * v1["said"], "two clients in each of the rooms"
+    assert sum(v1["endings"].values()) > 0
     assert report["clients"] == 20
     assert report["sent"] > 600, "more than one burst"
     assert report["delivered"] >= report["sent"] * 20 - report["visits"].get("reset", 0) * 5 * 20
@@ -73,12 +82,15 @@ def test_a_soak_of_threadchat_finds_nothing_wrong_and_its_figures_add_up(soaks: 
         ("leaks", set()),
         ("keeps", {"stuck_not_evicted"}),
         ("fails", set()),
+        ("takes twice", {"twice"}),
+        ("forgets", {"gaps"}),
     ],
 )
 def test_a_soak_finds_each_fault(soaks: Soaks, fault: str, counts: set[str]) -> None:
     status, report, printed = soaks[fault]
     assert status == 1, printed
-    assert counts <= {name for name in COUNTED if report[name]}, printed
+    found = {name for name in COUNTED if report[name]} | {name for name in OF_V1 if report["v1"][name]}
+    assert counts <= found, printed
     if fault in ("evicts", "leaks", "keeps", "fails"):  # the others may also look like lost messages
         assert sum(report[name] for name in COUNTED) == sum(report[name] for name in counts)
     left = {name for name in ("threads", "descriptors") if report["end"][name] > report["start"][name]}
@@ -92,19 +104,61 @@ def test_every_fault_is_tried() -> None:
     assert [fault for fault, _ in marker.args[1]] == list(FAULTS)
 
 
+def entry(number: int, text: str = "", by: str = "x") -> dict[str, Any]:
+    words = {"type": "msg", "n": int(text.split()[0]), "text": text} if text else {"type": "join"}
+    return {**words, "id": number, "by": by, "token": f"t{number}"}
+
+
+@pytest.mark.parametrize(
+    ("received", "faults"),
+    [
+        ([entry(1), entry(2, "1 x"), entry(3, "2 x"), entry(4, "1 y", by="y")], {}),
+        ([entry(1), entry(3)], {"missed": 1}),
+        ([entry(1), entry(2), entry(2)], {"twice": 1}),
+        ([entry(1), entry(3), entry(2)], {"missed": 1, "twice": 1, "different": 1}),
+        ([entry(1), entry(2, "1 x"), entry(3, "1 x")], {"twice": 1}),
+        ([entry(1), entry(2, "1 x"), entry(3, "3 x")], {"missed": 1}),
+        ([entry(1), entry(2, "1 x") | {"n": 2}], {"different": 1}),
+        ([entry(1), {"type": "gap"}, entry(5)], {"gaps": 1}),
+    ],
+)
+def test_a_client_of_the_soak_sees_what_is_wrong(received: list[dict[str, Any]], faults: dict[str, int]) -> None:
+    counts = Counts()
+    talker = Talker(Room("room", counts), 0, None, counts)
+    for line in received:
+        talker.take(line, json.dumps(line))
+    assert {name: count for name in OF_V1 if (count := vars(counts)[name])} == faults
+
+
+def test_two_clients_of_the_soak_and_the_log_must_have_the_same() -> None:
+    counts = Counts()
+    room = Room("room", counts)
+    one, other = Talker(room, 0, None, counts), Talker(room, 0, None, counts)
+    for talker, text in ((one, "1 hello"), (other, "1 HELLO")):
+        talker.take(entry(1, text), json.dumps(entry(1, text)))
+    assert counts.different == 1
+    assert not room.compare([json.dumps(entry(1, "1 hello")), json.dumps(entry(2))]), "the log has a newer one"
+    assert (counts.different, counts.missed) == (1, 0)
+    one.take(entry(2), json.dumps(entry(2)))
+    assert room.compare([json.dumps(entry(1, "1 hello")), json.dumps(entry(2, "1 other"))])
+    assert counts.different == 2
+
+
 def soaked(tmp_path: Path, *options: str) -> Process:
     return Process(tmp_path, [sys.executable, str(SOAK), *options])
 
 
 def test_an_interrupted_soak_ends_its_traffic_and_reports(tmp_path: Path) -> None:
     file = tmp_path / "json"
-    with soaked(tmp_path, "--minutes", "60", "--clients", "3", "--rate", "3000", "--json", str(file)) as process:
+    options = ("--minutes", "60", "--clients", "3", "--rate", "3000", "--talkers", "4")
+    with soaked(tmp_path, *options, "--json", str(file)) as process:
         process.wait_for("threads")  # the first line of progress
         assert process.end(signal.SIGINT) == 0, process.out + process.err
     report = json.loads(file.read_text())
     assert report["minutes"] < 60
     assert report["failures"] == []
     assert report["delivered"] >= report["sent"] > 0
+    assert report["v1"]["delivered"] > 0
 
 
 @pytest.mark.parametrize(
@@ -127,6 +181,7 @@ def test_a_server_that_cannot_be_soaked_is_a_failure(tmp_path: Path, command: st
         ["--clients", "0"],
         ["--minutes", "0"],
         ["--rate", "no number"],
+        ["--talkers", "-1"],
         ["--server", "a command without a port"],
         ["--server", "server {port}", "--serve-option=--pong-wait=5"],
         ["--json", "/no/such/folder/report.json"],

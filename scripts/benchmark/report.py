@@ -18,7 +18,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 from rounds import Outcome, Results, Setting
-from servers import INSPECTED, NAMES, V1
+from servers import INSPECTED, NAMES, NODE_FOLDER, NODE_PEERS, V1
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 Tell = Callable[[str], None]
 Formatter = Callable[[float], str]
 WIDTH = 110
-PACKAGES = ("threadchat", "simple-websocket", "werkzeug", "websockets", "aiohttp")
+PACKAGES = ("threadchat", "simple-websocket", "werkzeug", "websockets", "aiohttp", "socketify", "picows", "uvloop")
 
 
 def machine() -> dict[str, str]:
@@ -52,6 +52,10 @@ def machine() -> dict[str, str]:
     found["Go"] = _output("go", "version").removeprefix("go version ").removeprefix("go") or "not installed"
     gorilla = _output("dpkg-query", "-W", "-f=${Version}", "golang-github-gorilla-websocket-dev")
     found["gorilla/websocket"] = gorilla or "not installed"
+    found["Node"] = _output("node", "--version").removeprefix("v") or "not installed"
+    for package, _ in NODE_PEERS.values():
+        about = NODE_FOLDER / "node_modules" / package / "package.json"
+        found[package] = json.loads(about.read_text())["version"] if about.exists() else "not installed"
     return found
 
 
@@ -137,8 +141,8 @@ def show(results: Results, ran_on: Mapping[str, str]) -> None:
     console = Console(highlight=False, soft_wrap=False)
     console.width = min(WIDTH, console.width) if console.is_terminal else WIDTH
     style = box.SIMPLE_HEAD if console.is_terminal else box.MARKDOWN
-    for name, value in ran_on.items():
-        console.print(f"{name}: {value}", markup=False)
+    for line in described(ran_on):
+        console.print(line, markup=False)
     for setting in results.settings():
         _heading(console, str(setting), EXPLAINED[setting.scenario])
         table, notes = _table(results, setting, style)
@@ -147,19 +151,32 @@ def show(results: Results, ran_on: Mapping[str, str]) -> None:
             console.print(note, markup=False)
     if results:
         console.print()
-        note = "ratio: threadchat's figure divided by the server's. Figures are medians over the rounds; counts of what"
-        console.print(f"{note} was dropped, lost, repeated or undelivered are the worst round's.", markup=False)
+        note = (
+            "ratio: threadchat's figure divided by the server's, the median of the rounds' ratios. Other figures are "
+        )
+        note += (
+            "medians over the rounds; counts of what was dropped, lost, repeated or undelivered are the worst round's."
+        )
+        console.print(note, markup=False)
+    if all(goal.measured(results) is None for goal in GOALS):
+        return
     _heading(console, "goals")
     table = Table(box=style)
     for title in ("goal", "limit", "aim", "measured", ""):
         table.add_column(title, justify="left" if title in ("goal", "") else "right")
     for goal in GOALS:
-        table.add_row(*goal.row(results))
+        if goal.measured(results) is not None:
+            table.add_row(*goal.row(results))
     _print(console, table)
     if any(goal.load_was_the_limit(results) for goal in GOALS):
         console.print("* the load generator was the bottleneck for one of the two", markup=False)
     if any(goal.others_were_dropped(results) for goal in GOALS):
         console.print("- the other server dropped healthy clients, and had fewer left to deliver to", markup=False)
+
+
+def described(ran_on: Mapping[str, str]) -> list[str]:
+    """Return a line for each thing that is known about the machine."""
+    return [f"{name}: {value}" for name, value in ran_on.items()]
 
 
 def _heading(console: Console, text: str, more: str = "") -> None:
@@ -318,6 +335,11 @@ GOALS = (
     _throughput(1000, 16, INSPECTED, 1.05, None, at_least=False),
     _throughput(100, 64, V1, 1.25, None, at_least=False),
     _throughput(1000, 64, V1, 1.25, None, at_least=False),
+    *(
+        _throughput(clients, 16, server, limit, None)
+        for clients, limit in ((10, 1), (100, 3), (1000, 5), (5000, 5))
+        for server in ("socketify", "picows", *NODE_PEERS)
+    ),
     Goal("healthy clients that threadchat dropped, in all runs", 0, None, _dropped, False),
     _calm("median latency", 10, "latency_p50_ms", 1.5, 1),
     _calm("median latency", 100, "latency_p50_ms", 2, 1),
@@ -370,8 +392,14 @@ CROWD = (
     Panel("crowd", "one_to_all_ms", "One message to all, ms\n(less is better)"),
 )
 # From the palette of Okabe and Ito, made for colour-blind readers; each has enough contrast to white.
-COLOURS = dict(zip(NAMES, ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#555555"), strict=True))
-MORE_COLOURS = ("#D55E00", "#56B4E9", "#000000")
+COLOURS = dict(
+    zip(
+        NAMES,
+        ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#555555", "#D55E00", "#56B4E9", "#8A7400", "#000000"),
+        strict=True,
+    )
+)
+MORE_COLOURS = ("#7F3C8D", "#A0522D", "#999999")
 
 
 def draw(file: Path, results: Results, ran_on: Mapping[str, str]) -> bool:

@@ -6,7 +6,7 @@ import json
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from servers import Failed, Running, Server, running
 
 SCENARIOS = {"saturation": (10, 100, 1000, 5000), "calm": (10, 100, 1000), "crowd": (10_000,)}
 IN_FLIGHT = (16, 64)
+README_TABLES = {"saturation": (10, 100, 1000, 5000), "calm": (10, 100, 1000), "crowd": (1000,)}  # of --tables
 WORST = {
     "dropped",
     "lost",
@@ -70,10 +71,23 @@ class Results(dict[tuple[Setting, str], Outcome]):
         outcome = self.get((setting, server))
         return outcome.figure(name) if outcome else None
 
-    def ratio(self, setting: Setting, server: str, name: str) -> float | None:
-        """Return threadchat's figure divided by the server's, or None if one of them is missing."""
-        ours, theirs = self.figure(setting, "threadchat", name), self.figure(setting, server, name)
-        return ours / theirs if ours is not None and theirs else None
+    def ratio(self, setting: Setting, server: str, name: str, ours: str = "threadchat") -> float | None:
+        """Return our figure divided by the server's, or None if one of them is missing.
+
+        It is the median of the rounds' ratios if both have all rounds, since what disturbs a round disturbs both.
+        """
+        if each := self.ratios(setting, server, name, ours):
+            return statistics.median(each)
+        one, other = self.figure(setting, ours, name), self.figure(setting, server, name)
+        return one / other if one is not None and other else None
+
+    def ratios(self, setting: Setting, server: str, name: str, ours: str = "threadchat") -> list[float]:
+        """Return the ratio of each round; none if a round of one of them failed or lacks the figure."""
+        one, other = (self.get((setting, each), Outcome()) for each in (ours, server))
+        if one.failures or other.failures or len(one.rounds) != len(other.rounds):
+            return []
+        pairs = [(a.get(name), b.get(name)) for a, b in zip(one.rounds, other.rounds, strict=True)]
+        return [a / b for a, b in pairs if a is not None and b] if all(a is not None and b for a, b in pairs) else []
 
     def settings(self) -> list[Setting]:
         return list(dict.fromkeys(setting for setting, _ in self))
@@ -82,23 +96,23 @@ class Results(dict[tuple[Setting, str], Outcome]):
         return list(dict.fromkeys(server for _, server in self))
 
 
-def settings(scenarios: Iterable[str], clients: Sequence[int], in_flight: Sequence[int]) -> list[Setting]:
+def settings(scenarios: Mapping[str, Sequence[int]], clients: Sequence[int], in_flight: Sequence[int]) -> list[Setting]:
     """Combine the scenarios with these numbers. Without numbers of clients, each scenario has its own."""
     return [
         Setting(scenario, count, flying)
-        for scenario in scenarios
-        for count in clients or SCENARIOS[scenario]
+        for scenario, counts in scenarios.items()
+        for count in clients or counts
         for flying in (in_flight if scenario == "saturation" else [None])
     ]
 
 
 def plan(todo: Iterable[Setting], servers: Sequence[Server], rounds: int) -> list[tuple[Setting, Server]]:
-    """Return the runs in their order, without those that a server cannot do."""
+    """Return the runs in their order, without those that a server cannot do. Every other round goes backwards."""
     return [
         (setting, server)
         for setting in todo
-        for _ in range(rounds)
-        for server in servers
+        for number in range(rounds)
+        for server in (servers[::-1] if number % 2 else servers)
         if server.can(setting.scenario, setting.clients)
     ]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import random
 import shlex
@@ -20,10 +19,28 @@ from pathlib import Path
 from typing import IO
 
 PEERS = Path(__file__).parent / "peers"
-GO_SOURCE = Path(__file__).parents[2] / "www" / "chat.go"  # the guide shows it too
-NAMES = ("threadchat", "plain", "websockets", "aiohttp", "go")
+ROOT = Path(__file__).parents[2]
+GO_SOURCE = ROOT / "www" / "chat.go"  # the guide shows it too
+NAMES = ("threadchat", "plain", "websockets", "aiohttp", "go", "socketify", "picows", "ws", "uwebsockets.js")
+PYTHON_PEERS = {  # the packages that each imports
+    "plain": ("simple_websocket",),
+    "websockets": ("websockets",),
+    "aiohttp": ("aiohttp",),
+    "socketify": ("socketify",),
+    "picows": ("picows", "uvloop"),
+}
+NODE_PEERS = {  # the package that each requires, and what npm calls its source
+    "ws": ("ws", "ws@8"),
+    "uwebsockets.js": ("uWebSockets.js", "github:uNetworking/uWebSockets.js#v20.51.0"),  # its authors' only place
+}
+NODE_FOLDER = Path(sys.prefix) / "node"  # where --install-node puts them
+MOST = {"plain": 1000}  # clients that it bears, where there is a limit; and in the scenario crowd
+MOST_IN_A_CROWD = {"plain": 1000, "aiohttp": 1000}
+BAREST = "barest"  # the least that two threads a client can cost: see peers/barest_chat.py
 INSPECTED = "inspected"  # threadchat with its inspector, whose live page is open
 V1 = "v1"  # threadchat with clients that speak threadchat.v1
+OTHERS = (BAREST, INSPECTED, V1)  # are measured only if they are named
+SERVE = (sys.executable, "-m", "threadchat", "serve", "--port", "{port}", "--log-level", "error", "--message-rate", "0")
 PORTS = range(20_000, 32_000)  # below the ephemeral ports
 START_SECONDS = 20
 STOP_SECONDS = 10
@@ -46,12 +63,14 @@ class Server:
     name: str
     command: tuple[str, ...]  # {port} in it stands for the port
     most_clients: int = 1_000_000
-    crowd: bool = True  # whether it can do this scenario
+    most_in_a_crowd: int = 1_000_000  # in the scenario crowd
+    scenarios: tuple[str, ...] = ("saturation", "calm", "crowd")
     look: str = ""  # the path of a live page to keep open during the run
     v1: bool = False  # whether its clients speak threadchat.v1
 
     def can(self, scenario: str, clients: int) -> bool:
-        return clients <= self.most_clients and (self.crowd or scenario != "crowd")
+        most = self.most_in_a_crowd if scenario == "crowd" else self.most_clients
+        return scenario in self.scenarios and clients <= most
 
 
 @dataclass
@@ -72,26 +91,42 @@ class Running:
 
 
 def known(name: str, go: Path | None) -> Server:
-    """Return the server of this name: one of NAMES, INSPECTED or V1. Raises Failed if it is not installed."""
+    """Return the server of this name: one of NAMES or of OTHERS. Raises Failed if it is not installed."""
     if name == "threadchat":
-        serve = (sys.executable, "-m", "threadchat", "serve", "--port", "{port}", "--log-level", "error")
-        return Server(name, (*serve, "--message-rate", "0"))
+        return Server(name, SERVE)
     if name == INSPECTED:
         plain = known("threadchat", go)
         return replace(plain, name=name, command=(*plain.command, "--inspect"), look="/inspect/live")
     if name == V1:
         return replace(known("threadchat", go), name=name, v1=True)
+    if name == BAREST:
+        return Server(name, (sys.executable, str(PEERS / "barest_chat.py"), "{port}"))
     if name == "go":
         if go is None:
             raise Failed("there is no Go server")
         return Server(name, (str(go), "-listen", "127.0.0.1:{port}"))
-    package = {"plain": "simple_websocket"}.get(name, name)
-    if importlib.util.find_spec(package) is None:
-        raise Failed(f"{package} is not installed")
+    if name in NODE_PEERS:
+        return _node_peer(name)
+    for package in PYTHON_PEERS[name]:
+        if not _succeeds(sys.executable, "-c", f"import {package}"):
+            raise Failed(f"{package} is not installed, or does not work here")
     command = (sys.executable, str(PEERS / f"{name}_chat.py"), "{port}")
-    if name == "plain":
-        return Server(name, command, most_clients=1000, crowd=False)
-    return Server(name, command, crowd=name == "websockets")
+    return Server(name, command, MOST.get(name, Server.most_clients), MOST_IN_A_CROWD.get(name, Server.most_in_a_crowd))
+
+
+def _node_peer(name: str) -> Server:
+    if shutil.which("node") is None:
+        raise Failed("Node is not installed")
+    package, _ = NODE_PEERS[name]
+    paths = [str(NODE_FOLDER / "node_modules"), os.environ.get("NODE_PATH", "")]
+    node = ("env", f"NODE_PATH={os.pathsep.join(filter(None, paths))}", "node")
+    if not _succeeds(*node, "-e", f'require("{package}")'):
+        raise Failed(f"Node's package {package} is not installed (see --install-node), or does not work here")
+    return Server(name, (*node, str(PEERS / f"{name.removesuffix('.js')}_chat.js"), "{port}"))
+
+
+def _succeeds(*command: str) -> bool:
+    return subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0
 
 
 def other(text: str) -> Server:
@@ -100,9 +135,30 @@ def other(text: str) -> Server:
     words = tuple(shlex.split(command))
     if not found or not name or not any("{port}" in word for word in words):
         raise ValueError(f"must be NAME=COMMAND with {{port}} in the command, not {text!r}")
-    if name in NAMES:
+    if name in (*NAMES, *OTHERS):
         raise ValueError(f"{name!r} is a name already taken")
     return Server(name, words)
+
+
+def committed(name: str, commit: str, folder: Path) -> Server:
+    """Return threadchat as this commit has it, put into the folder. Raises Failed.
+
+    It runs on the libraries that are installed now.
+    """
+    into = folder / name
+    into.mkdir()
+    archive = subprocess.run(["git", "-C", str(ROOT), "archive", commit, "src", "www"], capture_output=True)
+    if archive.returncode:
+        raise Failed(f"git has no {commit}: {archive.stderr.decode(errors='replace').strip()}")
+    subprocess.run(["tar", "-x", "-C", str(into)], input=archive.stdout, check=True)
+    return Server(name, ("env", f"PYTHONPATH={into / 'src'}", *SERVE))
+
+
+def about(commit: str) -> str:
+    """Return a line about the commit, or about this checkout for ""."""
+    line = ["git", "-C", str(ROOT), "log", "-1", "--format=%h %s", commit or "HEAD", "--"]
+    said = subprocess.run(line, capture_output=True, text=True).stdout.strip()
+    return said if commit else f"the files of this checkout, on {said}"
 
 
 def install_go() -> None:
@@ -114,6 +170,17 @@ def install_go() -> None:
         done = subprocess.run(["apt-get", *command], env=environment, stdout=subprocess.DEVNULL)
         if done.returncode:
             raise Failed(f"apt-get {command[0]} ended with status {done.returncode}")
+
+
+def install_node() -> None:
+    """Install the packages of the Node servers beside the virtual environment. Raises Failed, after trying each."""
+    if shutil.which("npm") is None:
+        raise Failed("--install-node needs Node and its npm")
+    NODE_FOLDER.mkdir(exist_ok=True)
+    npm = ("npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", str(NODE_FOLDER))
+    missing = [source for _, source in NODE_PEERS.values() if not _succeeds(*npm, source)]
+    if missing:
+        raise Failed(f"npm cannot install {' and '.join(missing)}")
 
 
 def build_go(folder: Path) -> Path:

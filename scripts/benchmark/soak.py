@@ -1,8 +1,10 @@
 """Load a server with clients of every kind at once, and check each message, each eviction and what is left at the end.
 
-The exit status is 1 if a message was lost, repeated or out of order, if a healthy client was evicted or a stuck one was
-not, if threads or descriptors were left over, or if the server did not stop properly. Ctrl-C ends the traffic; the
-report follows all the same.
+Clients of plain lines talk in the lobby. Clients of threadchat.v1 talk in rooms, where they are cut off and put to
+sleep, come back and send again what was not echoed. The exit status is 1 if a message was lost, repeated or out of
+order, also across reconnects with threadchat.v1, if a healthy client was evicted or a stuck one was not, if threads or
+descriptors were left over, or if the server did not stop properly. Ctrl-C ends the traffic; the report follows all the
+same.
 """
 
 from __future__ import annotations
@@ -10,14 +12,15 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import random
 import resource
 import shlex
 import signal
-import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,10 +30,16 @@ import load
 import servers
 from rich.console import Console
 from soak_clients import Refused, Soak
+from soak_report import failures, middle_and_worst, quarters, show
+from talkers import Talkers
 
 SEND_BUFFER = 256  # messages
 PLAIN_LINE_EVERY = 30  # seconds, if standard error is not a terminal
 REST = 5.0  # seconds; longer than the server waits for a peer's close frame
+TALKERS, ROOMS = 40, 4  # clients of threadchat.v1, and the rooms that they are in
+DISTURBED = 50  # messages, after which one of them is cut off or put to sleep
+AWAY = 2.0  # seconds until one of them comes back, at most
+NAPS = {(0.05, 1.0): 70, (1.0, 10.0): 25, (20.0, 75.0): 5}  # from how long to how long one sleeps, and how often
 STOP_LIMIT = 30.0  # seconds
 
 
@@ -98,7 +107,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with servers.running(servers.Server("soaked", given.server)) as running:
             report = soak(running, given, notices)
-    except (servers.Failed, Refused) as failure:
+    except (servers.Failed, Refused, TimeoutError) as failure:
         notices.print(f"{failure} {getattr(failure, 'output', '')}".strip(), markup=False)
         return 1
     show(report)
@@ -116,9 +125,17 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         type=int,
         default=100,
         metavar="N",
-        help="clients that stay for the whole run (default %(default)s)",
+        help="clients of the lobby that stay for the whole run (default %(default)s)",
     )
-    help_text = "messages a second from all writers together, without the bursts (default %(default)g)"
+    help_text = (
+        f"clients of threadchat.v1, in {ROOMS} rooms, that are cut off and put to sleep, come back and send again what "
+        f"was not echoed (default {TALKERS}; 0 with --server)"
+    )
+    add("--talkers", type=int, metavar="N", help=help_text)
+    help_text = (
+        "messages a second from all writers together, without the bursts; the clients of threadchat.v1 send as many "
+        "(default %(default)g)"
+    )
     add("--rate", type=positive, default=200.0, metavar="A_SECOND", help=help_text)
     add("--seed", type=int, default=0, help="seed of the random choices: which client writes, how visitors leave")
     add("--json", type=Path, metavar="FILE", help="write the report to this file")
@@ -131,8 +148,13 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     given = parser.parse_args(arguments)
     if given.clients < 1:
         parser.error("--clients: must be at least 1")
+    if given.talkers is None:
+        given.talkers = TALKERS if given.server is None else 0
+    if given.talkers < 0:
+        parser.error("--talkers: must not be negative")
     if given.server is None:
-        options = ("--send-buffer", str(SEND_BUFFER), "--message-rate", "0", "--log-level", "warning")
+        options: tuple[str, ...] = ("--send-buffer", str(SEND_BUFFER), "--message-rate", "0", "--log-level", "warning")
+        options += ("--room-linger", "1")  # so that the threads of the rooms have ended when the rest is counted
         given.server = (sys.executable, "-m", "threadchat", "serve", "--port", "{port}", *options, *given.serve_option)
     elif given.serve_option or not any("{port}" in word for word in given.server):
         parser.error("--server: must be a command with {port} in it, and excludes --serve-option")
@@ -153,15 +175,25 @@ def soak(running: servers.Running, given: argparse.Namespace, notices: Console) 
     watch = Watch(running.process)
     warm_up = Soak(running.port, 1, given.rate, SEND_BUFFER, given.seed)
     warm_up.leave()
+    if given.talkers:
+        join(running, 1, given).leave()
     start = watch.at_rest()
     clients = Soak(running.port, given.clients, given.rate, SEND_BUFFER, given.seed)
-    signal.signal(signal.SIGINT, lambda *_: finish(clients))
-    with progress(notices, clients, watch) as each_second:
+    talkers = join(running, given.talkers, given)
+    signal.signal(signal.SIGINT, lambda *_: finish(clients, talkers))
+    with progress(notices, clients, talkers, watch) as each_second, ThreadPoolExecutor(1) as executor:
         began, used = time.monotonic(), time.process_time()
-        clients.run(given.minutes * 60, each_second)
+        talking = executor.submit(talkers.run, given.minutes * 60)
+        try:
+            clients.run(given.minutes * 60, each_second)
+        except BaseException:
+            talkers.finish()
+            raise
+        talking.result()
         load_cpu = (time.process_time() - used) / (time.monotonic() - began)
         lasted = list(watch.samples)
         clients.leave()
+        talkers.leave()
         end = watch.back_at(start)
     began = time.monotonic()
     running.process.send_signal(signal.SIGTERM)
@@ -170,7 +202,7 @@ def soak(running: servers.Running, given: argparse.Namespace, notices: Console) 
     except subprocess.TimeoutExpired:
         status = None
     counts = clients.counts
-    report = {
+    report: dict[str, Any] = {
         "minutes": round(clients.talked / 60, 3),
         "clients": counts.healthy_clients,
         "sent": counts.sent,
@@ -186,6 +218,7 @@ def soak(running: servers.Running, given: argparse.Namespace, notices: Console) 
         "stuck_not_full_at_the_end": counts.stuck_not_full,
         "evicted_after_seconds": middle_and_worst(counts.evicted_after),
         "vanished_given_up_after_seconds": middle_and_worst(counts.vanished_after),
+        "v1": v1_figures(talkers),
         "start": vars(start),
         "peak": vars(watch.peak()),
         "end": vars(end),
@@ -198,14 +231,38 @@ def soak(running: servers.Running, given: argparse.Namespace, notices: Console) 
     return report | {"failures": failures(report)}
 
 
-def finish(clients: Soak) -> None:
+def join(running: servers.Running, talkers: int, given: argparse.Namespace) -> Talkers:
+    """Return so many clients of threadchat.v1, which have joined their rooms."""
+    rooms = min(ROOMS, talkers)
+    pause = DISTURBED / given.rate
+    return Talkers(running.port, talkers, rooms, rate=given.rate, pause=pause, nap=nap, away=AWAY, seed=given.seed)
+
+
+def nap(chance: random.Random) -> float:
+    """Return for how many seconds a client of threadchat.v1 sleeps: mostly a moment, sometimes beyond the pong wait."""
+    (shortest, longest) = chance.choices(list(NAPS), list(NAPS.values()))[0]
+    return chance.uniform(shortest, longest)
+
+
+def v1_figures(talkers: Talkers) -> dict[str, Any]:
+    """Return the part of the report that is about the clients of threadchat.v1."""
+    return vars(talkers.counts) | {
+        "clients": len(talkers.talkers),
+        "rooms": len(talkers.rooms),
+        "entries": sum(room.top for room in talkers.rooms),
+        "endings": dict(talkers.counts.endings),
+    }
+
+
+def finish(clients: Soak, talkers: Talkers) -> None:
     """On Ctrl-C, end the traffic and let the report follow. A second Ctrl-C ends the soak at once."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     clients.finish()
+    talkers.finish()
 
 
 @contextmanager
-def progress(notices: Console, clients: Soak, watch: Watch) -> Iterator[Callable[[], None]]:
+def progress(notices: Console, clients: Soak, talkers: Talkers, watch: Watch) -> Iterator[Callable[[], None]]:
     """Yield the function to call every second: it takes a sample and shows the counts so far."""
     began = time.monotonic()
     last_plain = -PLAIN_LINE_EVERY
@@ -218,6 +275,8 @@ def progress(notices: Console, clients: Soak, watch: Watch) -> Iterator[Callable
                 f"{seconds // 60:02d}:{seconds % 60:02d}  sent {counts.sent:,}  delivered {counts.delivered:,}  "
                 f"lost {counts.lost:,}  repeated {counts.repeated:,}  out of order {counts.out_of_order:,}"
             )
+            v1 = talkers.counts
+            talk += f"; v1 said {v1.said:,}  delivered {v1.delivered:,}  missed {v1.missed:,}  twice {v1.twice:,}"
             server = (
                 f"evicted {counts.healthy_evicted.total()} healthy, {counts.stuck_evicted} stuck  "
                 f"clients {len(clients.clients)}  threads {now.threads}  descriptors {now.descriptors}  "
@@ -230,77 +289,6 @@ def progress(notices: Console, clients: Soak, watch: Watch) -> Iterator[Callable
                 notices.print(f"{talk}  {server}", markup=False)
 
         yield each_second
-
-
-def middle_and_worst(values: Sequence[float]) -> dict[str, float] | None:
-    return {"median": round(statistics.median(values), 3), "worst": round(max(values), 3)} if values else None
-
-
-def quarters(values: Sequence[int]) -> list[int]:
-    """Return the median of each quarter of the run."""
-    size = max(1, len(values) // 4)
-    starts = range(0, min(4 * size, len(values)), size)
-    return [int(statistics.median(values[start : start + size])) for start in starts]
-
-
-def failures(report: dict[str, Any]) -> list[str]:
-    """Return a sentence for each thing that went wrong."""
-    found = [
-        f"{report[name]:,} {what}"
-        for name, what in (
-            ("lost", "messages were lost"),
-            ("repeated", "messages were repeated"),
-            ("out_of_order", "messages were out of order"),
-            ("healthy_evicted", "healthy clients were evicted"),
-            ("stuck_not_evicted", "stuck clients were not evicted"),
-        )
-        if report[name]
-    ]
-    for what in ("threads", "descriptors"):
-        left = report["end"][what] - report["start"][what]
-        if left > 0:
-            found.append(f"{left} {what} were left over")
-    if report["stop_status"] != 0:
-        found.append(f"the server's exit status was {report['stop_status']}")
-    return found
-
-
-def show(report: dict[str, Any]) -> None:
-    """Print the report on standard output."""
-    start, peak, end = report["start"], report["peak"], report["end"]
-    evicted, vanished = (
-        f"{after['median']} s, at worst {after['worst']} s" if after else "none"
-        for after in (report["evicted_after_seconds"], report["vanished_given_up_after_seconds"])
-    )
-    rows = [
-        ("sent", f"{report['sent']:,} messages in {report['minutes']:g} minutes"),
-        ("delivered", f"{report['delivered']:,} to {report['clients']} clients, and to visitors"),
-        ("lost, repeated, out of order", f"{report['lost']:,}, {report['repeated']:,}, {report['out_of_order']:,}"),
-        ("visits", ", ".join(f"{count:,} ended by {way}" for way, count in sorted(report["visits"].items())) or "none"),
-        (
-            "healthy clients evicted",
-            ", ".join(f"{count} {kind}" for kind, count in report["healthy_evicted_kinds"].items()) or "0",
-        ),
-        (
-            "stuck clients evicted",
-            f"{report['stuck_evicted']}; not evicted {report['stuck_not_evicted']}; "
-            f"buffer not full at the end {report['stuck_not_full_at_the_end']}",
-        ),
-        ("eviction after a full buffer", evicted),
-        ("vanished clients dropped after", vanished),
-        ("threads", f"{start['threads']} at the start, {peak['threads']} at most, {end['threads']} at the end"),
-        ("descriptors", f"{start['descriptors']}, {peak['descriptors']}, {end['descriptors']}"),
-        ("memory in MB", ", ".join(f"{sample['memory'] / 1024:.1f}" for sample in (start, peak, end))),
-        ("memory by quarters of the run", ", ".join(f"{value / 1024:.1f}" for value in report["memory_quarters"])),
-        ("CPU of the load itself", f"{report['load_cpu']:.0%} of a processor"),
-        ("stopped", f"in {report['stop_seconds']} s, with exit status {report['stop_status']}"),
-    ]
-    for name, value in rows:
-        print(f"{name + ':':33}{value}")
-    if report["server_said"]:
-        print(f"the server said:\n{report['server_said']}")
-    for failure in report["failures"]:
-        print(f"FAILED: {failure}")
 
 
 if __name__ == "__main__":
