@@ -176,6 +176,11 @@
  */
 
 /**
+ * A line of the source, in the function of this name.
+ * @typedef {{ file: string, line: number, name: string }} Place
+ */
+
+/**
  * @typedef {object} Chart
  * @property {string} label
  * @property {string} unit
