@@ -15,7 +15,7 @@ import { STEPS } from "./tour-steps.js";
 const KEPT = "threadchat: the tour"; // "skipped" or "done", in this browser
 const LIMIT_MS = 45_000; // for what a step shows
 const COMMAND = "threadchat exercise";
-const ROOMY = "(min-width: 79.01rem)"; // a window where the page does not scroll, and a detail covers nothing
+const ROOMY = "(min-width: 79.01rem) and (min-height: 47rem)"; // a window in which a detail covers nothing
 
 export class Tour {
   #panel = byId("tour");
