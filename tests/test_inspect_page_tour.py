@@ -110,6 +110,7 @@ def test_it_is_taken_and_left_by_keyboard_and_what_it_did_is_undone(inspector: I
     page = look(tour=True)
     tour = tour_of(page)
     inspector.show(client(1), client(2), pace=42)
+    expect(page.get_by_label("Talkers say")).to_have_value("42")
     tour.get_by_role("button", name="Leave the tour").focus()
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
