@@ -105,6 +105,8 @@ SIDE = {"title": "", "source": LESSON_SOURCE, "seen": [["messages waiting", "48,
 LESSON = {
     "name": "no-limit",
     "title": "No limit",
+    "chapter": "too-slow",
+    "exercise": "full",
     "question": "What happens in `send`?",
     "choices": ["It is evicted", "Memory grows"],
 }

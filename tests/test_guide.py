@@ -381,6 +381,14 @@ def test_every_lesson_is_named_at_the_end_of_a_chapter() -> None:
         assert f"<code>threadchat lesson {lesson.name}</code> (<q>{escape(lesson.title)}</q>)" in guide.page()
 
 
+def test_each_lesson_names_a_chapter_that_ends_with_it_and_an_exercise_of_that_chapter() -> None:
+    chapters = dict(re.findall(r'<h2 id="([\w-]+)">.*?</h2>.*?<div class="pause">(.*?)</div>', guide.page(), re.DOTALL))
+    exercises = {card.name: card.chapter.id for card in read_cards()}
+    for lesson in LESSONS.values():
+        assert f"<code>threadchat lesson {lesson.name}</code>" in chapters[lesson.chapter]
+        assert exercises.get(lesson.exercise, "") == (lesson.chapter if lesson.chapter in exercises.values() else "")
+
+
 def test_each_exercise_names_its_chapter_and_each_chapter_ends_with_its_exercises() -> None:
     template = (www.WWW / "guide" / "index.html").read_text()
     chapters = re.split(r'^<section aria-labelledby="([\w-]+)">\n(?=<h2)', template, flags=re.MULTILINE)[1:]

@@ -176,8 +176,15 @@ export class Lessons {
     if (failed) return [make("p", { class: "note failed" }, failed)];
     if (!seen || answered === null) return [];
     const next = this.#list[this.#list.indexOf(lesson) + 1];
+    const { chapter, exercise } = lesson;
     return [
       ...makeResult(seen, answered),
+      make(
+        "p",
+        { class: "more" },
+        make("a", { href: `guide#${chapter}` }, "Read about it in the guide"),
+        ...(exercise ? [", and write it yourself: ", make("code", {}, `threadchat exercise ${exercise}`)] : []),
+      ),
       make(
         "p",
         { class: "onward" },

@@ -210,6 +210,8 @@
  * @typedef {object} Lesson
  * @property {string} name
  * @property {string} title
+ * @property {string} chapter the id of the guide's chapter about it
+ * @property {string} exercise the name of the exercise to it; "" if there is none
  * @property {string} question
  * @property {string[]} choices
  */
