@@ -102,7 +102,6 @@ def test_a_step_asks_shows_and_says_why(inspector: Inspector, look: Look) -> Non
     tour.get_by_role("button", name="Next").click()
     expect(tour).to_contain_text("How many threads handle your message")
     expect(page.locator("#detail")).to_be_hidden()
-    answer(page, 0)
     expect(page.locator("#when")).to_have_text("live")
 
 

@@ -289,8 +289,10 @@ export class Tour {
 
   /** What it has opened makes room for the next thing. */
   #closeDetail() {
-    if (this.#opened) emit(this.#panel, "close-detail", null);
+    if (!this.#opened) return;
     this.#opened = false;
+    emit(this.#panel, "close-detail", null);
+    emit(this.#panel, "go-live", null); // it may have gone back to an older picture
   }
 
   /** @param {...Node} words */
