@@ -86,7 +86,7 @@ def test_a_step_asks_shows_and_says_why(inspector: Inspector, look: Look) -> Non
     tour = tour_of(page)
     inspector.source = EVICTING
     show_an_eviction(page, inspector)
-    expect(tour).to_contain_text("It is otherwise. Nothing: its messages wait in a buffer of its own.")
+    expect(tour).to_contain_text("No, what happens is this: Nothing: its messages wait in a buffer of its own.")
     expect(tour).to_contain_text("256 of 256 messages waiting. Meanwhile client 2 got all 300 messages.")
     expect(tour.get_by_role("list", name="Look at it").get_by_role("button")).to_have_text(
         ["thread writePump-7", "channel send-7", "thread hub", "hub.py, line 135 self._evict(client)"]

@@ -142,7 +142,8 @@ export class Show {
     /** @type {number[]} */
     const joined = [];
     const all = this.until(({ events }) => {
-      for (const event of events) if (event.kind === "joined" && event.name === `${kind} bot`) joined.push(event.client);
+      const these = events.filter((event) => event.kind === "joined" && event.name === `${kind} bot`);
+      joined.push(...these.map(({ client }) => client));
       return joined.length >= count && joined;
     });
     await this.act("add", { kind, count });
@@ -201,7 +202,8 @@ export class Show {
  */
 export async function lineWith(file, name, text) {
   /** @type {Source} */
-  const source = await ask(`inspect/source?${new URLSearchParams({ file, function: name })}`, "There is no such source.");
+  const query = new URLSearchParams({ file, function: name });
+  const source = await ask(`inspect/source?${query}`, "There is no such source.");
   const index = source.lines.findIndex((line) => line.includes(text));
   return index < 0 ? 0 : source.first_line + index;
 }

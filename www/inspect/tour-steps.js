@@ -5,7 +5,7 @@ import { fullness } from "./kernel.js";
 import { count, duration, milliseconds, plural } from "./words.js";
 
 /** @import { Show } from "./show.js" */
-/** @import { Client, Picture } from "./types.js" */
+/** @import { Client, Held, Picture } from "./types.js" */
 
 const FAST = 60; // messages a second: a stuck client's buffers are full in six seconds, and the slow bot keeps up
 const SLOW = 12; // messages a second
@@ -67,25 +67,32 @@ export const STEPS = [
       show.points = new Set([`send-${number}`, `writePump-${number}`]);
       const is = (/** @type {(client: Client) => unknown} */ test) => (/** @type {Picture} */ { clients }) =>
         clients.some((client) => client.number === number && test(client));
+      const eviction = (/** @type {Picture} */ { events }) =>
+        events.find(({ kind, client }) => kind === "evicted" && client === number);
       show.signs = [
-        sign("the kernel’s buffers fill", is(({ kernel, unread }) => Math.max(fullness(kernel), fullness(unread)) >= FILLED)),
+        sign("the kernel’s buffers fill", is((client) => fills(client.kernel) || fills(client.unread))),
         sign("its write pump gets stuck", is(({ waits, away }) => waits || away)),
         sign("its send channel fills", is(({ send }) => send.pending * 2 >= send.capacity)),
-        sign("the hub evicts it", ({ events }) => events.some(({ kind, client }) => kind === "evicted" && client === number)),
+        sign("the hub evicts it", eviction),
       ];
       let last = began.t;
-      const evicted = await show.until(({ t, clients, events }) => {
-        const found = events.find(({ kind, client }) => kind === "evicted" && client === number);
-        if (!found && clients.some((client) => client.number === number)) last = t;
+      const evicted = await show.until((picture) => {
+        const found = eviction(picture);
+        if (!found && picture.clients.some((client) => client.number === number)) last = picture.t;
         return found;
       });
-      const heard = other && show.client(other.number);
-      const meanwhile = heard ? ` Meanwhile client ${heard.number} got all ${count(heard.messages_out - other.messages_out)} messages.` : "";
+      const now = other && show.client(other.number);
+      const heard = now ? count(now.messages_out - other.messages_out) : "";
+      const meanwhile = now ? ` Meanwhile client ${now.number} got all ${heard} messages.` : "";
       return {
-        told: `Client ${number} was evicted after ${duration(evicted.t - began.t)}, with ${evicted.waiting} of ${evicted.capacity} messages waiting.${meanwhile}`,
+        told:
+          `Client ${number} was evicted after ${duration(evicted.t - began.t)}, with ${evicted.waiting} of ` +
+          `${evicted.capacity} messages waiting.${meanwhile}`,
         why:
-          `The hub only puts messages into send-${number}, which never takes long while there is room, so it waits for nobody’s socket. ` +
-          `When the channel was full and writePump-${number} still stuck in its write, the hub would have had to wait, and evicted the client instead.`,
+          `The hub only puts messages into send-${number}, which never takes long while there is room, so it ` +
+          "waits for nobody’s socket. " +
+          `When the channel was full and writePump-${number} still stuck in its write, the hub would have had to ` +
+          "wait, and evicted the client instead.",
         points: [at(`writePump-${number}`, last), at(`send-${number}`, last), at("hub")],
       };
     },
@@ -109,13 +116,15 @@ export const STEPS = [
       const { steps, deliveries } = await show.journey(id);
       const to = deliveries.find((each) => each.client !== client && each.written !== null) ?? deliveries[0];
       const read = steps.find(({ step }) => step === "read")?.t ?? 0;
-      const took = to?.written ? ` ${milliseconds(to.written - read)} ms after it was read, client ${to.client}’s was written.` : "";
+      const took = to?.written ? milliseconds(to.written - read) : "";
+      const when = took && ` ${took} ms after it was read, client ${to.client} had it.`;
       const pump = `writePump-${to?.client ?? client}`;
       show.points = new Set([...show.points, pump]);
       return {
-        told: `It went to ${plural(deliveries.length, "client")}.${took}`,
+        told: `It went to ${plural(deliveries.length, "client")}.${when}`,
         why:
-          `readPump-${client} read it from its socket and sent it to broadcast, the hub put it into every send channel, and ${pump} wrote it to its own socket, like all others. ` +
+          `readPump-${client} read it from its socket and sent it to broadcast, the hub put it into every send ` +
+          `channel, and ${pump} wrote it to its own socket, like all others. ` +
           "No socket is read by two threads or written by two, and no thread but the hub knows who is there.",
         points: [at(`readPump-${client}`), at("broadcast"), at("hub"), at(pump)],
         message: id,
@@ -147,9 +156,12 @@ export const STEPS = [
       const frames = now.frames_out - before.frames_out;
       await show.wait(LOOK_MS);
       return {
-        told: `Client ${number} got ${plural(now.messages_out - before.messages_out, "message")} in ${plural(frames, "frame")}.`,
+        told:
+          `Client ${number} got ${plural(now.messages_out - before.messages_out, "message")} in ` +
+          `${plural(frames, "frame")}.`,
         why:
-          `While writePump-${number} was writing, or waited for its turn to run, more messages came into send-${number}, and then it took them all at once. ` +
+          `While writePump-${number} was writing, or waited for its turn to run, more messages came into ` +
+          `send-${number}, and then it took them all at once. ` +
           "So the busier the chat, the fewer writes a message needs; a frame has a line for each.",
         points: [at(`writePump-${number}`), at(`send-${number}`)],
       };
@@ -175,8 +187,10 @@ export const STEPS = [
       return {
         told: `Client ${number} has gone, and both of its threads with it.`,
         why:
-          `readPump-${number} came to the end of its loop and sent the client to unregister, and the hub removed it from the set and closed send-${number}. ` +
-          `A receive from a closed channel ends the loop of writePump-${number}: a thread is never stopped from outside, it returns.`,
+          `readPump-${number} came to the end of its loop and sent the client to unregister, and the hub removed ` +
+          `it from the set and closed send-${number}. ` +
+          `A receive from a closed channel ends the loop of writePump-${number}: a thread is never stopped from ` +
+          "outside, it returns.",
         points: [at(`readPump-${number}`, last), at("unregister"), at("hub"), at(`writePump-${number}`, last)],
       };
     },
@@ -216,9 +230,12 @@ export const STEPS = [
       const waiting = held.channels.broadcast.pending;
       await show.until(({ hub, channels }) => !hub.paused && channels.broadcast.pending < waiting / 2);
       return {
-        told: `${count(waiting)} messages waited in broadcast, and ${plural(pumps.length, "read pump")} held one more. All of them have gone out now.`,
+        told:
+          `${count(waiting)} messages waited in broadcast, and ${plural(pumps.length, "read pump")} held one ` +
+          "more. All of them have gone out now.",
         why:
-          `When broadcast was full, readPump-${number} waited in its send and read no more from its socket, so that TCP made the sender wait too. ` +
+          `When broadcast was full, readPump-${number} waited in its send and read no more from its socket, so ` +
+          "that TCP made the sender wait too. " +
           "Nothing is lost and nothing grows without a bound: a queue with a limit slows down who fills it.",
         points: [at("broadcast", held.t), at(`readPump-${number}`, held.t), at("hub", held.t)],
       };
@@ -226,7 +243,9 @@ export const STEPS = [
   },
   {
     title: "No lock",
-    question: `${TOGETHER} clients join at the same moment, and leave again. How many threads change the hub’s set of clients?`,
+    question:
+      `${TOGETHER} clients join at the same moment, and leave again. How many threads change the hub’s set of ` +
+      "clients?",
     answers: [
       "Each client’s own, one after the other: the set has a lock.",
       "Each client’s own, all at once: in Python a set can take that.",
@@ -241,10 +260,14 @@ export const STEPS = [
       await show.wait(LOOK_MS);
       await Promise.all(numbers.map((number) => show.remove(number)));
       return {
-        told: `Clients ${Math.min(...numbers)} to ${Math.max(...numbers)} joined and have gone again; ${plural(show.picture.hub.clients, "client")} are there.`,
+        told:
+          `Clients ${Math.min(...numbers)} to ${Math.max(...numbers)} joined and have gone again; ` +
+          `${plural(show.picture.hub.clients, "client")} are there.`,
         why:
-          "Each client’s thread sent it to register and went on once the hub had taken it, and later the same with unregister; only the hub’s thread ever touches the set. " +
-          "What one thread alone touches needs no lock, and as that thread takes one case after the other, all clients see the messages in one order.",
+          "Each client’s thread sent it to register and went on once the hub had taken it, and later the same " +
+          "with unregister; only the hub’s thread ever touches the set. " +
+          "What one thread alone touches needs no lock, and as that thread takes one case after the other, all " +
+          "clients see the messages in one order.",
         points: [at("register"), at("unregister"), at("hub")],
       };
     },
@@ -263,6 +286,9 @@ const at = (name, t = null) => ({ name, t });
  * @param {(picture: Picture) => unknown} test
  */
 const sign = (words, test) => ({ words, test, seen: false });
+
+/** @param {Held | null} held */
+const fills = (held) => fullness(held) >= FILLED;
 
 /**
  * A client that reads and says nothing: what others say can be counted at it.

@@ -6,15 +6,15 @@ import { byId, make, setText } from "../dom.js";
 import { Left, Show, lineWith } from "./show.js";
 import { messageOf } from "./server.js";
 import { emit } from "./signals.js";
+import { makeCommand, makeOnward, makeWords } from "./tour-end.js";
+import { remember, remembered } from "./tour-memory.js";
 import { STEPS } from "./tour-steps.js";
 
 /** @import { History } from "./history.js" */
 /** @import { Line, Point, Seen } from "./tour-steps.js" */
 /** @import { Picture } from "./types.js" */
 
-const KEPT = "threadchat: the tour"; // "skipped" or "done", in this browser
 const LIMIT_MS = 45_000; // for what a step shows
-const COMMAND = "threadchat exercise";
 const ROOMY = "(min-width: 79.01rem) and (min-height: 47rem)"; // a window in which a detail covers nothing
 
 export class Tour {
@@ -47,7 +47,8 @@ export class Tour {
   /** @param {History} history */
   constructor(history) {
     this.#history = history;
-    const leave = make("button", { type: "button", onclick: () => this.leave() }, "Leave", make("span", { class: "unseen" }, " the tour"));
+    const the = make("span", { class: "unseen" }, " the tour");
+    const leave = make("button", { type: "button", onclick: () => this.leave() }, "Leave", the);
     this.#panel.append(make("div", { class: "tour-head" }, this.#title, this.#place, leave), this.#said, this.#rest);
     this.#opener.addEventListener("click", () => this.begin());
     window.addEventListener("pagehide", () => this.#show?.undo());
@@ -162,7 +163,7 @@ export class Tour {
     this.#end();
     this.#points = new Set(points.map(({ name }) => name));
     if (answer === step.right) this.#foreseen.add(this.#at);
-    const verdict = answer === step.right ? "Yes, as you expected." : "It is otherwise.";
+    const verdict = answer === step.right ? "Yes, as you expected:" : "No, what happens is this:";
     this.#say(
       make("p", {}, make("b", {}, verdict), " ", quoted(step.answers[step.right])),
       make("p", { class: "told" }, told),
@@ -193,16 +194,8 @@ export class Tour {
     this.#end();
     remember("done");
     this.#open("Now write it yourself", "The tour is over");
-    this.#say(
-      make("p", {}, `You foresaw ${this.#foreseen.size} of ${STEPS.length}. What you saw are a few hundred lines of Python, and you can write their heart in an evening: twelve exercises, each checked on the spot.`),
-    );
-    const command = make("code", {}, COMMAND);
-    const copied = make("span", { role: "status" });
-    const copy = make("button", { type: "button", onclick: () => copyText(command, copied) }, "Copy");
-    this.#rest.replaceChildren(
-      make("p", { class: "command" }, command, copy, copied),
-      make("p", { class: "onward" }, make("button", { type: "button", onclick: () => this.begin() }, "Begin the tour again"), make("a", { href: "guide" }, "Read the guide")),
-    );
+    this.#say(makeWords(this.#foreseen.size, STEPS.length));
+    this.#rest.replaceChildren(makeCommand(), makeOnward(() => this.begin()));
     this.#panel.focus({ preventScroll: true });
   }
 
@@ -319,35 +312,3 @@ const isThread = (name) => /^(hub$|readPump-|writePump-)/.test(name);
 
 /** @param {string} text */
 const quoted = (text) => make("q", {}, text);
-
-/**
- * @param {HTMLElement} from
- * @param {HTMLElement} told
- */
-async function copyText(from, told) {
-  try {
-    await navigator.clipboard.writeText(from.textContent ?? "");
-    told.textContent = "Copied.";
-  } catch {
-    getSelection()?.selectAllChildren(from); // the clipboard is not for this page: the keyboard still can
-    told.textContent = "It is selected: copy it.";
-  }
-}
-
-/** What this browser remembers of the tour; "" if nothing, or if it must not remember. */
-function remembered() {
-  try {
-    return localStorage.getItem(KEPT) ?? "";
-  } catch {
-    return "";
-  }
-}
-
-/** @param {"skipped" | "done"} what */
-function remember(what) {
-  try {
-    localStorage.setItem(KEPT, what);
-  } catch {
-    // Forbidden, or full: then it asks again the next time.
-  }
-}
