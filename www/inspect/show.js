@@ -201,8 +201,8 @@ export class Show {
  * @param {string} text
  */
 export async function lineWith(file, name, text) {
-  /** @type {Source} */
   const query = new URLSearchParams({ file, function: name });
+  /** @type {Source} */
   const source = await ask(`inspect/source?${query}`, "There is no such source.");
   const index = source.lines.findIndex((line) => line.includes(text));
   return index < 0 ? 0 : source.first_line + index;

@@ -228,7 +228,7 @@ export const STEPS = [
       await show.wait(LOOK_MS / 2);
       show.undo();
       const waiting = held.channels.broadcast.pending;
-      await show.until(({ hub, channels }) => !hub.paused && channels.broadcast.pending < waiting / 2);
+      await show.until(({ hub }) => hub.messages >= held.hub.messages + waiting);
       return {
         told:
           `${count(waiting)} messages waited in broadcast, and ${plural(pumps.length, "read pump")} held one ` +
