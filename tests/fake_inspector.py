@@ -36,6 +36,8 @@ EVICTION = {
     "capacity": 256,
 }
 
+# For a page on which the tour must not open by itself. A blank page has no storage.
+NO_TOUR = "try { localStorage.setItem('threadchat: the tour', 'skipped'); } catch {}"
 COUNT_ANIMATIONS = """
     document.animations = 0;
     const animate = Element.prototype.animate;
@@ -103,6 +105,8 @@ SIDE = {"title": "", "source": LESSON_SOURCE, "seen": [["messages waiting", "48,
 LESSON = {
     "name": "no-limit",
     "title": "No limit",
+    "chapter": "too-slow",
+    "exercise": "full",
     "question": "What happens in `send`?",
     "choices": ["It is evicted", "Memory grows"],
 }
@@ -168,6 +172,7 @@ class Inspector:
         self.asked: list[str] = []  # the addresses that were asked for, with their queries
         self.done: list[dict[str, Any]] = []  # the actions that were posted to inspect/do
         self.headers: list[dict[str, str]] = []  # of these posts
+        self.source = SOURCE
         self.refusal = ""  # why the next actions are refused, if they are
         self.up = True
         self._lock = threading.Lock()  # guards the next two, so that a new stream misses no picture
@@ -239,7 +244,7 @@ class Inspector:
             case ["inspect", "live"]:
                 return Response(self._stream(), mimetype="text/event-stream")
             case ["inspect", "source"]:
-                return self._json(SOURCE)
+                return self._json(self.source)
             case ["inspect", "message", "41"]:
                 return self._json(JOURNEY)
             case ["inspect", "lessons"]:
@@ -289,16 +294,19 @@ def errors() -> list[str]:
 
 @pytest.fixture
 def look(browser: Browser, inspector: Inspector, errors: list[str]) -> Iterator[Look]:
-    """`look(*scripts, **options)` opens the page, once, with options of the browser's context; it is connected then."""
+    """`look(*scripts, **options)` opens the page, once, with options of the browser's context; it is connected then.
+
+    With `tour=True` it is the page's first time, and the tour opens by itself.
+    """
     contexts = []
 
-    def open_page(*scripts: str, **options: Any) -> Page:
+    def open_page(*scripts: str, tour: bool = False, **options: Any) -> Page:
         context = browser.new_context(**{"viewport": {"width": 1280, "height": 800}, **options})
         contexts.append(context)
         page = context.new_page()
         page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
         page.on("pageerror", lambda error: errors.append(str(error)))
-        for script in scripts:
+        for script in scripts if tour else (NO_TOUR, *scripts):
             page.add_init_script(script)
         inspector.show(client(1), client(2))
         page.goto(inspector.url)

@@ -11,9 +11,10 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
-from helpers import LIMIT, THREADCHAT, until
+from helpers import LIMIT, THREADCHAT, Running, until
 
 from threadchat import cli
+from threadchat.exercises import reading
 from threadchat.exercises.cards import read_cards
 
 CARDS = read_cards()
@@ -54,6 +55,22 @@ def test_without_an_action_it_makes_the_files_and_explains_the_first(capsys: pyt
     assert {path.name for path in Path("exercises").glob("*.py")} == {card.file for card in CARDS}
     for card in CARDS:
         assert Path("exercises", card.file).read_text() == card.start
+
+
+def test_it_says_where_to_read_about_the_exercise(
+    capsys: pytest.CaptureFixture[str], server: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for card in CARDS:
+        assert f'the chapter "{card.chapter.title}" of the guide. http' in printed(capsys, card.name)
+    monkeypatch.setattr(reading, "CHAT", "http://127.0.0.1:1/")  # where nothing listens
+    text = printed(capsys)
+    assert "http://127.0.0.1:1/guide#go-beside-python while `threadchat serve` runs" in text
+    assert f"{reading.file()} its text" in text
+    assert f'<h2 id="{WORKER.chapter.id}">' in Path(reading.file()).read_text()
+    monkeypatch.setattr(reading, "CHAT", server.url)
+    text = printed(capsys)
+    assert f"{server.url}guide#go-beside-python Write it in" in text
+    assert "threadchat serve" not in text
 
 
 def test_nothing_that_the_learner_wrote_is_overwritten(capsys: pytest.CaptureFixture[str]) -> None:

@@ -19,7 +19,7 @@ from helpers import LIMIT
 from right_answers import RIGHT
 
 from threadchat.exercises import checking, show
-from threadchat.exercises.cards import Card, Wrong, parse, read_cards
+from threadchat.exercises.cards import Card, Chapter, Wrong, parse, read_cards
 from threadchat.exercises.checking import check
 from threadchat.exercises.folder import Folder
 from threadchat.exercises.verdict import Result
@@ -341,7 +341,7 @@ def test_a_race_is_told_with_the_lines_in_their_order(tmp_path: Path) -> None:
 
 def test_parts_of_a_card_are_found_by_their_headings() -> None:
     text = (
-        "# A title\n\nDo it.\n\n    x = 1\n\n## Start\n\n```python\ny = 2\n```\n\n"
+        "# A title\n\nDo it.\n\n    x = 1\n\n## Chapter\n\n[To read](there)\n\n## Start\n\n```python\ny = 2\n```\n\n"
         "## Hint\n\nOne.\n\n## Hint\n\nTwo.\n\n"
         "## Solution\n\n```python\nz\n```\n\n## Go\n\n```go\ng\n```\n\n## Why\n\nSo.\n\n"
         "## Wrong: bad\n\nNo.\n\n```python\nw\n```\n"
@@ -352,6 +352,7 @@ def test_parts_of_a_card_are_found_by_their_headings() -> None:
         "name",
         "A title",
         "Do it.\n\n    x = 1",
+        Chapter("To read", "there"),
         "",
         ("One.", "Two."),
         "z\n",

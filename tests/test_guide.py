@@ -19,6 +19,7 @@ from helpers import LIMIT, Inspected, Running, Serve, ask, contrast, errors
 from playwright.sync_api import Browser, Page, expect
 
 import threadchat
+from threadchat.exercises.cards import read_cards
 from threadchat.lessons.run import LESSONS
 from threadchat.web import guide, source, www
 
@@ -129,6 +130,7 @@ def pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         ("ruby chat.rb run", "knows no placeholder"),
         ("lesson convoys", "no file lessons/convoys.py"),
         ("lesson lesson", "there is no lesson lesson"),
+        ("exercise 13-more", "no file exercises/cards/13-more.md"),
     ],
 )
 def test_a_placeholder_that_matches_nothing_is_a_lookup_error(placeholder: str, what: str, pages: Path) -> None:
@@ -379,12 +381,36 @@ def test_every_lesson_is_named_at_the_end_of_a_chapter() -> None:
         assert f"<code>threadchat lesson {lesson.name}</code> (<q>{escape(lesson.title)}</q>)" in guide.page()
 
 
+def test_each_lesson_names_a_chapter_that_ends_with_it_and_an_exercise_of_that_chapter() -> None:
+    chapters = dict(re.findall(r'<h2 id="([\w-]+)">.*?</h2>.*?<div class="pause">(.*?)</div>', guide.page(), re.DOTALL))
+    exercises = {card.name: card.chapter.id for card in read_cards()}
+    for lesson in LESSONS.values():
+        assert f"<code>threadchat lesson {lesson.name}</code>" in chapters[lesson.chapter]
+        assert exercises.get(lesson.exercise, "") == (lesson.chapter if lesson.chapter in exercises.values() else "")
+
+
+def test_each_exercise_names_its_chapter_and_each_chapter_ends_with_its_exercises() -> None:
+    template = (www.WWW / "guide" / "index.html").read_text()
+    chapters = re.split(r'^<section aria-labelledby="([\w-]+)">\n(?=<h2)', template, flags=re.MULTILINE)[1:]
+    asked = {
+        (chapter, card)
+        for chapter, text in zip(chapters[::2], chapters[1::2], strict=True)
+        for card in re.findall(r"{{exercise (\S+)}}", text.partition('<div class="pause">')[2])
+    }
+    cards = read_cards()
+    assert asked == {(card.chapter.id, f"{card.number:02}-{card.name}") for card in cards}
+    assert template.count("{{exercise ") == len(cards)
+    for card in cards:
+        assert f'<h2 id="{card.chapter.id}">{escape(card.chapter.title)}</h2>' in template
+        assert f"<code>threadchat exercise {card.name}</code> (<q>{escape(card.title)}</q>)" in guide.page()
+
+
 def test_every_chapter_is_short_enough_for_one_sitting() -> None:
     template = (www.WWW / "guide" / "index.html").read_text()
     for chapter in re.split(r'^<section aria-labelledby="[\w-]+">\n(?=<h2)', template, flags=re.MULTILINE)[1:]:
         if "sentences" not in chapter:  # the reference
             prose = re.sub(r"<svg.*?</svg>|{{.*?}}|<[^>]*>", " ", chapter, flags=re.DOTALL)
-            assert len(prose.split()) < 900, chapter[:80]  # five minutes
+            assert len(prose.split()) < 800, chapter[:80]  # four minutes
 
 
 def test_the_guide_links_to_the_inspector_and_its_lessons_if_there_is_one_that_answers_the_reader(

@@ -92,7 +92,9 @@ def test_a_lesson_asks_first_and_then_shows_broken_beside_real(inspector: Inspec
     expect(dialog.get_by_role("region", name="Without")).to_contain_text("48,211")
     expect(dialog.get_by_role("img", name="waiting: at most 9.0 messages")).to_be_visible()
     expect(dialog.get_by_role("region", name="With", exact=True)).to_contain_text("256")
-    expect(dialog.locator(".result > p:not(.onward)").last).to_have_text("That is why.")
+    expect(dialog.locator(".result > p:not(.onward, .more)").last).to_have_text("That is why.")
+    expect(dialog.get_by_role("link", name="Read about it in the guide")).to_have_attribute("href", "guide#too-slow")
+    expect(dialog.locator(".more code")).to_have_text("threadchat exercise full")
     assert inspector.done == [{"action": "lesson", "name": "no-limit"}]
 
 

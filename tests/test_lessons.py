@@ -263,7 +263,9 @@ def test_without_a_name_the_lessons_are_listed() -> None:
         assert re.search(rf"^  {name} +{re.escape(told.title)}$", listed, re.MULTILINE)
     outlines = json.loads(lesson("--json"))
     assert [outline["name"] for outline in outlines] == list(LESSONS)
-    assert all(outline.keys() == {"name", "title", "question", "choices"} for outline in outlines)
+    assert all(
+        outline.keys() == {"name", "title", "chapter", "exercise", "question", "choices"} for outline in outlines
+    )
 
 
 def test_on_a_terminal_it_asks_until_the_answer_is_valid_and_waits_before_the_real_part() -> None:
@@ -345,6 +347,10 @@ def test_it_says_whether_the_choice_was_right(
     printed = capsys.readouterr().out
     assert f"\n{says}: They wait in the server's memory" in printed
     assert ("Not quite. TCP throws nothing away" in printed) == (typed[0] == "1")
+    assert (
+        "\nTo read about it: threadchat serve, then /guide#too-slow\nTo write it yourself: threadchat exercise full\n"
+        in printed
+    )
     assert printed.endswith("\nNext: threadchat lesson blocking-send\n")
 
 

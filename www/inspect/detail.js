@@ -5,14 +5,15 @@ import { byId, make } from "../dom.js";
 import { ChannelDetail } from "./channel-detail.js";
 import { icon } from "./icon.js";
 import { JourneyDetail } from "./journey.js";
+import { LineDetail } from "./line-detail.js";
 import { emit } from "./signals.js";
 import { Sources } from "./source.js";
 import { ThreadDetail } from "./thread-detail.js";
 
 /** @import { History } from "./history.js" */
-/** @import { Client, Happening, Picture } from "./types.js" */
+/** @import { Client, Happening, Picture, Place } from "./types.js" */
 
-/** @typedef {ThreadDetail | ChannelDetail | JourneyDetail} Subject what the panel shows */
+/** @typedef {ThreadDetail | ChannelDetail | JourneyDetail | LineDetail} Subject what the panel shows */
 
 export class Detail {
   #history;
@@ -60,6 +61,11 @@ export class Detail {
   /** @param {Happening} event */
   showMessage(event) {
     this.#show(new JourneyDetail(event));
+  }
+
+  /** @param {Place} place */
+  showLine(place) {
+    this.#show(new LineDetail(place, this.#sources));
   }
 
   close() {

@@ -43,12 +43,13 @@ export class Explanation {
     };
     document.addEventListener("pointermove", onMove, { passive: true });
     document.addEventListener("pointerdown", onMove, { passive: true });
-    document.addEventListener("click", ({ target }) => {
+    const onClick = (/** @type {MouseEvent} */ { target }) => {
       if (!(target instanceof Element && target.closest("button"))) return;
-      if (target.closest("#do")) this.clear(); // what comes of it is to be seen
+      if (target.closest("#do, #tour")) this.clear(); // what comes of it is to be seen
       this.#pressed = hintedAt(target);
       this.#point(null);
-    });
+    };
+    document.addEventListener("click", onClick, { capture: true }); // before the button goes, which some do then
     document.addEventListener("focusin", ({ target }) => {
       if (target instanceof Element && target.matches(":focus-visible")) this.#point(hintedAt(target));
     });

@@ -48,6 +48,7 @@ export class Gauge {
   render(channel, selected) {
     this.#channel = channel;
     const { name, pending, capacity } = channel;
+    setData(this.element, "name", name);
     const part = capacity ? Math.min(1, pending / capacity) : 0;
     const scale = `scaleX(${part.toFixed(4)})`;
     if (this.#fill.style.transform !== scale) this.#fill.style.transform = scale;

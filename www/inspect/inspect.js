@@ -14,6 +14,7 @@ import { Lessons } from "./lessons.js";
 import { watchServer } from "./server.js";
 import { listen } from "./signals.js";
 import { Stage } from "./stage.js";
+import { Tour } from "./tour.js";
 import { Transport } from "./transport.js";
 
 /** @import { Status } from "./server.js" */
@@ -30,6 +31,7 @@ const figures = new Figures();
 const transport = new Transport(history);
 const controls = new Controls();
 const lessons = new Lessons();
+const tour = new Tour(history);
 makeLegend();
 
 /** @type {Picture | null} the one that is drawn */
@@ -55,6 +57,7 @@ const live = watchServer((text) => {
   if (shownAt === null) explanation.evicted(came.events.filter(({ kind }) => kind === "evicted"));
   fresh = [...fresh, ...came.events].slice(-MOST_FLIGHTS); // a hidden page draws nothing
   if (shownAt === null) picture = came;
+  tour.see(came);
   drawSoon();
 }, setStatus);
 
@@ -76,6 +79,7 @@ function render() {
   fresh = [];
   transport.render(picture, shownIndex(), paused, isLost());
   explanation.render(picture);
+  tour.render();
 }
 
 /** The clients that have to be in the picture: in a crowd, the one that is looked into too. */
@@ -105,6 +109,7 @@ function setStatus(status) {
 function startAnew() {
   events.clear();
   explanation.clear();
+  tour.startAnew();
   setLive();
 }
 
@@ -140,6 +145,9 @@ listen("step", step);
 listen("show-picture", showAt);
 listen("open-thread", (name) => picture && detail.showThread(name, picture, pinned));
 listen("open-channel", (name) => picture && detail.showChannel(name, picture, pinned));
+listen("open-line", (place) => detail.showLine(place));
+listen("go-live", setLive);
+listen("close-detail", () => detail.close());
 listen("open-message", (event) => detail.showMessage(event));
 listen("act", ({ action, details, said }) => controls.run(action, details, said));
 listen("selected", (name) => {
@@ -177,6 +185,10 @@ function isTaken(/** @type {KeyboardEvent} */ { key, target }) {
 
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.altKey || event.metaKey || document.querySelector("dialog[open]")) return;
+  if (event.key === "Escape" && (tour.focused || (tour.open && !detail.open))) {
+    tour.leave();
+    return;
+  }
   if (event.key === "Escape" && detail.open) {
     detail.close();
     return;

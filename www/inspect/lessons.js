@@ -57,7 +57,8 @@ export class Lessons {
 
   /** Do what the address says. */
   async #follow() {
-    const asked = new URLSearchParams(location.hash.slice(1));
+    const { hash } = location;
+    const asked = new URLSearchParams(hash.slice(1));
     const name = asked.get("lesson");
     if (!name) {
       this.#dialog.close();
@@ -76,6 +77,7 @@ export class Lessons {
       progress.picked = progress.answered = lesson.choices[answer] === undefined ? null : answer;
       // Without its result the lesson can still be run.
       progress.seen = await ask(`inspect/lessons/${name}`, NONE).catch(() => null);
+      if (location.hash !== hash) return; // the reader has gone on meanwhile
     }
     this.#show(lesson);
     this.#article.scrollIntoView({ block: "start" });
@@ -174,8 +176,15 @@ export class Lessons {
     if (failed) return [make("p", { class: "note failed" }, failed)];
     if (!seen || answered === null) return [];
     const next = this.#list[this.#list.indexOf(lesson) + 1];
+    const { chapter, exercise } = lesson;
     return [
       ...makeResult(seen, answered),
+      make(
+        "p",
+        { class: "more" },
+        make("a", { href: `guide#${chapter}` }, "Read about it in the guide"),
+        ...(exercise ? [", and write it yourself: ", make("code", {}, `threadchat exercise ${exercise}`)] : []),
+      ),
       make(
         "p",
         { class: "onward" },

@@ -78,6 +78,7 @@ export function watchServer(onPicture, onStatus) {
 export async function act(action, details = {}) {
   const response = await reach("inspect/do", {
     method: "POST",
+    keepalive: true, // what the page undoes when it is left still has to be done
     headers: { "Content-Type": "application/json", "X-Threadchat": "inspect" },
     body: JSON.stringify({ action, ...details }),
   });

@@ -2,7 +2,7 @@
 // What the components ask for. A component gets its data through its methods, and says what somebody wants with one of
 // these events, which bubbles up to the document. inspect.js listens and has it done.
 
-/** @import { Happening } from "./types.js" */
+/** @import { Happening, Place } from "./types.js" */
 
 /**
  * The name of each event and the value that comes with it.
@@ -11,10 +11,13 @@
  * @property {string} open-thread look into the thread with this name
  * @property {string} open-channel look into the channel with this name
  * @property {Happening} open-message follow this message
+ * @property {Place} open-line show this line of the source
  * @property {string} selected the detail panel now shows the thread or channel with this name ("": none)
  * @property {number} pin keep the client with this number in the drawing, or stop keeping it
  * @property {{ action: string, details: object, said: string }} act have the server do it; `said` tells that it was done
  * @property {null} toggle-pause pause the picture, or go on
+ * @property {null} close-detail look into nothing any more
+ * @property {null} go-live show each picture as it comes
  * @property {number} step go so many pictures forward (back if negative)
  * @property {number} show-picture show the picture with this index
  */

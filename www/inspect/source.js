@@ -71,7 +71,7 @@ export class SourceView {
   #pythonTitle = make("h3");
   #python = make("ol", { class: "code", tabindex: "0" });
   #goTitle = make("h3");
-  #go = make("pre", { class: "code go", tabindex: "0", "aria-label": "The same in Go" });
+  #go = make("pre", { class: "code go", tabindex: "0", role: "group", "aria-label": "The same in Go" });
 
   #shown = ""; // the key of the function that is shown
   #line = 0;

@@ -1,7 +1,7 @@
 // @ts-check
 // A thread: a button with its state as colour, shape and word, and for how long it has been in it.
 
-import { make, setText } from "../dom.js";
+import { make, setData, setText } from "../dom.js";
 import { hinted } from "./hints.js";
 import { icon, setIcon } from "./icon.js";
 import { emit } from "./signals.js";
@@ -56,6 +56,7 @@ export class ThreadButton {
    */
   render(thread, selected) {
     this.#thread = thread;
+    setData(this.element, "name", thread.name);
     const kind = family(thread.state);
     if (this.element.dataset.family !== kind) {
       this.element.dataset.family = kind;

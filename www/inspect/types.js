@@ -176,6 +176,11 @@
  */
 
 /**
+ * A line of the source, in the function of this name.
+ * @typedef {{ file: string, line: number, name: string }} Place
+ */
+
+/**
  * @typedef {object} Chart
  * @property {string} label
  * @property {string} unit
@@ -205,6 +210,8 @@
  * @typedef {object} Lesson
  * @property {string} name
  * @property {string} title
+ * @property {string} chapter the id of the guide's chapter about it
+ * @property {string} exercise the name of the exercise to it; "" if there is none
  * @property {string} question
  * @property {string[]} choices
  */

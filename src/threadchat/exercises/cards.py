@@ -1,8 +1,9 @@
 """The cards: one file for each exercise, with all that is not code of ours. They are in the folder `cards`.
 
 A card is Markdown. Its title is the exercise's; then comes the task. Each section after that begins with a heading:
-"Start" (the file that the learner gets, below the task), "Hint" (one or more), "Solution", "Go" (the same in Go), "Why"
-(what the solution shows), and "Wrong: NAME" for each wrong solution that people really write.
+"Chapter" (of the guide, to read about it: its title and its id, as a link), "Start" (the file that the learner gets,
+below the task), "Hint" (one or more), "Solution", "Go" (the same in Go), "Why" (what the solution shows), and
+"Wrong: NAME" for each wrong solution that people really write.
 """
 
 from __future__ import annotations
@@ -23,6 +24,14 @@ class Wrong:
 
 
 @dataclass(frozen=True)
+class Chapter:
+    """A chapter of the guide: its title, and its id in the page."""
+
+    title: str
+    id: str
+
+
+@dataclass(frozen=True)
 class Card:
     """An exercise."""
 
@@ -30,6 +39,7 @@ class Card:
     name: str
     title: str
     task: str
+    chapter: Chapter
     start: str
     hints: tuple[str, ...]
     solution: str
@@ -69,6 +79,7 @@ def parse(file: str, text: str) -> Card:
         name=name,
         title=title.strip(),
         task=task,
+        chapter=_chapter(one["Chapter"]),
         start=f'"""{title.strip()}\n\n{_wrapped(task)}\n"""\n\n{_code(one["Start"])}',
         hints=tuple(body for heading, body in found if heading == "Hint"),
         solution=_code(one["Solution"]),
@@ -80,6 +91,13 @@ def parse(file: str, text: str) -> Card:
             if heading.startswith("Wrong: ")
         ),
     )
+
+
+def _chapter(section: str) -> Chapter:
+    """The chapter that the section links to."""
+    found = re.fullmatch(r"\[(.+)\]\((.+)\)", section)
+    assert found, section
+    return Chapter(found[1], found[2])
 
 
 def _code(section: str) -> str:

@@ -8,12 +8,14 @@ import sys
 import textwrap
 from pathlib import Path
 
+from threadchat.exercises import reading
 from threadchat.exercises.cards import Card
 from threadchat.exercises.folder import DEFAULT, Folder
 from threadchat.exercises.verdict import Result
 
 WIDEST = 88  # characters in a line
 COMMAND = os.environ.get("THREADCHAT_EXERCISE", "threadchat exercise")  # as the learner types it; scripts/exercise
+SERVE = COMMAND.removesuffix("exercise") + "serve"
 BOLD, RED, GREEN, DIM = "1", "31;1", "32;1", "2"
 
 
@@ -34,6 +36,8 @@ def explain(card: Card, folder: Folder, made: int) -> None:
         print()
         _paragraph(paragraph)
     print()
+    _where_to_read(card)
+    print()
     _paragraph(f"Write it in {folder.file(card)}, in the editor of your choice. Then:")
     print()
     for word, what in (
@@ -43,6 +47,18 @@ def explain(card: Card, folder: Folder, made: int) -> None:
     ):
         command = _command(word, folder)
         print(f"    {command}{' ' * (len('watch') - len(word))}  {_colour(DIM, what)}")
+
+
+def _where_to_read(card: Card) -> None:
+    """Print the chapter of the guide that belongs to the exercise, and where the guide is."""
+    _paragraph(f'To read about it: the chapter "{card.chapter.title}" of the guide.')
+    print()
+    address = f"    {reading.address(card.chapter)}"
+    if reading.is_served():
+        print(address)
+        return
+    print(f"{address}  {_colour(DIM, f'while `{SERVE}` runs')}")
+    print(f"    {reading.file()}  {_colour(DIM, 'its text, without the code')}")
 
 
 def result(card: Card, folder: Folder, found: Result) -> None:

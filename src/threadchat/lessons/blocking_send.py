@@ -32,6 +32,8 @@ def stop_reading(patience: float) -> Result:
 LESSON = Lesson(
     name="blocking-send",
     title="A hub that waits for its clients",
+    chapter="too-slow",
+    exercise="full",
     question="The hub sends each message to one client after the other. One of four clients has stopped reading, and "
     "its channel is full. Now the hub waits until there is room in that channel. What do the other three notice?",
     choices=(

@@ -130,6 +130,7 @@ def verdict(broken: Result, real: Result) -> str:
 LESSON = Lesson(
     name="convoy",
     title="No run queue",
+    chapter="a-thousand-threads",
     question=f"A message for {PUMPS:,} clients makes {PUMPS:,} write pumps ready. Each is a thread with a hundredth of "
     "a millisecond of work to do. Only one thread at a time can run Python code. Is it best to wake them all at once?",
     choices=(

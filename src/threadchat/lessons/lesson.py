@@ -146,11 +146,14 @@ class Part:
 class Lesson:
     """A lesson.
 
+    chapter: the id of the guide's chapter about it.
+    exercise: the name of the exercise in which the reader writes that part; empty if there is none.
     verdict: sums up the figures measured on the reader's machine, from the results of the broken and the real part.
     """
 
     name: str
     title: str
+    chapter: str
     question: str
     choices: tuple[Choice, ...]
     change: Change
@@ -158,6 +161,7 @@ class Lesson:
     real: Part
     why: str
     verdict: Callable[[Result, Result], str] = lambda broken, real: ""
+    exercise: str = ""
 
     @property
     def answer(self) -> int:

@@ -88,6 +88,8 @@ def reader_of(hub: Hub, message: str) -> Callable[[], None]:
 LESSON = Lesson(
     name="lock-instead",
     title="A lock instead of a hub",
+    chapter="no-lock",
+    exercise="hub",
     question="Suppose there is no hub, only a set of clients with a lock around it. A thread that has a message takes "
     "the lock, copies the set, releases the lock, and sends the message to each client in the copy. Two people write "
     "at the same moment. Do all clients read the two messages in the same order?",

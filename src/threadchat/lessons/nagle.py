@@ -69,6 +69,8 @@ def verdict(broken: Result, real: Result) -> str:
 LESSON = Lesson(
     name="nagle",
     title="Nagle's algorithm",
+    chapter="one-message",
+    exercise="pumps",
     question="The server sends a client two short messages, one right after the other, over a connection within this "
     "machine. When does the second one arrive?",
     choices=(

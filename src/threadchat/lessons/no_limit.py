@@ -38,6 +38,8 @@ def stop_reading() -> Result:
 LESSON = Lesson(
     name="no-limit",
     title="A buffer without a limit",
+    chapter="too-slow",
+    exercise="full",
     question="A client has stopped reading, but its connection stays open: somebody has closed a laptop, say. The "
     f"others go on talking and send {MESSAGES:,} messages. What becomes of the messages for that client?",
     choices=(

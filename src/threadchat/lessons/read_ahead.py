@@ -69,6 +69,8 @@ def flood_a_busy_hub(patience: float) -> Result:
 LESSON = Lesson(
     name="read-ahead",
     title="No back pressure",
+    chapter="too-fast",
+    exercise="semaphore",
     question="The hub is busy for a while, and one client floods the server with messages. Each client has a thread "
     "that reads from its socket. Should that thread go on reading while the hub takes no messages?",
     choices=(

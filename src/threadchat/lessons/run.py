@@ -56,6 +56,8 @@ def outline(lesson: Lesson) -> dict[str, Any]:
     return {
         "name": lesson.name,
         "title": lesson.title,
+        "chapter": lesson.chapter,
+        "exercise": lesson.exercise,
         "question": lesson.question,
         "choices": [choice.text for choice in lesson.choices],
     }

@@ -34,6 +34,8 @@ def stop_reading(patience: float) -> Result:
 LESSON = Lesson(
     name="self-send",
     title="A hub that unregisters through its own channel",
+    chapter="go-beside-python",
+    exercise="rendezvous",
     question="A client that leaves is sent to the hub's channel `unregister`, which is unbuffered. Suppose that the "
     "hub evicts a stuck client through the same channel: `self.unregister.send(client)`. What happens?",
     choices=(

@@ -49,6 +49,9 @@ def teach(lesson: Lesson, ask: bool) -> None:
     _paragraph(f"{answer} {lesson.answer + 1}: {lesson.choices[lesson.answer].text}")
     for paragraph in why(lesson, broken, real):
         _paragraph(paragraph)
+    print(f"To read about it: threadchat serve, then /guide#{lesson.chapter}")
+    if lesson.exercise:
+        print(f"To write it yourself: threadchat exercise {lesson.exercise}")
     following = after(lesson)
     print(f"Next: threadchat lesson {following.name}" if following else "That was the last lesson.")
 

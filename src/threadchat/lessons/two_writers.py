@@ -56,6 +56,8 @@ def ping_while_a_frame_is_written(wait: float) -> Result:
 LESSON = Lesson(
     name="two-writers",
     title="Two threads write to one socket",
+    chapter="one-message",
+    exercise="pumps",
     question="A client's write pump is in the middle of a long frame: the kernel has taken a part of it, and the pump "
     "waits for room. Now the client sends a ping, and its read pump answers, as the protocol demands, with a pong of "
     "7 bytes. Where do these 7 bytes go?",

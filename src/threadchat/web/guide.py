@@ -10,6 +10,7 @@ names them by placeholders, with the files, definitions and lines as in source.p
     {{table websocket/connection.py}}                           the table in a module's docstring
     {{lesson convoy}}                                           the command for a lesson, and the lesson's title: a link
                                                                 to it in the inspector, if that may be opened
+    {{exercise 01-worker}}                                      the command for an exercise, and the exercise's title
     {{inspector}}                                               a link to the inspector, if it may be opened; if not,
                                                                 the command that opens it
     {{demo}}                                                    the same, for what only the demo can do
@@ -95,6 +96,8 @@ def _filled(placeholder: str, inspected: bool = False) -> str:
             return _table(file)
         case "lesson":
             return _lesson(file, inspected)
+        case "exercise":
+            return _exercise(file)
         case "inspector":
             return '<a href="inspect">the inspector</a>' if inspected else DEMO
         case "demo":
@@ -154,3 +157,9 @@ def _lesson(name: str, inspected: bool) -> str:
                 shown = f'<a href="inspect#lesson={name}">{shown}</a>'
             return f"<code>threadchat lesson {name}</code> ({shown})"
     raise LookupError(f"there is no lesson {name}")
+
+
+def _exercise(card: str) -> str:
+    """The command for an exercise, and its title from the card's first line."""
+    title = source.text(f"exercises/cards/{card}.md").partition("\n")[0].removeprefix("# ")
+    return f"<code>threadchat exercise {card.partition('-')[2]}</code> (<q>{escape(title)}</q>)"

@@ -1,7 +1,7 @@
 """Where a definition is in this program's source and in the Go twin, www/chat.go.
 
-A file is named relative to the package ("web/server.py"); other than a .py file it is one of www/ ("chat.go"). A
-definition has its name ("Client.write_pump", "serve_ws") and in Go the receiver's type before a method
+A file is named relative to the package ("web/server.py"), or to www/ if it is neither Python nor Markdown ("chat.go").
+A definition has its name ("Client.write_pump", "serve_ws") and in Go the receiver's type before a method
 ("client.writePump"). Each file is read once. Any thread may call any function.
 
 All functions raise LookupError, with a sentence, for what is not there: a file, a definition, a text.
@@ -50,7 +50,7 @@ def find(file: str, what: str) -> range:
 @cache
 def text(file: str) -> str:
     """The whole file."""
-    folder = www.PACKAGE if file.endswith(".py") else www.WWW
+    folder = www.PACKAGE if file.endswith((".py", ".md")) else www.WWW
     try:
         return folder.joinpath(*file.split("/")).read_text(encoding="utf-8")
     except (OSError, KeyError) as error:  # KeyError: in a zip file
