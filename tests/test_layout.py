@@ -98,6 +98,7 @@ OURS: dict[str, set[str]] = {
         "log.memory",
         "messages",
         "moderation",
+        "names",
         "options",
         "people",
         "runtime.threads",

@@ -145,9 +145,9 @@ def serve_ws(hub: Hub, connection: Connection, options: Options, number: int, pr
             write_pump = go(client.write_pump, f"writePump-{number}")
         except (RuntimeError, MemoryError) as error:  # the system has no more threads
             connection.end(1013, "the server is full")
-            log.error("client %d has no write pump: %s", number, error)
+            log.error("client %d in %s has no write pump: %s", number, protocol.where, error)
             return
-        log.info("client %d joined from %s", number, connection.peer)
+        log.info("client %d joined %s from %s", number, protocol.where, connection.peer)
         with _named(f"readPump-{number}"):
             client.read_pump()
     except Closed:
@@ -165,7 +165,7 @@ def serve_ws(hub: Hub, connection: Connection, options: Options, number: int, pr
             connection.send_close()
         if connection.accepted:
             connection.close()
-            log.info("client %d left: %s", number, connection.ending)
+            log.info("client %d left %s: %s", number, protocol.where, connection.ending)
 
 
 def _raise_flag(flag: Channel[None]) -> None:

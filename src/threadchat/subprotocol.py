@@ -11,6 +11,11 @@ class Subprotocol:
     All methods run in the thread of the request.
     """
 
+    @property
+    def where(self) -> str:
+        """Where the client is, and under which name at this instant. For lines of the log, so it is printable."""
+        return "the chat"
+
     def before_registration(self, connection: Connection) -> None:
         """Called before the hub learns of the client. May answer the handshake; may block; raises as serve_ws does."""
 

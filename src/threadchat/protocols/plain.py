@@ -33,6 +33,11 @@ class Plain(Subprotocol):
         self._history = min(history, room.options.history)
         self._seen = 0  # the newest id that was sent as history; what the hub passes on up to it is left out
 
+    @property
+    def where(self) -> str:
+        """See `Subprotocol.where`."""
+        return self._room.called(self._person)
+
     def before_registration(self, connection: Connection) -> None:
         """Say who comes, if that is somebody with a name."""
         if self._person is not None:

@@ -70,6 +70,11 @@ class V1(Subprotocol):
         self._seen = 0  # the newest id that was sent before the write pump took over
         connection.form = self._lines
 
+    @property
+    def where(self) -> str:
+        """See `Subprotocol.where`."""
+        return self._room.called(self._person)
+
     def before_registration(self, connection: Connection) -> None:
         """Answer the handshake; send hello and, page by page, what comes before the present; say who comes."""
         connection.subprotocol = SUBPROTOCOL

@@ -26,7 +26,7 @@ from werkzeug.wrappers import Request, Response
 from threadchat.channel import Closed
 from threadchat.client import serve_ws
 from threadchat.hub import Hub
-from threadchat.names import clean_room_name
+from threadchat.names import clean_room_name, quoted
 from threadchat.options import Options
 from threadchat.room import LOBBY
 from threadchat.rooms import NoRoom, Rooms
@@ -208,7 +208,7 @@ class App:
         address = request.environ.get("REMOTE_ADDR", "")
         try:
             with (
-                self._room_for(address),
+                self._room_for(address, name),
                 self._admission.admit(address) as number,
                 self.rooms.enter(name) as room,
                 spoken(room, connection, request, visitor) as protocol,
@@ -226,7 +226,7 @@ class App:
         check_origin(request, self._origins)
         visitor = self._visitors.visitor(request)
         self._saying.check_rate(visitor.source)
-        with self._room_for(request.environ.get("REMOTE_ADDR", "")), self.rooms.enter(name) as room:
+        with self._room_for(request.environ.get("REMOTE_ADDR", ""), name), self.rooms.enter(name) as room:
             return self._saying.answer(request, room, visitor)
 
     def _log(self, request: Request, name: str, form: str) -> Response:
@@ -238,12 +238,12 @@ class App:
         return transcript.response(request, room, form, visitor)
 
     @contextmanager
-    def _room_for(self, address: str) -> Iterator[None]:
-        """Turn the lack of room into 503, with a line in the log, for a client from this address."""
+    def _room_for(self, address: str, name: str) -> Iterator[None]:
+        """Turn the lack of room into 503, with a line in the log, for a client from this address in the room `name`."""
         try:
             yield
         except (Full, NoRoom) as error:
-            self._throttled_log.error(f"refused a client from %s: {error}", address)
+            self._throttled_log.error(f"refused a client of room %s from %s: {error}", quoted(name), address)
             raise ServiceUnavailable(f"Come back later: {error}.", retry_after=RETRY_AFTER) from error
         except Closed as error:
             raise ServiceUnavailable("The server is stopping.") from error
