@@ -56,7 +56,7 @@ FAILED = "the server has failed"  # the reason with close code 1011
 class Client:
     """One client of the hub. `number` names its threads and its log lines."""
 
-    __slots__ = ("_ping_every", "_protocol", "_read_pump_done", "connection", "hub", "number", "send", "stuck")
+    __slots__ = ("_ping_every", "_read_pump_done", "connection", "hub", "number", "protocol", "send", "stuck")
 
     def __init__(
         self, hub: Hub, connection: Connection, options: Options, number: int, protocol: Subprotocol = LINES
@@ -71,7 +71,7 @@ class Client:
         self.stuck: Channel[None] = Channel(1)
         # Called by the pump that is writing, and only one of them writes at a time.
         connection.on_stuck, connection.on_unstuck = partial(_raise_flag, self.stuck), self.stuck.take_pending
-        self._protocol = protocol
+        self.protocol = protocol
         self._ping_every = options.ping_every
         # Released when the read pump is done. A lock, because an Event would take 1 KB a client.
         self._read_pump_done = threading.Lock()
@@ -85,7 +85,7 @@ class Client:
         """
         try:
             for message in self.connection:
-                if (said := self._protocol.read(message)) is not None:
+                if (said := self.protocol.read(message)) is not None:
                     self.send.urgent = True  # a client that speaks gets its own message before others get it
                     self.hub.broadcast.send(said)
         except Closed:

@@ -12,6 +12,11 @@ class Subprotocol:
     """
 
     @property
+    def name(self) -> str | None:
+        """The name that the client's person has at this instant, if there is one."""
+        return None
+
+    @property
     def where(self) -> str:
         """Where the client is, and under which name at this instant. For lines of the log, so it is printable."""
         return "the chat"

@@ -71,6 +71,11 @@ class V1(Subprotocol):
         connection.form = self._lines
 
     @property
+    def name(self) -> str:
+        """See `Subprotocol.name`."""
+        return self._person.name
+
+    @property
     def where(self) -> str:
         """See `Subprotocol.where`."""
         return self._room.called(self._person)

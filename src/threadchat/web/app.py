@@ -14,13 +14,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from werkzeug.exceptions import (
-    BadRequest,
-    HTTPException,
-    MisdirectedRequest,
-    NotFound,
-    ServiceUnavailable,
-)
+from werkzeug.exceptions import BadRequest, HTTPException, MisdirectedRequest, NotFound, ServiceUnavailable
 from werkzeug.wrappers import Request, Response
 
 from threadchat.channel import Closed
@@ -74,8 +68,9 @@ class WebSocketDone(ConnectionResetError):
 class App:
     """A chat as a WSGI application, with rooms whose hubs run in threads until `close`.
 
-    Any thread may call it, as WSGI servers do, and any thread may `close` it. `hub` and `connection_type` are for a
-    caller that watches the lobby: a hub of its own making, and what is called with (environ, options) for each client.
+    Any thread may call it, as WSGI servers do, and any thread may `close` it. `hub`, `make_hub` and `connection_type`
+    are for a caller that watches the chat: the lobby's hub, what makes the hub of a room with the given name, and what
+    is called with (environ, options) for each client.
     `identify` is `create_app`'s.
     Raises RuntimeError where gevent or eventlet has replaced threads.
     """
@@ -86,10 +81,11 @@ class App:
         hub: Hub | None = None,
         connection_type: Callable[..., Connection] = Connection,
         identify: Identify | None = None,
+        make_hub: Callable[[str], Hub] = lambda name: Hub(),
     ) -> None:
         self._fitness = Fitness()
         self.options = options
-        self.rooms = Rooms(options, lambda name: hub if hub is not None and name == LOBBY else Hub())
+        self.rooms = Rooms(options, lambda name: hub if hub is not None and name == LOBBY else make_hub(name))
         self._connection_type = connection_type
         self._hosts = Hosts(options.allow_hosts or ("*",))
         self._origins = Origins(options.allow_origins)
@@ -203,8 +199,7 @@ class App:
             raise ServiceUnavailable(problem)
         check_upgrade(request, self._origins, self._throttled_log)
         visitor = self._visitors.visitor(request)
-        make_connection = self._connection_type if name == LOBBY else Connection
-        connection = make_connection(request.environ, self.options)
+        connection = self._connection_type(request.environ, self.options)
         address = request.environ.get("REMOTE_ADDR", "")
         try:
             with (
