@@ -102,7 +102,7 @@ def test_the_rooms_are_told_of_when_they_change_and_a_room_that_ends_is_gone_unt
             with join(server, "ops") as peer:
                 look.until(lambda picture: {"name": "ops", "clients": 1} in fullest(picture), "the room in the list")
                 peer.talk("hello")
-                look.until(lambda picture: there(picture) and numbers(picture) == [number], "the client")
+                look.until(lambda picture, number=number: there(picture) and numbers(picture) == [number], "the client")
             look.until(lambda picture: "gone" in picture, "the end of the room")
     until(lambda: list(server.inspected.sampler._cameras) == ["lobby"], "that nobody looks")
     assert list(server.watch.shared.watches) == ["lobby"]
