@@ -13,7 +13,7 @@ from playwright.sync_api import Page, expect
 
 AXE = (files("axe_playwright_python") / "axe.min.js").read_text()
 ROOMS = {"count": 2, "fullest": [{"name": "lobby", "clients": 2}, {"name": "a & b", "clients": 1}]}
-IN_ROOM = {"room": "a & b", "log": {**LOG, "epoch": "another"}, "rooms": ROOMS}
+IN_ROOM: dict[str, Any] = {"room": "a & b", "log": {**LOG, "epoch": "another"}, "rooms": ROOMS}
 
 
 def choose(inspector: Inspector, page: Page) -> None:

@@ -29,10 +29,6 @@ def there(picture: dict[str, Any]) -> bool:
     return "gone" not in picture
 
 
-def numbers(picture: dict[str, Any]) -> list[int]:
-    return [client["number"] for client in picture["clients"]]
-
-
 def fullest(picture: dict[str, Any]) -> list[dict[str, Any]]:
     """The rooms that the picture tells of, if it does."""
     told: list[dict[str, Any]] = picture.get("rooms", {}).get("fullest", [])
@@ -102,7 +98,8 @@ def test_the_rooms_are_told_of_when_they_change_and_a_room_that_ends_is_gone_unt
             with join(server, "ops") as peer:
                 look.until(lambda picture: {"name": "ops", "clients": 1} in fullest(picture), "the room in the list")
                 peer.talk("hello")
-                look.until(lambda picture, number=number: there(picture) and numbers(picture) == [number], "the client")
+                picture = look.until(lambda picture: there(picture) and picture["clients"], "the client")
+                assert [client["number"] for client in picture["clients"]] == [number]
             look.until(lambda picture: "gone" in picture, "the end of the room")
     until(lambda: list(server.inspected.sampler._cameras) == ["lobby"], "that nobody looks")
     assert list(server.watch.shared.watches) == ["lobby"]
