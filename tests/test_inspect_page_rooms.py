@@ -86,6 +86,10 @@ def test_a_room_that_ends_says_so_and_offers_the_lobby_and_is_drawn_again_when_t
     inspector.gone("a & b", rooms={"count": 1, "fullest": [{"name": "lobby", "clients": 2}]})
     gone = page.get_by_role("status").filter(has_text="The room a & b has ended.")
     expect(gone).to_contain_text("What you see is the last picture of it.")
+    page.set_viewport_size({"width": 390, "height": 800})
+    page.get_by_role("heading", name="What happened").scroll_into_view_if_needed()
+    expect(gone).to_be_in_viewport(ratio=1)
+    page.set_viewport_size({"width": 1280, "height": 800})
     expect(row_of(page, 7)).to_be_visible()
     expect(page.locator("#when")).to_have_text("last picture")
     inspector.show(client(9), **{**IN_ROOM, "log": {**LOG, "epoch": "a new one"}})
@@ -122,6 +126,14 @@ def test_the_log_is_beside_the_hub_with_what_one_who_joins_reads_behind_it(inspe
     expect(page.locator(".room-log li")).to_have_text(
         ["1042msgBob: hello\nyou", "1041msgAnn: good morning", "1040joinBob"]
     )
+    for width in 1280, 1600, 1000, 390:
+        page.set_viewport_size({"width": width, "height": 800})
+        log, hub = page.locator(".room-log").bounding_box(), page.locator("#hub").bounding_box()
+        assert log is not None
+        assert hub is not None
+        assert abs(log["x"] + log["width"] - hub["x"] - hub["width"]) < 2, "it is as wide as the middle of the drawing"
+        assert log["y"] > hub["y"] + hub["height"]
+    page.set_viewport_size({"width": 1280, "height": 800})
     box.hover()
     expect(page.locator("#hint")).to_contain_text("keeps ids 3 to 1,042: 1,040 entries, 31,000 bytes of text")
     box.click()

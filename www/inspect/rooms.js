@@ -51,7 +51,7 @@ export class Rooms {
     this.shown = room;
     if (ofAddress() !== room) window.history.pushState(null, "", pageOf(room));
     this.#seen = false;
-    this.#gone.hidden = true;
+    this.#setGone(false);
     this.#render();
   }
 
@@ -65,7 +65,7 @@ export class Rooms {
       window.history.replaceState(null, "", pageOf(came.room) + location.hash);
     }
     this.#told = came.rooms ?? this.#told;
-    this.#gone.hidden = !("gone" in came);
+    this.#setGone("gone" in came);
     this.#seen ||= !("gone" in came);
     if ("gone" in came) {
       const was = `The room ${came.room} has ended. What you see is the last picture of it.`;
@@ -73,6 +73,12 @@ export class Rooms {
       setText(this.#words, this.#seen ? was : isNot);
     }
     this.#render();
+  }
+
+  /** @param {boolean} gone */
+  #setGone(gone) {
+    this.#gone.hidden = !gone;
+    document.body.toggleAttribute("data-ended", gone); // for the style sheet
   }
 
   #render() {
