@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
@@ -15,6 +16,7 @@ from threadchat.inspector import bots as bots_module
 from threadchat.inspector import sampler as sampler_module
 from threadchat.inspector.bots import STARTERS
 from threadchat.inspector.room_log import NEWEST
+from threadchat.inspector.watched_connection import WatchedConnection
 
 Inspect = Callable[..., Inspected]
 
@@ -242,6 +244,26 @@ def test_the_inspectors_own_client_speaks_in_the_room_and_does_not_keep_it(
     with Peer(server.port) as peer:
         peer.send(TEXT, "the lobby goes on")
         assert peer.lines(1) == ["the lobby goes on"]
+
+
+def test_a_client_that_has_gone_is_freed_without_the_garbage_collector(inspect: Inspect) -> None:
+    server = inspect()
+    with server.look(room="ops") as look:
+        gc.disable()
+        try:
+            with V1(server.port, room="ops", name="Ann") as ann:
+                look.until(lambda picture: there(picture) and picture["clients"], "the client")
+                ann.say("hello")
+                ann.until(type="msg")
+            look.until_event("left")
+            with join(server, "ops"):  # the hub's thread still has the client that it met last
+
+                def there_is_one() -> bool:
+                    return len([each for each in gc.get_objects() if isinstance(each, WatchedConnection)]) == 1
+
+                until(there_is_one)
+        finally:
+            gc.enable()
 
 
 def test_a_paused_room_stops_with_the_server(inspect: Inspect) -> None:
