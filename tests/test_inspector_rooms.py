@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
@@ -16,7 +15,7 @@ from threadchat.inspector import bots as bots_module
 from threadchat.inspector import sampler as sampler_module
 from threadchat.inspector.bots import STARTERS
 from threadchat.inspector.room_log import NEWEST
-from threadchat.inspector.watched_connection import WatchedConnection
+from threadchat.subprotocol import LINES
 
 Inspect = Callable[..., Inspected]
 
@@ -54,10 +53,13 @@ def test_a_picture_has_all_of_its_room_and_nothing_of_another(inspect: Inspect) 
         assert picture["hub"]["thread"]["state"] == "selecting"
         ann.send(type="name", name="Bob")
         look.until(lambda picture: [client["name"] for client in picture["clients"]] == ["Bob"], "the new name")
+        watched = server.hub_of("7").watched[2]
         ann.close()
         assert look.until_event("left")["name"] == "Bob"
         assert {event["client"] for event in look.events} == {2}
     until(lambda: server.watch.shared.present == {}, "the end of all clients")
+    assert watched.connection.protocol is LINES, "connection and protocol do not keep each other"
+    assert watched.send._client() == (2, "Bob")
 
 
 def test_the_log_is_shown_as_it_is_and_as_one_who_joins_would_read_it(inspect: Inspect) -> None:
@@ -244,26 +246,6 @@ def test_the_inspectors_own_client_speaks_in_the_room_and_does_not_keep_it(
     with Peer(server.port) as peer:
         peer.send(TEXT, "the lobby goes on")
         assert peer.lines(1) == ["the lobby goes on"]
-
-
-def test_a_client_that_has_gone_is_freed_without_the_garbage_collector(inspect: Inspect) -> None:
-    server = inspect()
-    with server.look(room="ops") as look:
-        gc.disable()
-        try:
-            with V1(server.port, room="ops", name="Ann") as ann:
-                look.until(lambda picture: there(picture) and picture["clients"], "the client")
-                ann.say("hello")
-                ann.until(type="msg")
-            look.until_event("left")
-            with join(server, "ops"):  # the hub's thread still has the client that it met last
-
-                def there_is_one() -> bool:
-                    return len([each for each in gc.get_objects() if isinstance(each, WatchedConnection)]) == 1
-
-                until(there_is_one)
-        finally:
-            gc.enable()
 
 
 def test_a_paused_room_stops_with_the_server(inspect: Inspect) -> None:
