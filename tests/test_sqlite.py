@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from threadchat.log import Addition, Kept, StoreDown, StoreUnfit
+from threadchat.log import Addition, Stored, StoreDown, StoreUnfit
 from threadchat.log.memory import REMEMBERED, MemoryLog
 from threadchat.log.sqlite import SqliteStore
 from threadchat.messages import CLEAR, JOIN, KICK, LEAVE, LOCK, MUTE, NAME, PARDON, SLOW, Entry, event, message, order
@@ -87,7 +87,7 @@ def test_rooms_are_kept_apart(again: Callable[..., Kit]) -> None:
     other = kit.store.load("other")
     assert other.epoch != kit.kept.epoch
     kit.write(message("here", "ann"))
-    assert other == Kept(other.epoch)
+    assert other == Stored(other.epoch)
     assert kit.store.load("other").entries == ()
     assert kit.store.names() == {ROOM}
 

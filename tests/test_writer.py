@@ -11,7 +11,7 @@ import pytest
 from helpers import LIMIT, go, until
 
 from threadchat.channel import Closed
-from threadchat.log import Addition, Kept, StoreDown
+from threadchat.log import Addition, Stored, StoreDown
 from threadchat.log import writer as module
 from threadchat.log.writer import SAID_BUFFER, LogWriter
 from threadchat.messages import Entry, message
@@ -33,10 +33,10 @@ class FakeStore:
     def names(self) -> set[str]:
         return {"den"}
 
-    def load(self, room: str) -> Kept:
+    def load(self, room: str) -> Stored:
         self._work()
         self.loaded.append(room)
-        return Kept("epoch")
+        return Stored("epoch")
 
     def write(self, additions: Sequence[Addition]) -> None:
         self._work()
@@ -69,7 +69,7 @@ class FakeRoom:
         self.told: list[bool] = []
         self.loads = 0
 
-    def load(self, kept: Kept) -> None:
+    def load(self, kept: Stored) -> None:
         self.loads += 1
 
     def accept(self, said: Sequence[Entry]) -> Addition:

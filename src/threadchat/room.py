@@ -19,6 +19,7 @@ from threadchat.hub import Hub
 from threadchat.log.memory import LEAST, MemoryLog
 from threadchat.messages import CLEAR, JOIN, KICK, LEAVE, MESSAGE, NAME, Entry, Order, event, message
 from threadchat.moderation import PUT_OUT, Moderation, Refusal, Visitor
+from threadchat.names import quoted
 from threadchat.options import Options
 from threadchat.people import People, Person
 from threadchat.runtime.threads import go
@@ -90,6 +91,10 @@ class Room:
 
     def open(self) -> None:
         """Called by each who enters, before anything else; may block. Raises Closed."""
+
+    def called(self, person: Person | None) -> str:
+        """The room, and the person's name in it at this instant if there is one, for a line of the log."""
+        return f"room {quoted(self.name)}" + ("" if person is None else f" as {quoted(person.name)}")
 
     def snapshot(self) -> Snapshot:
         """The room at this instant."""

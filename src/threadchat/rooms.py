@@ -73,6 +73,12 @@ class Rooms:
         """Whether what is said can be logged at this instant."""
         return self._writer is None or not (self._writer.is_down or self._writer.failed)
 
+    @property
+    def all(self) -> list[Room]:
+        """The rooms at this instant."""
+        with self._changed:
+            return list(self._rooms.values())
+
     @contextmanager
     def enter(self, name: str) -> Iterator[Room]:
         """The room with this clean name. It stays for as long as the block runs.

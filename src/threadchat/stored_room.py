@@ -23,7 +23,7 @@ from weakref import WeakSet
 
 from threadchat.channel import Closed, WouldBlock
 from threadchat.hub import BROADCAST_BUFFER, Hub
-from threadchat.log import Addition, Kept
+from threadchat.log import Addition, Stored
 from threadchat.log.writer import LogWriter
 from threadchat.messages import JOIN, LEAVE, LOG_DOWN, LOG_UP, NAME, Entry
 from threadchat.options import Options
@@ -90,7 +90,7 @@ class StoredRoom(Room):
         if self._writer.is_down:
             connection.reply(LOG_DOWN)
 
-    def load(self, kept: Kept) -> None:
+    def load(self, kept: Stored) -> None:
         """Become what the store has of the room. Those who were here have some time to come back."""
         self.log.restore(kept.epoch, kept.before, kept.check, kept.newest)
         self.log.retain(kept.entries)

@@ -4,6 +4,7 @@
 import { byId, make } from "../dom.js";
 import { ChannelDetail } from "./channel-detail.js";
 import { icon } from "./icon.js";
+import { LogDetail } from "./log-detail.js";
 import { JourneyDetail } from "./journey.js";
 import { LineDetail } from "./line-detail.js";
 import { emit } from "./signals.js";
@@ -13,7 +14,7 @@ import { ThreadDetail } from "./thread-detail.js";
 /** @import { History } from "./history.js" */
 /** @import { Client, Happening, Picture, Place } from "./types.js" */
 
-/** @typedef {ThreadDetail | ChannelDetail | JourneyDetail | LineDetail} Subject what the panel shows */
+/** @typedef {ThreadDetail | ChannelDetail | JourneyDetail | LineDetail | LogDetail} Subject what the panel shows */
 
 export class Detail {
   #history;
@@ -66,6 +67,12 @@ export class Detail {
   /** @param {Place} place */
   showLine(place) {
     this.#show(new LineDetail(place, this.#sources));
+  }
+
+  /** @param {Picture} picture */
+  showLog(picture) {
+    this.#show(new LogDetail(this.#sources));
+    this.render(picture, new Set());
   }
 
   close() {

@@ -9,9 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from threadchat.messages import Entry, Order
+
+
+class Kept(NamedTuple):
+    """What a log keeps: the ids of its oldest and its newest entry, and the bytes of all texts together, about.
+
+    Where it keeps nothing, `first` is one more than `top`.
+    """
+
+    epoch: str
+    first: int
+    top: int
+    bytes: int
 
 
 class Log(Protocol):
@@ -20,6 +32,10 @@ class Log(Protocol):
     @property
     def top(self) -> int:
         """The id of the newest entry; 0 if there was none."""
+
+    @property
+    def kept(self) -> Kept:
+        """What is kept at this instant."""
 
     def append(self, entries: Sequence[Entry]) -> Sequence[Entry]:
         """Number the entries and keep them. Returns them without the repeats, which were taken before."""
@@ -55,7 +71,7 @@ class StoreDown(Exception):
 
 
 @dataclass(frozen=True)
-class Kept:
+class Stored:
     """What a store has of a room: see `MemoryLog.restore` for the first five fields.
 
     `here` has the names of those who were in the room, by tag; `orders` the organisers' orders that are in force.
@@ -89,7 +105,7 @@ class Store(Protocol):
     def names(self) -> set[str]:
         """The names of all rooms of which something is kept. Raises StoreDown."""
 
-    def load(self, room: str) -> Kept:
+    def load(self, room: str) -> Stored:
         """What is kept of the room; for a new one, a new epoch. Raises StoreDown."""
 
     def write(self, additions: Sequence[Addition]) -> None:

@@ -25,7 +25,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from threadchat.log import Addition, Kept, StoreDown, StoreUnfit
+from threadchat.log import Addition, Stored, StoreDown, StoreUnfit
 from threadchat.log.memory import REMEMBERED, cleared
 from threadchat.messages import (
     CLEAR,
@@ -83,15 +83,15 @@ class SqliteStore:
         with _down():
             return {name for (name,) in self._database.execute("SELECT name FROM rooms")}
 
-    def load(self, room: str) -> Kept:
+    def load(self, room: str) -> Stored:
         """See `Store.load`."""
         with _down():
             found = self._database.execute('SELECT room, epoch, before, "check" FROM rooms WHERE name = ?', [room])
             row = found.fetchone()
             if row is None:
-                return Kept(secrets.token_urlsafe(6))
+                return Stored(secrets.token_urlsafe(6))
             number, epoch, before, check = row
-            return Kept(
+            return Stored(
                 epoch,
                 before,
                 check,

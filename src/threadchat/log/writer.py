@@ -25,7 +25,7 @@ from typing import Protocol, TypeVar
 from weakref import WeakValueDictionary
 
 from threadchat.channel import Channel, Closed
-from threadchat.log import Addition, Kept, Store, StoreDown
+from threadchat.log import Addition, Stored, Store, StoreDown
 from threadchat.messages import Entry
 from threadchat.runtime.threads import go
 
@@ -45,7 +45,7 @@ class LoggedRoom(Protocol):
     def name(self) -> str:
         """By which the store knows the room."""
 
-    def load(self, kept: Kept) -> None:
+    def load(self, kept: Stored) -> None:
         """Called once, before anything else."""
 
     def accept(self, said: Sequence[Entry]) -> Addition:
