@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
+import load
 import pytest
 import servers
 import tables
-from helpers import LIMIT, Process
+from helpers import LIMIT, TEXT, Process, frame, go, until
 from rounds import Outcome, Results, Setting, plan
 
 BENCH = Path(__file__).parents[1] / "scripts" / "benchmark"
@@ -116,3 +118,18 @@ def test_invalid_options_of_the_benchmark_are_refused(tmp_path: Path, options: l
     with Process(tmp_path, [sys.executable, str(BENCH), *options]) as process:
         assert process.process.wait(LIMIT) == 2
         assert why in process.err
+
+
+def test_the_load_has_joined_with_threadchat_v1_only_when_it_was_told_hello() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        joining = go(load.Load, listener.getsockname()[1], 1, v1=True)
+        server = listener.accept()[0]
+        with server:
+            server.recv(4096)
+            server.sendall(b"HTTP/1.1 101 Switching Protocols\r\n\r\n")
+            with pytest.raises(TimeoutError):
+                joining.result(0.1)
+            server.sendall(frame(TEXT, '{"type":"hello"}', masked=False))
+            joined = joining.result(LIMIT)
+        until(lambda: joined.receive(0.1) == 0 and joined.dropped == 1, "the end of the connection")
+        joined.poll.close()

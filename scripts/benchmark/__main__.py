@@ -105,7 +105,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--against", metavar="COMMIT", help=help_text)
     help_text = (
         "print the tables of scripts/benchmark/README.md. Default 3 rounds of 2 seconds, with 16 messages in flight, "
-        "of every server but plain"
+        f"of every server but plain and {servers.INSPECTED}"
     )
     add("--tables", action="store_true", help=help_text)
     add("--quick", action="store_true", help="one round of one second, with 10 and 100 clients")
@@ -140,7 +140,7 @@ def set_defaults(given: argparse.Namespace) -> None:
         names = ()
     elif given.tables:
         rounds, seconds, counts, in_flight = 3, 2.0, README_TABLES, (16,)
-        names = (*(name for name in servers.NAMES if name != "plain"), servers.BAREST)
+        names = ("threadchat", servers.V1, *(each for each in servers.NAMES[1:] if each != "plain"), servers.BAREST)
     given.scenario = {name: counts.get(name, SCENARIOS[name]) for name in given.scenario or counts}
     given.rounds, given.seconds = given.rounds or rounds, given.seconds or seconds
     given.in_flight, given.server = given.in_flight or list(in_flight), given.server or list(names)
