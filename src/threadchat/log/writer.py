@@ -25,7 +25,7 @@ from typing import Protocol, TypeVar
 from weakref import WeakValueDictionary
 
 from threadchat.channel import Channel, Closed
-from threadchat.log import Addition, Stored, Store, StoreDown
+from threadchat.log import Addition, Store, Stored, StoreDown
 from threadchat.messages import Entry
 from threadchat.runtime.threads import go
 
