@@ -449,15 +449,10 @@ def test_axe_finds_nothing(inspector: Inspector, look: Look, errors: list[str], 
     inspector.lose()
     expect(page.locator("#when")).to_have_text("last picture")
     check("a lost connection")
-<<<<<<< HEAD
-    page.close()  # so that it does not try again
-    errors.clear()  # the browser reports the lost connection
-=======
     inspector.up = True
     page.evaluate("dispatchEvent(new Event('online'))")  # so that it does not wait
     expect(page.locator("#status")).to_have_text("Connected")
     errors.clear()  # the browser reports the lost connection, and each attempt in vain
->>>>>>> wt-tour
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -251,4 +251,4 @@ def test_on_the_real_server_each_step_comes_to_its_end_and_the_first_eviction_so
             tour.locator(".next").click()
         expect(tour).to_contain_text("Now write it yourself")
         assert not server.hub.gate.shut
-        assert server.watch.pace == pytest.approx(42)
+        assert sum(server.watch.shared.paces.values()) == pytest.approx(42)

@@ -232,7 +232,7 @@ class App:
     def _log(self, request: Request, name: str, form: str) -> Response:
         """The transcript of a room that is there. Raises HTTPException."""
         visitor = self._visitors.visitor(request)
-        with self._room_for(request.environ.get("REMOTE_ADDR", "")):
+        with self._room_for(request.environ.get("REMOTE_ADDR", ""), name):
             room = self.rooms.find(name)
         if room is None:
             raise NotFound("There is no such room.")
