@@ -167,6 +167,7 @@ OURS: dict[str, set[str]] = {
     "web.deadlines": set(),
     "web.throttled_log": set(),
     "web.www": set(),
+    "web.health": {"channel", "hub", "rooms", "web.fitness"},
     "web.highlight": set(),
     "web.source": {"web.www"},
     "web.guide": {"web.highlight", "web.source"},
@@ -185,6 +186,7 @@ OURS: dict[str, set[str]] = {
         "web.exits",
         "web.fitness",
         "web.guide",
+        "web.health",
         "web.hosts",
         "web.keys",
         "web.origins",
@@ -383,6 +385,7 @@ OTHERS: dict[str, set[str]] = {
     "web.addresses": {"werkzeug"},
     "web.app": {"werkzeug", "_typeshed"},
     "web.fitness": {"_typeshed"},
+    "web.health": {"werkzeug"},
     "web.handler": {"werkzeug", "_typeshed"},
     "web.keys": {"werkzeug"},
     "web.proxies": {"werkzeug", "_typeshed"},
@@ -513,7 +516,8 @@ def test_no_imports_form_a_circle() -> None:
          "client imports wsproto, which is for inspector.bots, lessons.peers, terminal.dial, websocket.wire"),
         ("cli", "import werkzeug.serving",
          "cli imports werkzeug, which is for inspector.access, inspector.site, web.addresses, web.app, web.handler, "
-         "web.keys, web.proxies, web.say, web.server, web.spoken, web.transcript, web.upgrade, web.visitors, web.www"),
+         "web.health, web.keys, web.proxies, web.say, web.server, web.spoken, web.transcript, web.upgrade, "
+         "web.visitors, web.www"),
         ("hub", "from threadchat.lessons import show",
          f"hub imports lessons.show, but may import only: {HUB}"),
         ("channel", "import numpy", "channel imports numpy, which is for no module"),

@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import FAR, LIMIT, PING, TEXT, Peer, Running, Serve, go, join, open_socket, until
+from helpers import FAR, LIMIT, PING, TEXT, Peer, Running, Serve, ask, go, join, open_socket, until
 
 from threadchat.channel import WouldBlock
 from threadchat.messages import message
 from threadchat.room import LOBBY
+from threadchat.web import health
 from threadchat.websocket import connection
 
 SECONDS = 10.0  # that a stop may take
@@ -219,6 +220,21 @@ def request_is_read(scene: Scene) -> None:
     until(lambda: is_in("request", "parse_request"))
 
 
+def request_asks_the_hubs_whether_they_answer(scene: Scene) -> None:
+    scene.monkeypatch.setattr(health, "ANSWER_WAIT", FAR)
+    scene.hub_waits()
+    asked = go(ask, scene.server, "GET", "/livez")
+    scene.after.append(lambda: asked.result(LIMIT))
+    until(lambda: scene.server.app.hub.unregister.statistics().waiting_senders == 1)
+
+
+def request_waits_for_the_answers_that_another_asks_for(scene: Scene) -> None:
+    request_asks_the_hubs_whether_they_answer(scene)
+    asked = go(ask, scene.server, "GET", "/livez")
+    scene.after.append(lambda: asked.result(LIMIT))
+    until(lambda: "_not_live" in [frame.f_code.co_name for frame in sys._current_frames().values()], "the second one")
+
+
 def timers_sleep(scene: Scene) -> None:
     timers = scene.serve().app.rooms._timers
     timers.after(FAR, lambda: None)
@@ -269,6 +285,8 @@ WAITS = {
         request_sends_the_rest_once_it_is_registered,
         request_sends_a_history_of_plain_lines,
         request_unregisters,
+        request_asks_the_hubs_whether_they_answer,
+        request_waits_for_the_answers_that_another_asks_for,
         timers_sleep,
         hub_of_a_room_that_is_taken_out_ends,
         accept_has_too_many_unread_requests,

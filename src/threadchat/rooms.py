@@ -58,6 +58,17 @@ class Rooms:
         with self._changed:
             return sum(len(room.hub.clients) for room in self._rooms.values())
 
+    @property
+    def hubs(self) -> list[Hub]:
+        """The hubs of the rooms at this instant."""
+        with self._changed:
+            return [room.hub for room in self._rooms.values()]
+
+    @property
+    def stopped(self) -> bool:
+        """Whether nobody may enter any more."""
+        return self._stopped
+
     @contextmanager
     def enter(self, name: str) -> Iterator[Room]:
         """The room with this clean name. It stays for as long as the block runs.

@@ -22,6 +22,8 @@ URLS = Map(
         Rule("/ws", endpoint="ws", methods=["GET"]),
         Rule("/r/<room>", endpoint="page", methods=["GET"]),
         Rule("/r/<room>/ws", endpoint="ws", methods=["GET"]),
+        Rule("/livez", endpoint="livez", methods=["GET"]),
+        Rule("/readyz", endpoint="readyz", methods=["GET"]),
         Rule("/key", endpoint="key", methods=["GET", "POST"]),
         Rule("/say", endpoint="say", methods=["POST"]),
         Rule("/r/<room>/say", endpoint="say", methods=["POST"]),

@@ -30,7 +30,7 @@ from threadchat.names import clean_room_name
 from threadchat.options import Options
 from threadchat.room import LOBBY
 from threadchat.rooms import NoRoom, Rooms
-from threadchat.web import exits, guide, say, transcript, www
+from threadchat.web import exits, guide, health, say, transcript, www
 from threadchat.web.addresses import URLS, allowed_methods, redirect_below, room_name
 from threadchat.web.admission import RETRY_AFTER, Admission, Full
 from threadchat.web.fitness import Fitness
@@ -98,6 +98,7 @@ class App:
         self._keys = Keys(options.key, options.moderator_key)
         self._visitors = Visitors(self._keys, identify)
         self._throttled_log = ThrottledLog(log)
+        self._health = health.Health(self.rooms, self._fitness)
         exits.opened(self)
 
     @property
@@ -143,7 +144,8 @@ class App:
 
     def _respond(self, request: Request) -> Response:
         """Answer a request. Raises HTTPException, and WebSocketDone when a WebSocket has come and gone."""
-        self._check_host(request)
+        if request.path not in health.PATHS:
+            self._check_host(request)
         if not request.environ.get("PATH_INFO"):
             return redirect_below(request, "/")  # from /chat, where it is mounted: the page's links need the slash
         if request.method == "OPTIONS":
@@ -165,6 +167,8 @@ class App:
                 response = Response(json.dumps(limits) + "\n", mimetype="application/json")
                 response.cache_control.no_store = True
                 return response
+            case "livez" | "readyz":
+                return self._health.answer(endpoint, request)
             case "guide":
                 return www.response(request, self._guide(request).encode(), "text/html")
             case "page":
@@ -246,7 +250,7 @@ class App:
             self._throttled_log.error(f"refused a client from %s: {error}", address)
             raise ServiceUnavailable(f"Come back later: {error}.", retry_after=RETRY_AFTER) from error
         except Closed as error:
-            raise ServiceUnavailable("The server is stopping.") from error
+            raise ServiceUnavailable(health.STOPPING) from error
 
     def _problem(self, request: Request) -> str:
         """Why the chat cannot work under the server of this request; "" if it can."""
