@@ -22,7 +22,7 @@ from threadchat.options import ALL_OPTIONS, Options, ServerOptions
 from threadchat.runtime.signals import INTERRUPTED, interrupting
 from threadchat.runtime.system import TooSmall, fit_for_a_crowd, stay_on_one_processor
 from threadchat.serving import CannotServe, discard_output, open_browser, say, serve
-from threadchat.web import source
+from threadchat.web import metrics, source
 from threadchat.web.app import App
 from threadchat.web.server import Server
 
@@ -136,6 +136,8 @@ def _serve(given: argparse.Namespace, parser: Parser) -> int:
         server_options = ServerOptions(**_values(ServerOptions, given))
     except OptionError as error:
         parser.error(error.told({option.name: option.flag for option in ALL_OPTIONS}))
+    if options.metrics_from_anywhere and not metrics.is_possible():
+        parser.fail(metrics.MISSING.removesuffix("."))
     logging.basicConfig(
         level=server_options.log_level.upper(), format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr
     )

@@ -157,6 +157,11 @@ class Options:
         Group.ROOMS,
         "how long a room stays, with all that was said in it, after the last client has left",
     )
+    metrics_from_anywhere: bool = switch(
+        Group.PROCESS,
+        "answer other machines too at `/metrics`, which otherwise answers this machine alone; one that is not this "
+        "machine needs the chat's key, if it has one; Prometheus needs the extra `threadchat[metrics]`",
+    )
     request_wait: float = seconds(
         10.0,
         Group.TIME,

@@ -24,6 +24,7 @@ from threadchat.options import Options
 from threadchat.people import People, Person
 from threadchat.runtime.threads import go
 from threadchat.runtime.timers import Timers
+from threadchat.tally import Passed, Tally
 from threadchat.websocket.connection import Connection
 
 LOBBY = "lobby"  # the name of the room that is always there
@@ -54,10 +55,13 @@ class Post:
 class Room:
     """One room. Any thread may call the methods, but only the hub's thread calls `record`."""
 
-    def __init__(self, name: str, options: Options, timers: Timers, hub: Hub) -> None:
+    def __init__(self, name: str, options: Options, timers: Timers, hub: Hub, tally: Tally) -> None:
         self.name = name
         self.options = options
         self.hub = hub
+        self.tally = tally  # of all rooms
+        self._passed = Passed()  # the hub's thread's
+        self._events = 0  # entries so far that are no messages; the hub's thread's
         # An eviction alone discards one send buffer.
         self.log: Log = MemoryLog(options.keep, max(LEAST, 4 * options.send_buffer))
         self.people = People()
@@ -83,6 +87,7 @@ class Room:
     def record(self, items: Sequence[str]) -> Sequence[Entry]:
         """Write down what the hub is about to pass on. Returns the entries that are new: those to pass on."""
         entries = [item if isinstance(item, Entry) else message(item, SERVER) for item in items]
+        events = self._events
         with self._mutex:
             self._judging = self.moderation.in_force or bool(self._posts)
             accepted = [
@@ -97,7 +102,10 @@ class Room:
                     if post := self._posts.get(id(entry)):
                         post.recorded = True
                 self._recorded.notify_all()
-            return taken
+        messages = len(taken) - (self._events - events)
+        self._passed.messages += messages
+        self._passed.deliveries += messages * len(self.hub.clients)
+        return taken
 
     def snapshot(self) -> Snapshot:
         """The room at this instant."""
@@ -193,13 +201,19 @@ class Room:
             pass
 
     def _counts(self, entry: Entry) -> bool:
-        """Whether the entry says something new. Called by the hub's thread, which holds the mutex.
+        """Whether the entry counts. Called by the hub's thread, which holds the mutex."""
+        if entry.kind == MESSAGE:
+            return self._may_be_said(entry)
+        news = self._is_news(entry)
+        self._events += news
+        return news
+
+    def _is_news(self, entry: Entry) -> bool:
+        """Whether an entry that is no message says something new.
 
         Two connections of one session join once, and a session that comes back with another name has changed it.
         Somebody who has come back by now did not leave.
         """
-        if entry.kind == MESSAGE:
-            return self._may_be_said(entry)
         if isinstance(entry, Order):
             self.moderation.obey(entry)
             self._judging |= self.moderation.in_force
@@ -234,12 +248,14 @@ class Room:
 
 def _run_hub(room: Room) -> None:
     """The body of the hub's thread. When the hub has ended, nobody waits for it to record anything."""
+    room.tally.begin(room._passed)
     try:
         room.hub.run()
     finally:
         with room._mutex:
             room._ended = True
             room._recorded.notify_all()
+        room.tally.end(room._passed)
         room.hub.record = _nothing  # breaks the reference cycle: the log is freed as soon as nobody reads it
 
 

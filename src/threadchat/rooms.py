@@ -22,6 +22,7 @@ from threadchat.options import Options
 from threadchat.room import LOBBY, Room
 from threadchat.runtime.threads import NoThread
 from threadchat.runtime.timers import Timers
+from threadchat.tally import Tally
 
 
 class NoRoom(Exception):
@@ -35,6 +36,7 @@ class Rooms:
     """
 
     def __init__(self, options: Options, make_hub: Callable[[str], Hub]) -> None:
+        self.tally = Tally()
         self._options = options
         self._make_hub = make_hub
         self._timers = Timers()
@@ -157,4 +159,4 @@ class Rooms:
         self._ending = [thread for thread in self._ending if thread.is_alive()] + [room.end()]
 
     def _new_room(self, name: str) -> Room:
-        return Room(name, self._options, self._timers, self._make_hub(name))
+        return Room(name, self._options, self._timers, self._make_hub(name), self.tally)

@@ -24,6 +24,7 @@ URLS = Map(
         Rule("/r/<room>/ws", endpoint="ws", methods=["GET"]),
         Rule("/livez", endpoint="livez", methods=["GET"]),
         Rule("/readyz", endpoint="readyz", methods=["GET"]),
+        Rule("/metrics", endpoint="metrics", methods=["GET"]),
         Rule("/key", endpoint="key", methods=["GET", "POST"]),
         Rule("/say", endpoint="say", methods=["POST"]),
         Rule("/r/<room>/say", endpoint="say", methods=["POST"]),

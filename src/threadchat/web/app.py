@@ -16,10 +16,10 @@ from urllib.parse import quote
 
 from werkzeug.exceptions import (
     BadRequest,
+    Forbidden,
     HTTPException,
     MisdirectedRequest,
     NotFound,
-    ServiceUnavailable,
 )
 from werkzeug.wrappers import Request, Response
 
@@ -30,13 +30,15 @@ from threadchat.names import clean_room_name
 from threadchat.options import Options
 from threadchat.room import LOBBY
 from threadchat.rooms import NoRoom, Rooms
-from threadchat.web import exits, guide, health, say, transcript, www
+from threadchat.web import exits, guide, health, metrics, say, transcript, www
 from threadchat.web.addresses import URLS, allowed_methods, redirect_below, room_name
-from threadchat.web.admission import RETRY_AFTER, Admission, Full
+from threadchat.web.admission import RETRY_AFTER, Admission, Full, FullForAddress
 from threadchat.web.fitness import Fitness
 from threadchat.web.hosts import Hosts
 from threadchat.web.keys import Keys
+from threadchat.web.local import check_local
 from threadchat.web.origins import Origins
+from threadchat.web.refusals import Unavailable, reason_of
 from threadchat.web.spoken import spoken
 from threadchat.web.throttled_log import ThrottledLog
 from threadchat.web.upgrade import check_origin, check_upgrade
@@ -58,6 +60,7 @@ SECURITY_HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
+LIMITS = {Full: "clients", FullForAddress: "address", NoRoom: "rooms"}  # as reasons of refusals
 
 
 class WebSocketDone(ConnectionResetError):
@@ -111,6 +114,8 @@ class App:
             # Defect (tests/test_defects_wrappers.py): by default a request and its environ are a reference cycle.
             response = self._respond(Request(environ, populate_request=False))
         except HTTPException as error:
+            if reason := reason_of(error):
+                self.rooms.tally.count("refusals", reason)
             response = Response.force_type(error.get_response(environ), environ)
         except WebSocketDone:
             if "werkzeug.debug.preserve_context" not in environ:
@@ -144,7 +149,7 @@ class App:
 
     def _respond(self, request: Request) -> Response:
         """Answer a request. Raises HTTPException, and WebSocketDone when a WebSocket has come and gone."""
-        if request.path not in health.PATHS:
+        if request.path not in (*health.PATHS, metrics.PATH):
             self._check_host(request)
         if not request.environ.get("PATH_INFO"):
             return redirect_below(request, "/")  # from /chat, where it is mounted: the page's links need the slash
@@ -169,6 +174,9 @@ class App:
                 return response
             case "livez" | "readyz":
                 return self._health.answer(endpoint, request)
+            case "metrics":
+                self._check_near(request, *metrics.NEAR, self.options.metrics_from_anywhere)
+                return metrics.answer(request, self.rooms)
             case "guide":
                 return www.response(request, self._guide(request).encode(), "text/html")
             case "page":
@@ -204,7 +212,7 @@ class App:
     def _serve_ws(self, request: Request, name: str) -> None:
         """Serve a WebSocket from its handshake to its end. Raises HTTPException if the handshake is refused."""
         if problem := self._problem(request):
-            raise ServiceUnavailable(problem)
+            raise Unavailable("server", problem)
         check_upgrade(request, self._origins, self._throttled_log)
         visitor = self._visitors.visitor(request)
         make_connection = self._connection_type if name == LOBBY else Connection
@@ -222,11 +230,14 @@ class App:
             pass  # the peer left before it was answered
         except HandshakeFailed as error:
             raise BadRequest(str(error)) from error
+        finally:
+            if connection.accepted:
+                metrics.count_end(self.rooms.tally, connection)
 
     def _say(self, request: Request, name: str) -> Response:
         """Answer POST /say. Raises HTTPException."""
         if problem := self._problem(request):
-            raise ServiceUnavailable(problem)
+            raise Unavailable("server", problem)
         check_origin(request, self._origins)
         visitor = self._visitors.visitor(request)
         self._saying.check_rate(visitor.source)
@@ -248,9 +259,9 @@ class App:
             yield
         except (Full, NoRoom) as error:
             self._throttled_log.error(f"refused a client from %s: {error}", address)
-            raise ServiceUnavailable(f"Come back later: {error}.", retry_after=RETRY_AFTER) from error
+            raise Unavailable(LIMITS[type(error)], f"Come back later: {error}.", RETRY_AFTER) from error
         except Closed as error:
-            raise ServiceUnavailable(health.STOPPING) from error
+            raise Unavailable("stopping", health.STOPPING) from error
 
     def _problem(self, request: Request) -> str:
         """Why the chat cannot work under the server of this request; "" if it can."""
@@ -258,6 +269,19 @@ class App:
         if problem:
             self._throttled_log.error("no client can join. %s", problem)
         return problem
+
+    def _check_near(self, request: Request, what: str, flag: str, anywhere: bool) -> None:
+        """Raise HTTPException for a peer that may not use what is for this machine alone, or for `anywhere`.
+
+        Another machine needs the chat's key, if it has one.
+        """
+        try:
+            check_local(request, what, flag)
+        except Forbidden:
+            if not anywhere:
+                raise
+            self._check_host(request)
+            self._keys.check(request)
 
     def _check_host(self, request: Request) -> None:
         """Raise MisdirectedRequest (421) for a host that is not this server's: RFC 9110, section 7.4.

@@ -21,6 +21,7 @@ from werkzeug.serving import ThreadedWSGIServer, get_interface_ip
 from threadchat.options import Options
 from threadchat.runtime.system import KEPT_FREE, most_descriptors
 from threadchat.runtime.threads import NoThread, start
+from threadchat.tally import Tally
 from threadchat.web.admission import RETRY_AFTER
 from threadchat.web.app import App
 from threadchat.web.deadlines import PendingRequests
@@ -57,7 +58,9 @@ class Server:
         # listens is made here.
         with socket.create_server(sockaddr, family=family, backlog=LISTEN_QUEUE, dualstack_ipv6=self._both) as listener:
             number = listener.fileno()
-            self._server = _WSGIServer(app.options, sockaddr[0], port, wsgi_app, RequestHandler, fd=number)
+            self._server = _WSGIServer(
+                app.options, app.rooms.tally, sockaddr[0], port, wsgi_app, RequestHandler, fd=number
+            )
         self.port: int = self._server.port
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,), name="accept")
 
@@ -131,8 +134,9 @@ class Server:
 class _WSGIServer(ThreadedWSGIServer):
     """Knows its connections' threads and sockets, limits them, and refuses a connection that it has no room for."""
 
-    def __init__(self, options: Options, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, options: Options, tally: Tally, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self._tally = tally
         self.requests = PendingRequests(options.request_wait, options.max_unread_requests)
         self._throttled_log = ThrottledLog(log)
         self._lock = threading.Lock()  # guards the next two
@@ -164,6 +168,7 @@ class _WSGIServer(ThreadedWSGIServer):
         if most is None or request.fileno() < most - KEPT_FREE:
             return True
         self._throttled_log.error("out of file descriptors (see ulimit -n): refused a connection")
+        self._tally.count("refusals", "descriptors")
         _refuse(request)
         return False
 
@@ -181,6 +186,7 @@ class _WSGIServer(ThreadedWSGIServer):
         except NoThread:
             # Defect: werkzeug writes a traceback for each connection that it has no thread for.
             self._throttled_log.error("out of threads (see ulimit -u): refused a connection")
+            self._tally.count("refusals", "threads")
             self._forget(thread, request)
             _refuse(request)
             self.shutdown_request(request)
