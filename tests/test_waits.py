@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 from helpers import FAR, LIMIT, PING, TEXT, Peer, Running, Serve, ask, go, join, open_socket, until
 
-from threadchat.channel import WouldBlock
+from threadchat.channel import Channel, WouldBlock
 from threadchat.messages import message
 from threadchat.room import LOBBY
-from threadchat.web import health
+from threadchat.web import drain, health
 from threadchat.websocket import connection
 
 SECONDS = 10.0  # that a stop may take
@@ -235,6 +235,27 @@ def request_waits_for_the_answers_that_another_asks_for(scene: Scene) -> None:
     until(lambda: "_not_live" in [frame.f_code.co_name for frame in sys._current_frames().values()], "the second one")
 
 
+def drain_waits_until_the_next_goodbye_is_due(scene: Scene) -> None:
+    scene.serve()
+    scene.peer()
+    _drains(scene, FAR)
+    until(lambda: is_in("Thread", "drain", "_wait"))
+
+
+def drain_tells_a_hub_that_a_client_is_to_go(scene: Scene) -> None:
+    scene.monkeypatch.setattr(drain, "HUB_WAIT", FAR)
+    scene.told.remove(scene.hub_waits())  # it is told 1012, if the hub ever comes to it
+    _drains(scene, 0.01)
+    until(lambda: is_in("Thread", "_part_with"))
+
+
+def _drains(scene: Scene, seconds: float) -> None:
+    cut = Channel[None]()
+    draining = go(drain.drain, scene.server.app.rooms, seconds, cut, until_empty=False)
+    scene.after.append(cut.close)
+    scene.after.append(lambda: draining.result(LIMIT))
+
+
 def timers_sleep(scene: Scene) -> None:
     timers = scene.serve().app.rooms._timers
     timers.after(FAR, lambda: None)
@@ -287,6 +308,8 @@ WAITS = {
         request_unregisters,
         request_asks_the_hubs_whether_they_answer,
         request_waits_for_the_answers_that_another_asks_for,
+        drain_waits_until_the_next_goodbye_is_due,
+        drain_tells_a_hub_that_a_client_is_to_go,
         timers_sleep,
         hub_of_a_room_that_is_taken_out_ends,
         accept_has_too_many_unread_requests,

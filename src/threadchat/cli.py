@@ -148,12 +148,13 @@ def _serve(given: argparse.Namespace, parser: Parser) -> int:
     if server_options.processors == "one":
         stay_on_one_processor()
     where = server_options.host, server_options.port, server_options.trusted_proxies
+    how: dict[str, Any] = {"qr": not server_options.no_qr, "drain": server_options.drain}
     try:
         if server_options.inspect or server_options.inspect_from_anywhere:
             _need_source(parser)
             inspected = _inspector(server_options, given.demo, given.no_browser, parser)
-            return serve(options, *where, *inspected, qr=not server_options.no_qr)
-        return serve(options, *where, qr=not server_options.no_qr)
+            return serve(options, *where, *inspected, **how)
+        return serve(options, *where, **how)
     except CannotServe as error:
         parser.fail(str(error))
 

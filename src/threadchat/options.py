@@ -240,6 +240,13 @@ class ServerOptions:
         "serve the inspector to other machines too, also through reverse proxies; anyone who can reach the port then "
         "sees every message and client, can run the lessons, and in the demo can do all that it offers",
     )
+    drain: float = seconds(
+        0.0,
+        Group.PROCESS,
+        "how long SIGTERM lets the server go on without new clients, who are answered with 503, as is `/readyz`; "
+        "meanwhile one client after the other is told to come back (close code 1012); then it stops. A second signal "
+        "ends the drain; Ctrl-C stops without one",
+    )
     processors: str = choice(
         "one",
         ("one", "all"),

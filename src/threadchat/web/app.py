@@ -32,13 +32,13 @@ from threadchat.room import LOBBY
 from threadchat.rooms import NoRoom, Rooms
 from threadchat.web import exits, guide, health, metrics, say, transcript, www
 from threadchat.web.addresses import URLS, allowed_methods, redirect_below, room_name
-from threadchat.web.admission import RETRY_AFTER, Admission, Full, FullForAddress
+from threadchat.web.admission import Admission, Full
 from threadchat.web.fitness import Fitness
 from threadchat.web.hosts import Hosts
 from threadchat.web.keys import Keys
 from threadchat.web.local import check_local
 from threadchat.web.origins import Origins
-from threadchat.web.refusals import Unavailable, reason_of
+from threadchat.web.refusals import Unavailable, reason_of, unavailable
 from threadchat.web.spoken import spoken
 from threadchat.web.throttled_log import ThrottledLog
 from threadchat.web.upgrade import check_origin, check_upgrade
@@ -60,7 +60,6 @@ SECURITY_HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
-LIMITS = {Full: "clients", FullForAddress: "address", NoRoom: "rooms"}  # as reasons of refusals
 
 
 class WebSocketDone(ConnectionResetError):
@@ -222,7 +221,7 @@ class App:
             with (
                 self._room_for(address),
                 self._admission.admit(address) as number,
-                self.rooms.enter(name) as room,
+                self.rooms.enter(name, to_stay=True) as room,
                 spoken(room, connection, request, visitor) as protocol,
             ):
                 serve_ws(room.hub, connection, self.options, number, protocol)
@@ -259,7 +258,7 @@ class App:
             yield
         except (Full, NoRoom) as error:
             self._throttled_log.error(f"refused a client from %s: {error}", address)
-            raise Unavailable(LIMITS[type(error)], f"Come back later: {error}.", RETRY_AFTER) from error
+            raise unavailable(error) from error
         except Closed as error:
             raise Unavailable("stopping", health.STOPPING) from error
 

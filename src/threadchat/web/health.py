@@ -3,7 +3,7 @@
     | request     | 200                             | 503                                                         |
     | ----------- | ------------------------------- | ----------------------------------------------------------- |
     | GET /livez  | the hub of each room answers    | one does not: only a restart helps                          |
-    | GET /readyz | new clients are taken           | the chat is stopping, or cannot work under this WSGI server |
+    | GET /readyz | new clients are taken           | it drains, stops, or cannot work under this WSGI server     |
 
 Both answer everybody, under any host name: a probe may have a name of its own for the server, and learns nothing else.
 """
@@ -60,7 +60,11 @@ class Health:
 
     def _not_ready(self, request: Request) -> str:
         """Why no new client is taken; "" if new ones are."""
-        return STOPPING if self._rooms.stopped else self._fitness.problem(request.environ)
+        if self._rooms.stopped:
+            return STOPPING
+        if self._rooms.drains_until is not None:
+            return "The server is about to restart."
+        return self._fitness.problem(request.environ)
 
 
 def _silent(hubs: Sequence[Hub]) -> int:

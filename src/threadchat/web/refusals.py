@@ -5,6 +5,7 @@
 | `address`     | a client from an address that has as many as it may (`--max-clients-per-address`)       | 503     |
 | `clients`     | a client, because there are as many as there may be (`--max-clients`)                   | 503     |
 | `descriptors` | a connection, because the process has no file descriptor left for it                    | 503     |
+| `draining`    | a client, because the server is about to restart                                        | 503     |
 | `forbidden`   | somebody who was put out or muted, a room that is locked, an address for this machine   | 403     |
 | `host`        | a request for a host that is not this server's                                          | 421     |
 | `key`         | a request without the key                                                               | 401     |
@@ -19,12 +20,31 @@
 
 from __future__ import annotations
 
+import math
+
 from werkzeug.exceptions import Forbidden, HTTPException, ServiceUnavailable
 
+from threadchat.rooms import Draining, NoRoom
+from threadchat.web.admission import RETRY_AFTER, Full, FullForAddress
+
 _BY_STATUS = {401: "key", 403: "forbidden", 421: "host", 429: "rate", 503: "stopping"}
+_LIMITS: dict[type, str] = {Full: "clients", FullForAddress: "address", NoRoom: "rooms"}
 _REQUEST = (400, 405, 411, 413, 415, 426)
 REASONS = (
-    *("address", "clients", "descriptors", "forbidden", "host", "key", "origin", "rate", "request", "rooms", "server"),
+    *(
+        "address",
+        "clients",
+        "descriptors",
+        "draining",
+        "forbidden",
+        "host",
+        "key",
+        "origin",
+        "rate",
+        "request",
+        "rooms",
+        "server",
+    ),
     *("stopping", "threads"),
 )
 
@@ -39,6 +59,16 @@ class Unavailable(ServiceUnavailable):
     def __init__(self, reason: str, description: str, retry_after: int | None = None) -> None:
         super().__init__(description, retry_after=retry_after)
         self.reason = reason
+
+
+def unavailable(error: Full | NoRoom) -> Unavailable:
+    """The answer to a client for whom there is no room now. It says when to try again."""
+    match error:
+        case Draining():
+            reason, retry_after = "draining", math.ceil(error.seconds)
+        case _:
+            reason, retry_after = _LIMITS[type(error)], RETRY_AFTER
+    return Unavailable(reason, f"Come back later: {error}.", retry_after)
 
 
 def reason_of(error: HTTPException) -> str | None:

@@ -18,6 +18,7 @@ from typing import Any
 
 from werkzeug.serving import ThreadedWSGIServer, get_interface_ip
 
+from threadchat.channel import Channel
 from threadchat.options import Options
 from threadchat.runtime.system import KEPT_FREE, most_descriptors
 from threadchat.runtime.threads import NoThread, start
@@ -25,6 +26,7 @@ from threadchat.tally import Tally
 from threadchat.web.admission import RETRY_AFTER
 from threadchat.web.app import App
 from threadchat.web.deadlines import PendingRequests
+from threadchat.web.drain import drain
 from threadchat.web.handler import RequestHandler
 from threadchat.web.hosts import resolved, unmapped
 from threadchat.web.proxies import behind_proxies
@@ -122,6 +124,13 @@ class Server:
             self._server.shutdown()
             self._thread.join()
         self._server.server_close()
+
+    def drain(self, seconds: float, cut: Channel[None]) -> int:
+        """Let nobody new in, and part with all clients, evenly over so many seconds. Returns how many were told.
+
+        To close `cut` ends the drain at once.
+        """
+        return drain(self.app.rooms, seconds, cut, until_empty=False)
 
     def stop(self) -> None:
         """Accept no more, disconnect all clients, and return when every thread has ended. May be called again."""
