@@ -257,7 +257,15 @@ class Served:
         self.qr = False
 
     def __call__(
-        self, options: Options, host: str, port: int, trusted_proxies: int, *inspector: object, qr: bool, drain: float
+        self,
+        options: Options,
+        host: str,
+        port: int,
+        trusted_proxies: int,
+        *inspector: object,
+        qr: bool,
+        drain: float,
+        listener: object,
     ) -> int:
         self.options, self.host, self.port, self.trusted_proxies = options, host, port, trusted_proxies
         self.qr, self.drain = qr, drain

@@ -22,6 +22,7 @@ from functools import partial
 from threadchat.channel import Channel
 from threadchat.options import Options
 from threadchat.runtime.signals import StopSignals, status_before_start, stop_signals
+from threadchat.runtime.supervisor import tell
 from threadchat.runtime.threads import NoThread
 from threadchat.web.app import App, create_app
 from threadchat.web.drain import GOODBYE
@@ -53,6 +54,7 @@ def serve(
     started: Callable[[Server], None] | None = None,
     qr: bool = False,
     drain: float = 0.0,
+    listener: socket.socket | None = None,
 ) -> int:
     """Run a chat in the main thread until a stop signal: SIGINT, SIGTERM or SIGHUP. Returns the exit status, 0.
 
@@ -61,8 +63,8 @@ def serve(
     the server listens ends it without a word.
 
     The server answers to the hosts that the options allow and to those of the address where it listens.
-    `trusted_proxies` is Server's. `started` is called once it listens. `qr` is whether a phone may scan a code. Raises
-    CannotServe.
+    `trusted_proxies` and `listener` are Server's. `started` is called once it listens. `qr` is whether a phone may scan
+    a code. Raises CannotServe.
     """
     options = replace(options, allow_hosts=(*hosts_of(host), *options.allow_hosts))
     others = set(threading.enumerate())
@@ -71,13 +73,15 @@ def serve(
             with closing(make_app(options)) as app:
                 if number := signals.came():
                     return status_before_start(number)
-                server = _listening(app, host, port, trusted_proxies)
+                server = _listening(app, host, port, trusted_proxies, listener)
                 try:
                     server.start()
                     if started is not None:
                         started(server)
                     say("\n".join(welcome(server, trusted_proxies, qr, options.key, options.moderator_key)))
+                    tell("READY=1")
                     number = signals.wait()
+                    tell("STOPPING=1")
                     if number == signal.SIGINT and sys.stdout.isatty():
                         _say_last("")  # after the ^C that the terminal shows
                     if number == signal.SIGTERM and drain:
@@ -90,9 +94,9 @@ def serve(
     return 0
 
 
-def _listening(app: App, host: str, port: int, trusted_proxies: int) -> Server:
+def _listening(app: App, host: str, port: int, trusted_proxies: int, listener: socket.socket | None) -> Server:
     try:
-        return Server(app, host, port, trusted_proxies)
+        return Server(app, host, port, trusted_proxies, listener)
     except (OSError, UnicodeError) as error:  # UnicodeError: not a host name at all, such as ".example"
         raise CannotServe(_why_not(host, port, error)) from error
 

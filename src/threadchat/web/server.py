@@ -46,19 +46,28 @@ class Server:
     `host` is an address or a name. `0.0.0.0` stands for all IPv4 addresses of this machine, and `*` or `::` for the
     IPv6 addresses as well, where the system can have both in one.
 
+    `listener` is a socket that listens already, at this address: another process may keep it, and go on with it.
+
     With `trusted_proxies` reverse proxies, one behind the other, a client's address, scheme and host are those that the
     proxies give (see web/proxies.py). Then nobody but the proxies may be able to reach the port.
     """
 
-    def __init__(self, app: App, host: str, port: int, trusted_proxies: int = 0) -> None:
+    def __init__(
+        self, app: App, host: str, port: int, trusted_proxies: int = 0, listener: socket.socket | None = None
+    ) -> None:
         self.app = app
         wsgi_app = behind_proxies(app, trusted_proxies) if trusted_proxies else app
         self._address = resolved(host, port)
         family, sockaddr, _ = self._address
         self._both = family == socket.AF_INET6 and self._address.everywhere and socket.has_dualstack_ipv6()
+        self._keeps_listening = listener is not None
+        if listener is not None:
+            self._both = self._both and not listener.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
         # Defects: where a port is taken, werkzeug prints and exits; and its listen queue is short. So the socket that
         # listens is made here.
-        with socket.create_server(sockaddr, family=family, backlog=LISTEN_QUEUE, dualstack_ipv6=self._both) as listener:
+        with listener or socket.create_server(
+            sockaddr, family=family, backlog=LISTEN_QUEUE, dualstack_ipv6=self._both
+        ) as listener:
             number = listener.fileno()
             self._server = _WSGIServer(
                 app.options, app.rooms.tally, sockaddr[0], port, wsgi_app, RequestHandler, fd=number
@@ -128,9 +137,12 @@ class Server:
     def drain(self, seconds: float, cut: Channel[None]) -> int:
         """Let nobody new in, and part with all clients, evenly over so many seconds. Returns how many were told.
 
-        To close `cut` ends the drain at once.
+        To close `cut` ends the drain at once. Where another process keeps the socket, nobody is refused: those who
+        connect wait for the next server. Then the drain ends early if nobody is left.
         """
-        return drain(self.app.rooms, seconds, cut, until_empty=False)
+        if self._keeps_listening:
+            self.stop_accepting()
+        return drain(self.app.rooms, seconds, cut, until_empty=self._keeps_listening)
 
     def stop(self) -> None:
         """Accept no more, disconnect all clients, and return when every thread has ended. May be called again."""
