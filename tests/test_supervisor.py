@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from configparser import ConfigParser
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,16 @@ def command_of_the_unit() -> list[str]:
     """What systemd would execute, with this Python."""
     _, *arguments = shlex.split(unit(UNITS[0])["Service"]["ExecStart"])
     return [*THREADCHAT, *arguments]
+
+
+@contextmanager
+def terminated(process: Process) -> Iterator[None]:
+    """Tell it to end at the end of the block: what it has started would outlive a `kill`."""
+    try:
+        yield
+    finally:
+        if not process.ended:
+            process.end()
 
 
 # What is handed over
@@ -169,7 +180,8 @@ def test_the_command_of_the_unit_serves_on_the_socket_that_it_is_handed(tmp_path
 
 def test_while_the_server_is_replaced_nobody_is_refused(tmp_path: Path) -> None:
     """keep_listening.py holds the socket. Somebody connects all the time, and a client of threadchat.v1 comes back."""
-    with Process(tmp_path, [*KEEP_LISTENING, *THREADCHAT, "serve", "--drain", "0.1"]) as process:
+    command = [*KEEP_LISTENING, *THREADCHAT, "serve", "--drain", "0.1"]
+    with Process(tmp_path, command) as process, terminated(process):
         port, over = process.port, False
 
         def connect_all_the_time() -> int:
@@ -194,8 +206,7 @@ def test_while_the_server_is_replaced_nobody_is_refused(tmp_path: Path) -> None:
         os.kill(killed, signal.SIGKILL)
         with Peer(port) as peer:  # waits for the one after that
             peer.talk("hello")
-        process.process.terminate()
-        assert process.process.wait(LIMIT) == 0
+        assert process.end() == 0
 
 
 def test_a_server_that_cannot_start_is_not_started_for_ever(tmp_path: Path) -> None:

@@ -159,8 +159,8 @@ class Options:
     )
     metrics_from_anywhere: bool = switch(
         Group.PROCESS,
-        "answer other machines too at `/metrics`, which otherwise answers this machine alone; one that is not this "
-        "machine needs the chat's key, if it has one; Prometheus needs the extra `threadchat[metrics]`",
+        "answer other machines too at `/metrics`, if they have the chat's key, where it has one; otherwise this machine "
+        "alone is answered. What is there is for Prometheus, and needs the extra `threadchat[metrics]`",
     )
     request_wait: float = seconds(
         10.0,
@@ -243,9 +243,9 @@ class ServerOptions:
     drain: float = seconds(
         0.0,
         Group.PROCESS,
-        "how long SIGTERM lets the server go on without new clients, who are answered with 503, as is `/readyz`; "
-        "meanwhile one client after the other is told to come back (close code 1012); then it stops. A second signal "
-        "ends the drain; Ctrl-C stops without one",
+        "how long the server goes on after SIGTERM before it stops: new clients are answered with 503, as is "
+        "`/readyz`, and one client after the other is told to come back (close code 1012); a second signal ends the "
+        "drain, and Ctrl-C stops without one",
     )
     processors: str = choice(
         "one",
