@@ -7,6 +7,7 @@ import json
 import platform
 import re
 import shutil
+import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -27,7 +28,7 @@ from threadchat.web.refusals import REASONS
 parser = pytest.importorskip("prometheus_client.parser", reason="prometheus-client is missing")
 
 DASHBOARD = Path(__file__).parent / "examples" / "grafana.json"
-PROMETHEUS = shutil.which("prometheus")
+PROMETHEUS, PROMTOOL = shutil.which("prometheus"), shutil.which("promtool")
 BIG = "x" * 1_000_000  # bytes: more than the kernel holds for a peer that does not read
 
 
@@ -274,3 +275,11 @@ def test_a_real_prometheus_answers_each_query_of_the_dashboard(server: Running, 
     until(lambda: results("count_over_time(threadchat_clients[1m]) >= 2"), "two scrapes")
     for query in expressions():
         assert results(query), query
+
+
+def test_promtool_finds_no_fault_with_the_names(server: Running) -> None:
+    if PROMTOOL is None:
+        pytest.skip("promtool is missing (apt-get install prometheus)")
+    text = ask(server, "GET", "/metrics").body
+    done = subprocess.run([PROMTOOL, "check", "metrics"], input=text, capture_output=True, timeout=LIMIT, check=False)
+    assert (done.returncode, done.stdout + done.stderr) == (0, b"")

@@ -159,8 +159,8 @@ class Options:
     )
     metrics_from_anywhere: bool = switch(
         Group.PROCESS,
-        "answer other machines too at `/metrics`, if they have the chat's key, where it has one; otherwise this machine "
-        "alone is answered. What is there is for Prometheus, and needs the extra `threadchat[metrics]`",
+        "answer other machines too at `/metrics`, if they have the chat's key, where it has one; otherwise this "
+        "machine alone is answered. What is there is for Prometheus, and needs the extra `threadchat[metrics]`",
     )
     request_wait: float = seconds(
         10.0,

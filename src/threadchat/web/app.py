@@ -148,7 +148,7 @@ class App:
 
     def _respond(self, request: Request) -> Response:
         """Answer a request. Raises HTTPException, and WebSocketDone when a WebSocket has come and gone."""
-        if request.path not in (*health.PATHS, metrics.PATH):
+        if request.path not in (*health.PATHS, metrics.PATH):  # which have rules of their own
             self._check_host(request)
         if not request.environ.get("PATH_INFO"):
             return redirect_below(request, "/")  # from /chat, where it is mounted: the page's links need the slash
@@ -167,10 +167,8 @@ class App:
             case "log":
                 return self._log(request, room_name(arguments), arguments["form"])
             case "limits":
-                limits = {"message_size": self.options.message_size}
-                response = Response(json.dumps(limits) + "\n", mimetype="application/json")
-                response.cache_control.no_store = True
-                return response
+                limits = json.dumps({"message_size": self.options.message_size}) + "\n"
+                return Response(limits, mimetype="application/json", headers={"Cache-Control": "no-store"})
             case "livez" | "readyz":
                 return self._health.answer(endpoint, request)
             case "metrics":
@@ -230,8 +228,7 @@ class App:
         except HandshakeFailed as error:
             raise BadRequest(str(error)) from error
         finally:
-            if connection.accepted:
-                metrics.count_end(self.rooms.tally, connection)
+            metrics.count_end(self.rooms.tally, connection)
 
     def _say(self, request: Request, name: str) -> Response:
         """Answer POST /say. Raises HTTPException."""
@@ -270,10 +267,7 @@ class App:
         return problem
 
     def _check_near(self, request: Request, what: str, flag: str, anywhere: bool) -> None:
-        """Raise HTTPException for a peer that may not use what is for this machine alone, or for `anywhere`.
-
-        Another machine needs the chat's key, if it has one.
-        """
+        """Raise HTTPException unless the request is from this machine, or from `anywhere` and with the key, if any."""
         try:
             check_local(request, what, flag)
         except Forbidden:

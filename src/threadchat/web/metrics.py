@@ -36,7 +36,9 @@ EVICTED = "{} {}".format(*CLOSE_CODES[Ending.EVICTED])
 
 
 def count_end(tally: Tally, connection: Connection) -> None:
-    """Count a connection that has ended."""
+    """Count a connection that has ended, if its handshake was answered."""
+    if not connection.accepted:
+        return
     tally.count("disconnects", str(connection.code) if str(connection.code) in CODES else OTHER)
     if connection.ending == EVICTED and not connection.by_peer:
         tally.count("evictions")
