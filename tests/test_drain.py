@@ -10,7 +10,23 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from helpers import HANDSHAKE, LIMIT, TEXT, THREADCHAT, V1, Clock, Peer, Process, Serve, all_gone, ask, go, join, until
+from helpers import (
+    HANDSHAKE,
+    LIMIT,
+    TEXT,
+    THREADCHAT,
+    V1,
+    Clock,
+    Peer,
+    Process,
+    Serve,
+    all_gone,
+    ask,
+    errors,
+    go,
+    join,
+    until,
+)
 
 from threadchat.channel import Channel
 from threadchat.client import Client
@@ -98,7 +114,9 @@ def test_whoever_is_left_when_the_time_is_over_is_told_all_the_same(serve: Serve
     join(stopping)
 
 
-def test_during_a_drain_nobody_new_comes_in_and_those_who_are_there_go_on(serve: Serve) -> None:
+def test_during_a_drain_nobody_new_comes_in_and_those_who_are_there_go_on(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
     server = serve()
     with V1(server.port, name="Ann") as ann, Peer(server.port) as bob:
         until(lambda: len(server.clients) == 2)
@@ -121,6 +139,7 @@ def test_during_a_drain_nobody_new_comes_in_and_those_who_are_there_go_on(serve:
         assert server.app.rooms.tally.counted("refusals") == {"draining": 3}
         cut.close()
         assert draining.result(LIMIT) == 0
+    assert errors(caplog) == []
 
 
 # The command

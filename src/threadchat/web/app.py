@@ -29,7 +29,7 @@ from threadchat.hub import Hub
 from threadchat.names import clean_room_name
 from threadchat.options import Options
 from threadchat.room import LOBBY
-from threadchat.rooms import NoRoom, Rooms
+from threadchat.rooms import Draining, NoRoom, Rooms
 from threadchat.web import exits, guide, health, metrics, say, transcript, www
 from threadchat.web.addresses import URLS, allowed_methods, redirect_below, room_name
 from threadchat.web.admission import Admission, Full
@@ -254,7 +254,8 @@ class App:
         try:
             yield
         except (Full, NoRoom) as error:
-            self._throttled_log.error(f"refused a client from %s: {error}", address)
+            if not isinstance(error, Draining):  # which is no fault
+                self._throttled_log.error(f"refused a client from %s: {error}", address)
             raise unavailable(error) from error
         except Closed as error:
             raise Unavailable("stopping", health.STOPPING) from error

@@ -65,7 +65,7 @@ def unavailable(error: Full | NoRoom) -> Unavailable:
     """The answer to a client for whom there is no room now. It says when to try again."""
     match error:
         case Draining():
-            reason, retry_after = "draining", math.ceil(error.seconds)
+            reason, retry_after = "draining", max(1, math.ceil(error.seconds))
         case _:
             reason, retry_after = _LIMITS[type(error)], RETRY_AFTER
     return Unavailable(reason, f"Come back later: {error}.", retry_after)
