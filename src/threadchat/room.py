@@ -61,7 +61,6 @@ class Room:
         self.hub = hub
         self.tally = tally  # of all rooms
         self._passed = Passed()  # the hub's thread's
-        self._events = 0  # entries so far that are no messages; the hub's thread's
         # An eviction alone discards one send buffer.
         self.log: Log = MemoryLog(options.keep, max(LEAST, 4 * options.send_buffer))
         self.people = People()
@@ -76,7 +75,7 @@ class Room:
         self._ended = False  # whether the hub has ended
         self._judging = False  # whether `record` must look at each message
         self._clear: Order | None = None  # the order to drop what was said, once it has its id
-        hub.record = self.record
+        hub.record = self._record_and_count
         self._hub_thread = go(partial(_run_hub, self), "hub" if name == LOBBY else f"hub-{name}")
 
     @property
@@ -87,7 +86,6 @@ class Room:
     def record(self, items: Sequence[str]) -> Sequence[Entry]:
         """Write down what the hub is about to pass on. Returns the entries that are new: those to pass on."""
         entries = [item if isinstance(item, Entry) else message(item, SERVER) for item in items]
-        events = self._events
         with self._mutex:
             self._judging = self.moderation.in_force or bool(self._posts)
             accepted = [
@@ -102,10 +100,12 @@ class Room:
                     if post := self._posts.get(id(entry)):
                         post.recorded = True
                 self._recorded.notify_all()
-        messages = len(taken) - (self._events - events)
-        self._passed.messages += messages
-        self._passed.deliveries += messages * len(self.hub.clients)
-        return taken
+            return taken
+
+    def _record_and_count(self, items: Sequence[str]) -> Sequence[Entry]:
+        entries = self.record(items)
+        self._passed.count([entry.kind for entry in entries].count(MESSAGE), len(self.hub.clients))
+        return entries
 
     def snapshot(self) -> Snapshot:
         """The room at this instant."""
@@ -201,19 +201,13 @@ class Room:
             pass
 
     def _counts(self, entry: Entry) -> bool:
-        """Whether the entry counts. Called by the hub's thread, which holds the mutex."""
-        if entry.kind == MESSAGE:
-            return self._may_be_said(entry)
-        news = self._is_news(entry)
-        self._events += news
-        return news
-
-    def _is_news(self, entry: Entry) -> bool:
-        """Whether an entry that is no message says something new.
+        """Whether the entry says something new. Called by the hub's thread, which holds the mutex.
 
         Two connections of one session join once, and a session that comes back with another name has changed it.
         Somebody who has come back by now did not leave.
         """
+        if entry.kind == MESSAGE:
+            return self._may_be_said(entry)
         if isinstance(entry, Order):
             self.moderation.obey(entry)
             self._judging |= self.moderation.in_force

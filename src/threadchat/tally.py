@@ -19,6 +19,11 @@ class Passed:
         self.messages = 0
         self.deliveries = 0  # one for each message and client
 
+    def count(self, messages: int, clients: int) -> None:
+        """Count messages that are passed on to so many clients."""
+        self.messages += messages
+        self.deliveries += messages * clients
+
 
 class Tally:
     """The totals of one chat. Any thread may call the methods."""

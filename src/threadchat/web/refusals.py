@@ -31,21 +31,8 @@ _BY_STATUS = {401: "key", 403: "forbidden", 421: "host", 429: "rate", 503: "stop
 _LIMITS: dict[type, str] = {Full: "clients", FullForAddress: "address", NoRoom: "rooms"}
 _REQUEST = (400, 405, 411, 413, 415, 426)
 REASONS = (
-    *(
-        "address",
-        "clients",
-        "descriptors",
-        "draining",
-        "forbidden",
-        "host",
-        "key",
-        "origin",
-        "rate",
-        "request",
-        "rooms",
-        "server",
-    ),
-    *("stopping", "threads"),
+    *("address", "clients", "descriptors", "draining", "forbidden", "host", "key", "origin", "rate", "request"),
+    *("rooms", "server", "stopping", "threads"),
 )
 
 
