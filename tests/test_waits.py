@@ -6,7 +6,7 @@ import re
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -86,6 +86,28 @@ class Scene:
             while True:
                 self.server.app.hub.broadcast.send_nowait("fill")
         return other
+
+    def hub_is_at_work(self) -> None:
+        """Make the hub, which has one client, record a message until the stop has begun."""
+        hub, at_work, goes_on = self.serve().app.hub, threading.Event(), threading.Event()
+        record = hub.record
+
+        def hang(items: Sequence[str]) -> Sequence[str]:
+            at_work.set()
+            goes_on.wait(LIMIT)
+            return record(items)
+
+        hub.record = hang
+        peer = self.peer(told=False)
+        peer.send(TEXT, "hello")
+        assert at_work.wait(LIMIT)
+        self.after += [goes_on.set, peer.close]
+
+    def drain(self, seconds: float) -> None:
+        """Drain the server, and cut that short when the stop has begun."""
+        cut = Channel[None]()
+        draining = go(drain.drain, self.server.app.rooms, seconds, cut, until_empty=False)
+        self.after[:0] = [cut.close, lambda: draining.result(LIMIT)]
 
     def fill_log(self, entries: int, size: int) -> str:
         """Fill the lobby's log. Returns the token of its beginning."""
@@ -222,7 +244,7 @@ def request_is_read(scene: Scene) -> None:
 
 def request_asks_the_hubs_whether_they_answer(scene: Scene) -> None:
     scene.monkeypatch.setattr(health, "ANSWER_WAIT", FAR)
-    scene.hub_waits()
+    scene.hub_is_at_work()
     asked = go(ask, scene.server, "GET", "/livez")
     scene.after.append(lambda: asked.result(LIMIT))
     until(lambda: scene.server.app.hub.unregister.statistics().waiting_senders == 1)
@@ -237,23 +259,15 @@ def request_waits_for_the_answers_that_another_asks_for(scene: Scene) -> None:
 
 def drain_waits_until_the_next_goodbye_is_due(scene: Scene) -> None:
     scene.serve()
-    scene.peer()
-    _drains(scene, FAR)
+    scene.drain(FAR)
     until(lambda: is_in("Thread", "drain", "_wait"))
 
 
 def drain_tells_a_hub_that_a_client_is_to_go(scene: Scene) -> None:
     scene.monkeypatch.setattr(drain, "HUB_WAIT", FAR)
-    scene.told.remove(scene.hub_waits())  # it is told 1012, if the hub ever comes to it
-    _drains(scene, 0.01)
+    scene.hub_is_at_work()
+    scene.drain(0.01)
     until(lambda: is_in("Thread", "_part_with"))
-
-
-def _drains(scene: Scene, seconds: float) -> None:
-    cut = Channel[None]()
-    draining = go(drain.drain, scene.server.app.rooms, seconds, cut, until_empty=False)
-    scene.after.append(cut.close)
-    scene.after.append(lambda: draining.result(LIMIT))
 
 
 def timers_sleep(scene: Scene) -> None:
