@@ -21,6 +21,8 @@ from websockets.exceptions import ConnectionClosed
 
 from threadchat.runtime import supervisor
 from threadchat.runtime.supervisor import CannotTake, socket_handed_over, tell
+from threadchat.web.app import create_app
+from threadchat.web.server import Server
 
 EXAMPLES = Path(__file__).parent / "examples"
 UNITS = [EXAMPLES / "threadchat.service", EXAMPLES / "threadchat.socket"]
@@ -113,6 +115,22 @@ def test_what_is_no_tcp_socket_that_listens_is_refused_with_a_sentence(
         with pytest.raises(CannotTake, match=sentence):
             socket_handed_over()
     os.close(read)
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="no socket for both IPv4 and IPv6 here")
+@pytest.mark.parametrize("both", [True, False], ids=["IPv4 too", "IPv6 alone"])
+def test_a_server_knows_whether_its_socket_is_for_ipv4_too(both: bool) -> None:
+    listener = socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=both)
+    listener.setblocking(False)
+    app = create_app()
+    server = Server(app, "::", listener.getsockname()[1], listener=listener)
+    server.start()
+    try:
+        assert server.local_address == ("127.0.0.1" if both else "::1", server.port)
+        with Peer(server.port, host=server.local_address[0]) as peer:
+            peer.talk("hello")
+    finally:
+        server.stop()
 
 
 def test_several_sockets_are_refused_with_a_sentence(tmp_path: Path) -> None:
