@@ -91,7 +91,7 @@ class TakesTwice(MemoryLog):
     """Takes again what a client sends again."""
 
     def append(self, entries: Sequence[Entry]) -> Sequence[Entry]:
-        self._newest.clear()
+        self._given.clear()
         return super().append(entries)
 
 

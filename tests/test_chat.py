@@ -225,7 +225,7 @@ def test_half_a_character_does_not_leave_this_machine(server: Scripted, enter: E
 # Coming back
 
 
-@pytest.mark.parametrize("ending", [1001, 1006, 1008, 1011, 1013])
+@pytest.mark.parametrize("ending", [1001, 1006, 1008, 1011, 1012, 1013])
 def test_it_comes_back_with_its_session_its_name_and_the_last_token(
     server: Scripted, enter: Enter, ending: int
 ) -> None:
@@ -306,11 +306,13 @@ def test_the_waits_grow_with_full_jitter_until_a_connection_has_held(
         server.join().end(1001)  # it did not hold
     for _ in range(3):
         server.refuse(503)
+    server.join().end(1012)  # it restarts, which is no failure
+    server.refuse(503)
     monkeypatch.setattr(backoff, "HELD", 0.0)
     server.join().end(1001)
     server.join()
     person.is_connected()
-    assert longest == [1, 2, 4, 8, 16, 30, 30, 1]
+    assert longest == [1, 2, 4, 8, 16, 30, 30, 1, 30, 1]
 
 
 def test_it_does_not_come_back_when_it_was_put_out(server: Scripted, enter: Enter) -> None:

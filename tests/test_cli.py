@@ -257,10 +257,18 @@ class Served:
         self.qr = False
 
     def __call__(
-        self, options: Options, host: str, port: int, trusted_proxies: int, *inspector: object, qr: bool
+        self,
+        options: Options,
+        host: str,
+        port: int,
+        trusted_proxies: int,
+        *inspector: object,
+        qr: bool,
+        drain: float,
+        listener: object,
     ) -> int:
         self.options, self.host, self.port, self.trusted_proxies = options, host, port, trusted_proxies
-        self.qr = qr
+        self.qr, self.drain = qr, drain
         self.inspected = bool(inspector)
         return 0
 

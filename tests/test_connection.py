@@ -218,10 +218,10 @@ def test_a_writer_that_is_refused_after_the_peers_close_frame_sends_the_peers_co
     chat, peer = connect()
     end = Connection.end
 
-    def write_first(chat: Connection, code: int, reason: str | None = None) -> None:
+    def write_first(chat: Connection, code: int, reason: str | None = None, by_peer: bool = False) -> None:
         monkeypatch.undo()
         write()
-        end(chat, code, reason)
+        end(chat, code, reason, by_peer)
 
     def write() -> None:
         try:

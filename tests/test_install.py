@@ -31,7 +31,7 @@ from threadchat import __version__
 ROOT = Path(__file__).parents[1]
 PATIENCE = 300.0  # seconds; bounds a failure of pip, which may have to download setuptools
 REQUIREMENTS = {"simple-websocket", "werkzeug", "wsproto"}
-TERMINAL = {"prompt-toolkit", "segno"}  # what the extra of that name adds
+METRICS, TERMINAL = {"prometheus-client"}, {"prompt-toolkit", "segno"}  # what the extras of these names add
 WWW = {path.relative_to(ROOT / "www").as_posix() for path in (ROOT / "www").rglob("*") if path.is_file()}
 
 NOT_SOURCE = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "build", "dist", "venv", "env", "node_modules")
@@ -263,7 +263,9 @@ def test_the_requirements_are_the_packages_that_the_source_imports() -> None:
                 imported.add((node.module or "").partition(".")[0])
     imported -= {"threadchat", "_typeshed", *sys.stdlib_module_names}  # _typeshed is there for type checkers alone
     distributions = importlib.metadata.packages_distributions()
-    assert {required(name) for package in imported for name in distributions[package]} == REQUIREMENTS | TERMINAL
+    assert {
+        required(name) for package in imported for name in distributions[package]
+    } == REQUIREMENTS | METRICS | TERMINAL
 
 
 # The checkout's scripts

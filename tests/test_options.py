@@ -57,6 +57,7 @@ def test_the_defaults_are_the_go_examples_constants_and_our_limits() -> None:
         "moderator_key": None,
         "allow_origins": (),
         "allow_hosts": (),
+        "metrics_from_anywhere": False,
     }
     assert Options().ping_every == 54.0
 

@@ -114,6 +114,17 @@ def test_the_status_counts_the_seconds(scripted: Scripted, enter: Enter) -> None
     expect(status_of(page)).to_have_text("The server is stopping. Reconnecting in 597 seconds")
 
 
+def test_a_server_that_restarts_is_waited_for_shortly_however_often_others_have_failed(
+    scripted: Scripted, enter: Enter
+) -> None:
+    page, line = enter(LONG_WAITS)
+    line.close(1001)
+    lost(page)
+    page.get_by_role("button", name="Reconnect now").click()
+    scripted.join().hello().close(1012)
+    expect(status_of(page)).to_contain_text("The server restarts. Reconnecting in 59")
+
+
 @pytest.mark.parametrize("way", ["click", "keyboard", *EVENTS])
 def test_a_waiting_page_reconnects_at_once_when_there_is_a_reason(scripted: Scripted, enter: Enter, way: str) -> None:
     page, line = enter(LONG_WAITS)
@@ -166,6 +177,7 @@ def test_a_connection_that_is_alive_stays(scripted: Scripted, enter: Enter) -> N
         (1008, "it was 256 messages behind", "The server removed this page: it was 256 messages behind."),
         (1008, "", "The server removed this page: it was not keeping up."),
         (1009, "", "The server found a message too long."),
+        (1012, "the server restarts", "The server restarts."),
         (1013, "", "The server is busy."),
         (4000, "", "The connection ended."),
         (1006, "", "The connection was lost."),

@@ -122,7 +122,8 @@ def test_while_the_log_is_down_people_are_told_and_nothing_is_lost(start: Callab
         down.set()
         ann.say("waits", n=1)
         assert ann.receive() == {"type": "state", "log": "down"}
-        assert not server.app.rooms.log_is_up
+        assert ask(server, "GET", "/readyz").body == b"The log is down.\n"
+        assert ask(server, "GET", "/livez").status == 200
         with V1(server.port, name="Bob") as bob:
             assert bob.until(type="state") == {"type": "state", "log": "down"}
             down.clear()

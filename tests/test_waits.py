@@ -6,21 +6,22 @@ import re
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
-from helpers import FAR, LIMIT, PING, TEXT, Peer, Running, Serve, go, join, open_socket, until
+from helpers import FAR, LIMIT, PING, TEXT, Peer, Running, Serve, ask, go, join, open_socket, until
 
 from threadchat import stored_room
-from threadchat.channel import WouldBlock
+from threadchat.channel import Channel, WouldBlock
 from threadchat.log import StoreDown
 from threadchat.log.writer import LogWriter
 from threadchat.messages import message
 from threadchat.room import LOBBY
+from threadchat.web import drain, health
 from threadchat.websocket import connection
 
 SECONDS = 10.0  # that a stop may take
@@ -89,6 +90,28 @@ class Scene:
             while True:
                 self.server.app.hub.broadcast.send_nowait("fill")
         return other
+
+    def hub_is_at_work(self) -> None:
+        """Make the hub, which has one client, record a message until the stop has begun."""
+        hub, at_work, goes_on = self.serve().app.hub, threading.Event(), threading.Event()
+        record = hub.record
+
+        def hang(items: Sequence[str]) -> Sequence[str]:
+            at_work.set()
+            goes_on.wait(LIMIT)
+            return record(items)
+
+        hub.record = hang
+        peer = self.peer(told=False)
+        peer.send(TEXT, "hello")
+        assert at_work.wait(LIMIT)
+        self.after += [goes_on.set, peer.close]
+
+    def drain(self, seconds: float) -> None:
+        """Drain the server, and cut that short when the stop has begun."""
+        cut = Channel[None]()
+        draining = go(drain.drain, self.server.app.rooms, seconds, cut, until_empty=False)
+        self.after[:0] = [cut.close, lambda: draining.result(LIMIT)]
 
     def fill_log(self, entries: int, size: int) -> str:
         """Fill the lobby's log. Returns the token of its beginning."""
@@ -223,6 +246,34 @@ def request_is_read(scene: Scene) -> None:
     until(lambda: is_in("request", "parse_request"))
 
 
+def request_asks_the_hubs_whether_they_answer(scene: Scene) -> None:
+    scene.monkeypatch.setattr(health, "ANSWER_WAIT", FAR)
+    scene.hub_is_at_work()
+    asked = go(ask, scene.server, "GET", "/livez")
+    scene.after.append(lambda: asked.result(LIMIT))
+    until(lambda: scene.server.app.hub.unregister.statistics().waiting_senders == 1)
+
+
+def request_waits_for_the_answers_that_another_asks_for(scene: Scene) -> None:
+    request_asks_the_hubs_whether_they_answer(scene)
+    asked = go(ask, scene.server, "GET", "/livez")
+    scene.after.append(lambda: asked.result(LIMIT))
+    until(lambda: "_not_live" in [frame.f_code.co_name for frame in sys._current_frames().values()], "the second one")
+
+
+def drain_waits_until_the_next_goodbye_is_due(scene: Scene) -> None:
+    scene.serve()
+    scene.drain(FAR)
+    until(lambda: is_in("Thread", "drain", "_wait"))
+
+
+def drain_tells_a_hub_that_a_client_is_to_go(scene: Scene) -> None:
+    scene.monkeypatch.setattr(drain, "HUB_WAIT", FAR)
+    scene.hub_is_at_work()
+    scene.drain(0.01)
+    until(lambda: is_in("Thread", "_part_with"))
+
+
 def timers_sleep(scene: Scene) -> None:
     timers = scene.serve().app.rooms._timers
     timers.after(FAR, lambda: None)
@@ -342,6 +393,10 @@ WAITS = {
         request_sends_the_rest_once_it_is_registered,
         request_sends_a_history_of_plain_lines,
         request_unregisters,
+        request_asks_the_hubs_whether_they_answer,
+        request_waits_for_the_answers_that_another_asks_for,
+        drain_waits_until_the_next_goodbye_is_due,
+        drain_tells_a_hub_that_a_client_is_to_go,
         timers_sleep,
         log_writer_is_idle,
         log_writer_waits_for_a_store_that_is_down,

@@ -11,7 +11,7 @@ import json
 import logging
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from itertools import groupby
 from typing import Any, NoReturn
@@ -20,9 +20,10 @@ from threadchat import __version__
 from threadchat.declarations import Option, OptionError, declared
 from threadchat.options import ALL_OPTIONS, Options, ServerOptions
 from threadchat.runtime.signals import INTERRUPTED, interrupting
+from threadchat.runtime.supervisor import CannotTake, socket_handed_over
 from threadchat.runtime.system import TooSmall, fit_for_a_crowd, stay_on_one_processor
 from threadchat.serving import CannotServe, discard_output, open_browser, say, serve
-from threadchat.web import source
+from threadchat.web import metrics, source
 from threadchat.web.app import App
 from threadchat.web.server import Server
 
@@ -136,6 +137,8 @@ def _serve(given: argparse.Namespace, parser: Parser) -> int:
         server_options = ServerOptions(**_values(ServerOptions, given))
     except OptionError as error:
         parser.error(error.told({option.name: option.flag for option in ALL_OPTIONS}))
+    if options.metrics_from_anywhere and not metrics.is_possible():
+        parser.fail(metrics.MISSING.removesuffix("."))
     logging.basicConfig(
         level=server_options.log_level.upper(), format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr
     )
@@ -145,13 +148,21 @@ def _serve(given: argparse.Namespace, parser: Parser) -> int:
         parser.fail(str(error))
     if server_options.processors == "one":
         stay_on_one_processor()
+    try:
+        listener = socket_handed_over()
+    except CannotTake as error:
+        parser.fail(str(error))
+    if listener is not None:
+        host, port = listener.getsockname()[:2]
+        server_options = replace(server_options, host=host, port=port)
     where = server_options.host, server_options.port, server_options.trusted_proxies
+    how: dict[str, Any] = {"qr": not server_options.no_qr, "drain": server_options.drain, "listener": listener}
     try:
         if server_options.inspect or server_options.inspect_from_anywhere:
             _need_source(parser)
             inspected = _inspector(server_options, given.demo, given.no_browser, parser)
-            return serve(options, *where, *inspected, qr=not server_options.no_qr)
-        return serve(options, *where, qr=not server_options.no_qr)
+            return serve(options, *where, *inspected, **how)
+        return serve(options, *where, **how)
     except CannotServe as error:
         parser.fail(str(error))
 

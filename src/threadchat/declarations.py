@@ -177,18 +177,20 @@ def whole_number(default: int, group: Group, unit: str, help: str, least: int = 
 
 
 def seconds(default: float | None, group: Group, help: str, unset: str = "") -> Any:
-    """An option that is a time in seconds; None is a value if it is the default, and `unset` says what it means."""
+    """An option that is a time in seconds. None or 0 is a value if it is the default; `unset` says what None means."""
 
     def accepts(value: Any) -> bool:
         if value is None:
             return default is None
-        return _is_number(value, int | float) and 0 < value <= LONGEST_WAIT  # false for NaN
+        if not _is_number(value, int | float):
+            return False
+        return bool(0 < value <= LONGEST_WAIT or value == default == 0)  # false for NaN
 
     return _field(
         default=default,
         group=group,
         help=help,
-        wants=f"a number of seconds above 0 and at most {LONGEST_WAIT:g}",
+        wants=f"a number of seconds {'from' if default == 0 else 'above'} 0 and at most {LONGEST_WAIT:g}",
         accepts=accepts,
         metavar="SECONDS",
         unit="seconds",

@@ -182,6 +182,11 @@ class Options:
         Group.ROOMS,
         "how long a room stays, with all that was said in it, after the last client has left",
     )
+    metrics_from_anywhere: bool = switch(
+        Group.PROCESS,
+        "answer other machines too at `/metrics`, if they have the chat's key, where it has one; otherwise this "
+        "machine alone is answered. What is there is for Prometheus, and needs the extra `threadchat[metrics]`",
+    )
     request_wait: float = seconds(
         10.0,
         Group.TIME,
@@ -266,6 +271,13 @@ class ServerOptions:
         Group.INSPECTOR,
         "serve the inspector to other machines too, also through reverse proxies; anyone who can reach the port then "
         "sees every message and client, can run the lessons, and in the demo can do all that it offers",
+    )
+    drain: float = seconds(
+        0.0,
+        Group.PROCESS,
+        "how long the server goes on after SIGTERM before it stops: new clients are answered with 503, as is "
+        "`/readyz`, and one client after the other is told to come back (close code 1012); a second signal ends the "
+        "drain, and Ctrl-C stops without one",
     )
     processors: str = choice(
         "one",

@@ -24,6 +24,7 @@ from threadchat.options import Options
 from threadchat.people import People, Person
 from threadchat.runtime.threads import go
 from threadchat.runtime.timers import Timers
+from threadchat.tally import Passed, Tally
 from threadchat.websocket.connection import Connection
 
 LOBBY = "lobby"  # the name of the room that is always there
@@ -54,10 +55,12 @@ class Post:
 class Room:
     """One room. Any thread may call the methods, but only the hub's thread calls `record`."""
 
-    def __init__(self, name: str, options: Options, timers: Timers, hub: Hub) -> None:
+    def __init__(self, name: str, options: Options, timers: Timers, hub: Hub, tally: Tally) -> None:
         self.name = name
         self.options = options
         self.hub = hub
+        self.tally = tally  # of all rooms
+        self._passed = Passed()  # the hub's thread's
         # An eviction alone discards one send buffer.
         self.log = MemoryLog(options.keep, max(LEAST, 4 * options.send_buffer), options.keep_seconds)
         self.people = People()
@@ -73,7 +76,7 @@ class Room:
         self._ended = False  # whether the hub has ended
         self._judging = False  # whether `record` must look at each message
         self._clear: Order | None = None  # the order to drop what was said, once it has its id
-        hub.record = self.record
+        hub.record = self._record_and_count
         self._hub_thread = go(partial(_run_hub, self), "hub" if name == LOBBY else f"hub-{name}")
 
     @property
@@ -95,6 +98,11 @@ class Room:
     def called(self, person: Person | None) -> str:
         """The room, and the person's name in it at this instant if there is one, for a line of the log."""
         return f"room {quoted(self.name)}" + ("" if person is None else f" as {quoted(person.name)}")
+
+    def _record_and_count(self, items: Sequence[str]) -> Sequence[Entry]:
+        entries = self.record(items)
+        self._passed.count([entry.kind for entry in entries].count(MESSAGE), len(self.hub.clients))
+        return entries
 
     def snapshot(self) -> Snapshot:
         """The room at this instant."""
@@ -260,12 +268,14 @@ class Room:
 
 def _run_hub(room: Room) -> None:
     """The body of the hub's thread. When the hub has ended, nobody waits for it to record anything."""
+    room.tally.begin(room._passed)
     try:
         room.hub.run()
     finally:
         with room._mutex:
             room._ended = True
             room._recorded.notify_all()
+        room.tally.end(room._passed)
         room.hub.record = _nothing  # breaks the reference cycle: the log is freed as soon as nobody reads it
 
 

@@ -25,12 +25,21 @@ from threadchat.room import LOBBY, Room
 from threadchat.runtime.threads import NoThread
 from threadchat.runtime.timers import Timers
 from threadchat.stored_room import StoredRoom
+from threadchat.tally import Tally
 
 SWEEP_EVERY = 3_600.0  # seconds
 
 
 class NoRoom(Exception):
     """There are too many rooms, or no thread for another one."""
+
+
+class Draining(NoRoom):
+    """The server lets nobody new in: it is about to restart, in so many seconds."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__("the server is about to restart")
+        self.seconds = seconds
 
 
 class Rooms:
@@ -41,6 +50,8 @@ class Rooms:
     """
 
     def __init__(self, options: Options, make_hub: Callable[[str], Hub], store: Store | None = None) -> None:
+        self.tally = Tally()
+        self.drains_until: float | None = None  # when the drain ends, by time.monotonic(), once it has begun
         self._options = options
         self._make_hub = make_hub
         self._timers = Timers()
@@ -79,12 +90,24 @@ class Rooms:
         with self._changed:
             return list(self._rooms.values())
 
+    @property
+    def hubs(self) -> list[Hub]:
+        """The hubs of the rooms at this instant."""
+        return [room.hub for room in self.all]
+
+    @property
+    def stopped(self) -> bool:
+        """Whether nobody may enter any more."""
+        return self._stopped
+
     @contextmanager
-    def enter(self, name: str) -> Iterator[Room]:
+    def enter(self, name: str, to_stay: bool = False) -> Iterator[Room]:
         """The room with this clean name. It stays for as long as the block runs.
 
-        Raises NoRoom, and Closed after `stop`.
+        Raises NoRoom, and Closed after `stop`. During a drain nobody enters `to_stay`, and no room is made.
         """
+        if to_stay:
+            self._check_drain()
         room = self._enter(name)
         try:
             room.open()
@@ -128,6 +151,7 @@ class Rooms:
                 raise Closed(self._rooms[LOBBY].hub.register)
             room = self._rooms.get(name)
             if room is None or room.failed:  # race 4
+                self._check_drain()
                 if room is None and len(self._rooms) >= self._options.max_rooms:
                     self._end_the_longest_empty()
                 if room is not None:
@@ -139,6 +163,10 @@ class Rooms:
             self._inside[name] = self._inside.get(name, 0) + 1
             self._empty_since.pop(name, None)  # race 1: no timer ends the room from now on
             return room
+
+    def _check_drain(self) -> None:
+        if self.drains_until is not None:
+            raise Draining(max(0.0, self.drains_until - time.monotonic()))
 
     def _exit(self, name: str) -> None:
         with self._changed:
@@ -191,5 +219,5 @@ class Rooms:
     def _new_room(self, name: str) -> Room:
         hub = self._make_hub(name)
         if self._writer is None:
-            return Room(name, self._options, self._timers, hub)
-        return StoredRoom(name, self._options, self._timers, hub, self._writer)
+            return Room(name, self._options, self._timers, hub, self.tally)
+        return StoredRoom(name, self._options, self._timers, hub, self.tally, self._writer)

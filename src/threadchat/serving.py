@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import errno
 import ipaddress
+import logging
 import os
 import signal
 import socket
 import subprocess
 import sys
 import threading
+import time
 import webbrowser
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -17,14 +19,19 @@ from contextlib import closing
 from dataclasses import replace
 from functools import partial
 
+from threadchat.channel import Channel
 from threadchat.log import StoreUnfit
 from threadchat.options import Options
-from threadchat.runtime.signals import status_before_start, stop_signals
+from threadchat.runtime.signals import StopSignals, status_before_start, stop_signals
+from threadchat.runtime.supervisor import tell
 from threadchat.runtime.threads import NoThread
 from threadchat.web.app import App, create_app
+from threadchat.web.drain import GOODBYE
 from threadchat.web.hosts import hosts_of
 from threadchat.web.server import Server
 from threadchat.welcome import welcome
+
+log = logging.getLogger("threadchat")
 
 # The program that opens the browser, for `python -c`. It starts another one and ends, so that the server does not wait
 # for webbrowser.open, which may take seconds.
@@ -47,15 +54,18 @@ def serve(
     make_app: Callable[[Options], App] = create_app,
     started: Callable[[Server], None] | None = None,
     qr: bool = False,
+    drain: float = 0.0,
+    listener: socket.socket | None = None,
 ) -> int:
     """Run a chat in the main thread until a stop signal: SIGINT, SIGTERM or SIGHUP. Returns the exit status, 0.
 
-    A second signal ends the process at once, unless it comes within half a second (see runtime/signals.py). One that
-    comes before the server listens ends it without a word.
+    After SIGTERM the server first drains for so many seconds; the next signal ends that. A second signal during the
+    stop ends the process at once, unless it comes within half a second (see runtime/signals.py). One that comes before
+    the server listens ends it without a word.
 
     The server answers to the hosts that the options allow and to those of the address where it listens.
-    `trusted_proxies` is Server's. `started` is called once it listens. `qr` is whether a phone may scan a code. Raises
-    CannotServe.
+    `trusted_proxies` and `listener` are Server's. `started` is called once it listens. `qr` is whether a phone may scan
+    a code. Raises CannotServe.
     """
     options = replace(options, allow_hosts=(*hosts_of(host), *options.allow_hosts))
     others = set(threading.enumerate())
@@ -64,14 +74,19 @@ def serve(
             with closing(make_app(options)) as app:
                 if number := signals.came():
                     return status_before_start(number)
-                server = _listening(app, host, port, trusted_proxies)
+                server = _listening(app, host, port, trusted_proxies, listener)
                 try:
                     server.start()
                     if started is not None:
                         started(server)
                     say("\n".join(welcome(server, trusted_proxies, qr, app.options.key, app.options.moderator_key)))
-                    if signals.wait() == signal.SIGINT and sys.stdout.isatty():
+                    tell("READY=1")
+                    number = signals.wait()
+                    tell("STOPPING=1")
+                    if number == signal.SIGINT and sys.stdout.isatty():
                         _say_last("")  # after the ^C that the terminal shows
+                    if number == signal.SIGTERM and drain:
+                        _say_last(_drain(server, drain, signals))
                 finally:
                     told = signals.stop(partial(_stop, server, others))
         except NoThread as error:
@@ -82,11 +97,20 @@ def serve(
     return 0
 
 
-def _listening(app: App, host: str, port: int, trusted_proxies: int) -> Server:
+def _listening(app: App, host: str, port: int, trusted_proxies: int, listener: socket.socket | None) -> Server:
     try:
-        return Server(app, host, port, trusted_proxies)
+        return Server(app, host, port, trusted_proxies, listener)
     except (OSError, UnicodeError) as error:  # UnicodeError: not a host name at all, such as ".example"
         raise CannotServe(_why_not(host, port, error)) from error
+
+
+def _drain(server: Server, seconds: float, signals: StopSignals) -> str:
+    """Drain the server, until a signal ends that. Returns a sentence about its clients."""
+    log.info("draining for %g seconds: no new clients", seconds)
+    began, cut = time.monotonic(), Channel[None]()
+    told = signals.drain(lambda: server.drain(seconds, cut), cut.close)
+    took = time.monotonic() - began
+    return f"drained: {_counted(told, 'client')} told in {took:.1f} seconds (close code {GOODBYE[0]})"
 
 
 def _stop(server: Server, others: set[threading.Thread]) -> str:

@@ -30,6 +30,7 @@ from threadchat.options import Options
 from threadchat.room import Room
 from threadchat.runtime.threads import NoThread, go
 from threadchat.runtime.timers import Timers
+from threadchat.tally import Tally
 from threadchat.websocket.connection import Connection, ConnectionClosed
 
 NUDGE = ""  # what the hub receives when there is something new in the log
@@ -42,13 +43,13 @@ EVERYTHING = 1 << 60  # entries
 class StoredRoom(Room):
     """See `Room`. The log writer calls `load`, `accept`, `taken` and `tell` (see `LoggedRoom`)."""
 
-    def __init__(self, name: str, options: Options, timers: Timers, hub: Hub, writer: LogWriter) -> None:
+    def __init__(self, name: str, options: Options, timers: Timers, hub: Hub, tally: Tally, writer: LogWriter) -> None:
         self._writer = writer
         self._asked = False  # whether the writer was asked to load the room; guarded by the room's mutex, as the next
         self._loaded = False
         self._passed_on = 0  # the newest id that the hub has passed on, or that was there when the room was loaded
         self._listeners: WeakSet[Connection] = WeakSet()  # those that are told when the store goes down
-        super().__init__(name, options, timers, hub)
+        super().__init__(name, options, timers, hub, tally)
         self._shown = {}
 
     def open(self) -> None:

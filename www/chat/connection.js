@@ -16,6 +16,7 @@ const CHECK_MS = 3000; // a connection that is checked must bring something with
 
 const POLICY_VIOLATION = 1008; // close codes: RFC 6455, section 7.4.1
 const TOO_BIG = 1009;
+const SERVICE_RESTART = 1012;
 const TRY_AGAIN_LATER = 1013;
 const PUT_OUT = 4001; // by the organiser
 
@@ -105,7 +106,7 @@ export class Connection extends EventTarget {
     };
     socket.onclose = (event) => {
       this.#putOut = event.code === PUT_OUT;
-      this.end(opened ? explain(event) : "Could not connect.");
+      this.end(opened ? explain(event) : "Could not connect.", event.code === SERVICE_RESTART);
       if (!opened) this.#emit("shut", null);
     };
   }
@@ -120,16 +121,20 @@ export class Connection extends EventTarget {
     else if (this.#greeted) this.#checkTimer ||= setTimeout(() => this.connect(), CHECK_MS);
   }
 
-  /** Give the connection up, and make another after a while. @param {string} why */
-  end(why) {
+  /**
+   * Give the connection up, and make another after a while; soon, if the server has said that it restarts.
+   *
+   * @param {string} why
+   */
+  end(why, restarts = false) {
     if (this.#putOut) {
       this.halt(why);
       return;
     }
     this.#drop();
     // Full jitter: pages that lost the same server must not all come back at the same moment.
-    const delay = Math.random() * Math.min(LONGEST_DELAY_MS, FIRST_DELAY_MS * 2 ** this.#failures++);
-    this.#wait(why, performance.now() + delay);
+    const longest = restarts ? FIRST_DELAY_MS : Math.min(LONGEST_DELAY_MS, FIRST_DELAY_MS * 2 ** this.#failures++);
+    this.#wait(why, performance.now() + Math.random() * longest);
   }
 
   /** Give up, until somebody says `connect`. @param {string} why */
@@ -250,6 +255,8 @@ function explain({ code, reason }) {
       return `The server removed this page: ${because("it was not keeping up")}`;
     case TOO_BIG:
       return "The server found a message too long.";
+    case SERVICE_RESTART:
+      return "The server restarts.";
     case TRY_AGAIN_LATER:
       return "The server is busy.";
     case PUT_OUT:

@@ -1,32 +1,14 @@
-"""Who may use the inspector, and where it can be opened.
+"""Where the inspector can be opened. By default it answers this machine alone (see web/local.py).
 
-The inspector shows what everybody writes, and its actions change the server. So by default it answers only requests
-from this machine that name the machine as localhost. The name keeps out pages of other sites that have pointed a name
-of their own at this address (DNS rebinding).
+The inspector shows what everybody writes, and its actions change the server.
 """
 
 from __future__ import annotations
 
 from ipaddress import ip_address
 
-from werkzeug.exceptions import Forbidden
-from werkzeug.wrappers import Request
-
-from threadchat.web.hosts import LOOPBACK, Hosts, resolved
-
-MINE = Hosts((*LOOPBACK, ".localhost"))
-# A request with one of these headers came through a proxy: it may be from anywhere, even if the proxy runs here.
-OF_A_PROXY = ("Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP")
-
-
-def check_local(request: Request) -> None:
-    """Raises Forbidden unless the request comes from this machine, without a proxy, and names it as localhost."""
-    address = request.environ.get("REMOTE_ADDR", "").removeprefix("::ffff:")
-    forwarded = any(name in request.headers for name in OF_A_PROXY)
-    if forwarded or (f"[{address}]" if ":" in address else address) not in MINE:
-        raise Forbidden("The inspector answers only requests from this machine (see --inspect-from-anywhere).")
-    if request.headers.get("Host", "") not in MINE:
-        raise Forbidden("Open the inspector as localhost (see --inspect-from-anywhere).")
+from threadchat.web.hosts import resolved
+from threadchat.web.local import MINE
 
 
 def own_host(listen: str) -> str | None:

@@ -1,7 +1,7 @@
 """The addresses under /inspect, and the App that serves them: the page, the pictures, the trace, the actions.
 
-By default it answers this machine alone (see `access`). An action also needs a header of its own: a browser sends such
-a header for a page of another site only if the server allows it first (CORS preflight), and this one does not.
+By default it answers this machine alone (see web/local.py). An action also needs a header of its own: a browser sends
+such a header for a page of another site only if the server allows it first (CORS preflight), and this one does not.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from werkzeug.wrappers import Request, Response
 
 from threadchat.channel import Closed
 from threadchat.inspector import actions
-from threadchat.inspector.access import check_local
 from threadchat.inspector.actions import Action
 from threadchat.inspector.bots import KINDS, MOST_BOTS, MOST_BURST, Bots, Refused
 from threadchat.inspector.lesson_processes import Lessons, NoLesson
@@ -33,6 +32,7 @@ from threadchat.options import Options
 from threadchat.room import Room
 from threadchat.web import guide, www
 from threadchat.web.app import App
+from threadchat.web.local import check_local
 from threadchat.web.source import python_source
 
 URLS = Map(
@@ -65,6 +65,7 @@ CORE = (
     "runtime/runqueue.py",
     "web/server.py",
 )
+NEAR = ("the inspector", "--inspect-from-anywhere")  # what answers this machine alone, and what changes that
 LARGEST_BUFFER = 1_000_000  # messages
 FASTEST_PACE = 10_000.0  # messages a second
 LATEST_TYPING = 60.0  # seconds; if a message was typed longer ago, the browser's clock is not this machine's
@@ -136,17 +137,11 @@ class InspectedApp(App):
 
     def _check_viewer(self, request: Request) -> None:
         """Raise HTTPException unless this peer may look. Another machine needs the chat's key, if it has one."""
-        try:
-            check_local(request)
-        except Forbidden:
-            if not self._anywhere:
-                raise
-            self._check_host(request)
-            self._keys.check(request)
+        self._check_near(request, *NEAR, self._anywhere)
 
     def _may_inspect(self, request: Request) -> bool:
         try:
-            check_local(request)
+            check_local(request, *NEAR)
         except Forbidden:
             return self._anywhere
         return True

@@ -179,8 +179,10 @@ class V1(Subprotocol):
         if self._room.moderation.locked:
             hello["locked"] = True
         self._connection.reply(json.dumps(hello))
-        if self._since and since is None:
-            self._connection.reply('{"type":"gap"}')
+        if self._since:
+            self._room.tally.count("recoveries", "gap" if since is None else "recovered")
+            if since is None:
+                self._connection.reply('{"type":"gap"}')
         self._room.listen(self._connection)
 
     def _catch_up(self, least: int) -> None:

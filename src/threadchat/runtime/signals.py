@@ -86,6 +86,13 @@ class StopSignals:
         A signal that comes within SAME_STOP belongs to the one before, and does nothing. Where the system has no more
         threads, `work` is called in this one, and no signal does anything.
         """
+        return self._meanwhile("stop", work, _end_at_once)
+
+    def drain(self, work: Callable[[], T], cut: Callable[[], object]) -> T:
+        """The same, but a signal that comes meanwhile calls `cut`, which is to let `work` return soon."""
+        return self._meanwhile("drain", work, lambda number: cut())
+
+    def _meanwhile(self, role: str, work: Callable[[], T], on_signal: Callable[[int], object]) -> T:
         same_until = time.monotonic() + SAME_STOP
         done: list[T] = []
         failed: list[BaseException] = []
@@ -99,13 +106,13 @@ class StopSignals:
                 self._writer.send(_OVER)
 
         try:
-            thread = go(body, "stop")
+            thread = go(body, role)
         except NoThread:
             return work()
         while not done and not failed:
             number = self._reader.recv(1)[0]
             if number in self._numbers and time.monotonic() >= same_until:
-                _end_at_once(number)
+                on_signal(number)
         thread.join()
         if failed:
             raise failed[0]

@@ -26,9 +26,10 @@ class Backoff:
         """Note that the server has said hello."""
         self._lost = None
 
-    def next(self) -> float | None:
+    def next(self, soon: bool = False) -> float | None:
         """The time of the next attempt, by time.monotonic(); None if the patience is over.
 
+        `soon`: the server has said that it restarts, which is no failure.
         Full jitter: clients that have lost the same server must not all come back at the same moment.
         """
         now = time.monotonic()
@@ -38,6 +39,6 @@ class Backoff:
         self._lost = now if self._lost is None else self._lost
         if self._patience is not None and now - self._lost > self._patience:
             return None
-        longest = min(LONGEST_DELAY, FIRST_DELAY * 2 ** min(self._failures, 10))
-        self._failures += 1
+        longest = FIRST_DELAY if soon else min(LONGEST_DELAY, FIRST_DELAY * 2 ** min(self._failures, 10))
+        self._failures += not soon
         return now + random.uniform(0, longest)

@@ -28,6 +28,7 @@ from threadchat.terminal.view import Said, View
 from threadchat.terminal.words import counted, mentions
 
 PING_EVERY = 20.0  # seconds
+RESTARTS = 1012  # the close code of a server that another one follows
 PUT_OUT = 4001  # the close code for somebody whom the organiser has put out
 REFUSED = (400, 401, 403)  # statuses of a handshake that another attempt would get again
 
@@ -266,7 +267,7 @@ class Chat:
         if self._since is None or ended.status in REFUSED:  # it never worked, or will not work
             raise Gone(ended.why or "The connection has ended.")
         self._connection, self._events, self._ready = None, None, False
-        self._due = self._backoff.next()
+        self._due = self._backoff.next(soon=ended.code == RESTARTS)
         if self._due is None:
             raise Gone(f"The connection was lost, and does not come back: {ended.why}")
 

@@ -15,6 +15,10 @@ class Full(Exception):
     """There is no room for another client. `str()` says which limit was reached."""
 
 
+class FullForAddress(Full):
+    """There is no room for another client from this address."""
+
+
 class Admission:
     """Counts the clients: at most `most` in all, and at most `most_per_address` from one address.
 
@@ -41,7 +45,7 @@ class Admission:
             if self._clients >= self._most:
                 raise Full("the server is full")
             if source and self._from[source] >= self._most_per_address:
-                raise Full("there are too many clients from this address")
+                raise FullForAddress("there are too many clients from this address")
             self._admitted += 1
             number = self._admitted
             self._clients += 1

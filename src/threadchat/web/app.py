@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from werkzeug.exceptions import BadRequest, HTTPException, MisdirectedRequest, NotFound, ServiceUnavailable
+from werkzeug.exceptions import BadRequest, Forbidden, HTTPException, MisdirectedRequest, NotFound
 from werkzeug.wrappers import Request, Response
 
 from threadchat.channel import Closed
@@ -27,14 +27,16 @@ from threadchat.log.choose import open_store
 from threadchat.names import clean_room_name, quoted
 from threadchat.options import Options
 from threadchat.room import LOBBY
-from threadchat.rooms import NoRoom, Rooms
-from threadchat.web import exits, guide, say, transcript, www
+from threadchat.rooms import Draining, NoRoom, Rooms
+from threadchat.web import exits, guide, health, metrics, say, transcript, www
 from threadchat.web.addresses import URLS, allowed_methods, redirect_below, room_name
-from threadchat.web.admission import RETRY_AFTER, Admission, Full
+from threadchat.web.admission import Admission, Full
 from threadchat.web.fitness import Fitness
 from threadchat.web.hosts import Hosts
 from threadchat.web.keys import Keys
+from threadchat.web.local import check_local
 from threadchat.web.origins import Origins
+from threadchat.web.refusals import Unavailable, reason_of, unavailable
 from threadchat.web.spoken import spoken
 from threadchat.web.throttled_log import ThrottledLog
 from threadchat.web.upgrade import check_origin, check_upgrade
@@ -99,6 +101,7 @@ class App:
         self._keys = Keys(options.key, options.moderator_key)
         self._visitors = Visitors(self._keys, identify)
         self._throttled_log = ThrottledLog(log)
+        self._health = health.Health(self.rooms, self._fitness)
         exits.opened(self)
 
     @property
@@ -111,6 +114,8 @@ class App:
             # Defect (tests/test_defects_wrappers.py): by default a request and its environ are a reference cycle.
             response = self._respond(Request(environ, populate_request=False))
         except HTTPException as error:
+            if reason := reason_of(error):
+                self.rooms.tally.count("refusals", reason)
             response = Response.force_type(error.get_response(environ), environ)
         except WebSocketDone:
             if "werkzeug.debug.preserve_context" not in environ:
@@ -144,7 +149,8 @@ class App:
 
     def _respond(self, request: Request) -> Response:
         """Answer a request. Raises HTTPException, and WebSocketDone when a WebSocket has come and gone."""
-        self._check_host(request)
+        if request.path not in (*health.PATHS, metrics.PATH):  # which have rules of their own
+            self._check_host(request)
         if not request.environ.get("PATH_INFO"):
             return redirect_below(request, "/")  # from /chat, where it is mounted: the page's links need the slash
         if request.method == "OPTIONS":
@@ -162,10 +168,13 @@ class App:
             case "log":
                 return self._log(request, room_name(arguments), arguments["form"])
             case "limits":
-                limits = {"message_size": self.options.message_size}
-                response = Response(json.dumps(limits) + "\n", mimetype="application/json")
-                response.cache_control.no_store = True
-                return response
+                limits = json.dumps({"message_size": self.options.message_size}) + "\n"
+                return Response(limits, mimetype="application/json", headers={"Cache-Control": "no-store"})
+            case "livez" | "readyz":
+                return self._health.answer(endpoint, request)
+            case "metrics":
+                self._check_near(request, *metrics.NEAR, self.options.metrics_from_anywhere)
+                return metrics.answer(request, self.rooms)
             case "guide":
                 return www.response(request, self._guide(request).encode(), "text/html")
             case "page":
@@ -201,7 +210,7 @@ class App:
     def _serve_ws(self, request: Request, name: str) -> None:
         """Serve a WebSocket from its handshake to its end. Raises HTTPException if the handshake is refused."""
         if problem := self._problem(request):
-            raise ServiceUnavailable(problem)
+            raise Unavailable("server", problem)
         check_upgrade(request, self._origins, self._throttled_log)
         visitor = self._visitors.visitor(request)
         connection = self._connection_type(request.environ, self.options)
@@ -210,7 +219,7 @@ class App:
             with (
                 self._room_for(address, name),
                 self._admission.admit(address) as number,
-                self.rooms.enter(name) as room,
+                self.rooms.enter(name, to_stay=True) as room,
                 spoken(room, connection, request, visitor) as protocol,
             ):
                 serve_ws(room.hub, connection, self.options, number, protocol)
@@ -218,11 +227,13 @@ class App:
             pass  # the peer left before it was answered
         except HandshakeFailed as error:
             raise BadRequest(str(error)) from error
+        finally:
+            metrics.count_end(self.rooms.tally, connection)
 
     def _say(self, request: Request, name: str) -> Response:
         """Answer POST /say. Raises HTTPException."""
         if problem := self._problem(request):
-            raise ServiceUnavailable(problem)
+            raise Unavailable("server", problem)
         check_origin(request, self._origins)
         visitor = self._visitors.visitor(request)
         self._saying.check_rate(visitor.source)
@@ -244,10 +255,11 @@ class App:
         try:
             yield
         except (Full, NoRoom) as error:
-            self._throttled_log.error(f"refused a client of room %s from %s: {error}", quoted(name), address)
-            raise ServiceUnavailable(f"Come back later: {error}.", retry_after=RETRY_AFTER) from error
+            if not isinstance(error, Draining):  # which is no fault
+                self._throttled_log.error(f"refused a client of room %s from %s: {error}", quoted(name), address)
+            raise unavailable(error) from error
         except Closed as error:
-            raise ServiceUnavailable("The server is stopping.") from error
+            raise Unavailable("stopping", health.STOPPING) from error
 
     def _problem(self, request: Request) -> str:
         """Why the chat cannot work under the server of this request; "" if it can."""
@@ -255,6 +267,16 @@ class App:
         if problem:
             self._throttled_log.error("no client can join. %s", problem)
         return problem
+
+    def _check_near(self, request: Request, what: str, flag: str, anywhere: bool) -> None:
+        """Raise HTTPException unless the request is from this machine, or from `anywhere` and with the key, if any."""
+        try:
+            check_local(request, what, flag)
+        except Forbidden:
+            if not anywhere:
+                raise
+            self._check_host(request)
+            self._keys.check(request)
 
     def _check_host(self, request: Request) -> None:
         """Raise MisdirectedRequest (421) for a host that is not this server's: RFC 9110, section 7.4.

@@ -18,12 +18,15 @@ from typing import Any
 
 from werkzeug.serving import ThreadedWSGIServer, get_interface_ip
 
+from threadchat.channel import Channel
 from threadchat.options import Options
 from threadchat.runtime.system import KEPT_FREE, most_descriptors
 from threadchat.runtime.threads import NoThread, start
+from threadchat.tally import Tally
 from threadchat.web.admission import RETRY_AFTER
 from threadchat.web.app import App
 from threadchat.web.deadlines import PendingRequests
+from threadchat.web.drain import drain
 from threadchat.web.handler import RequestHandler
 from threadchat.web.hosts import resolved, unmapped
 from threadchat.web.proxies import behind_proxies
@@ -43,21 +46,32 @@ class Server:
     `host` is an address or a name. `0.0.0.0` stands for all IPv4 addresses of this machine, and `*` or `::` for the
     IPv6 addresses as well, where the system can have both in one.
 
+    `listener` is a socket that listens already, at this address: another process may keep it, and go on with it.
+
     With `trusted_proxies` reverse proxies, one behind the other, a client's address, scheme and host are those that the
     proxies give (see web/proxies.py). Then nobody but the proxies may be able to reach the port.
     """
 
-    def __init__(self, app: App, host: str, port: int, trusted_proxies: int = 0) -> None:
+    def __init__(
+        self, app: App, host: str, port: int, trusted_proxies: int = 0, listener: socket.socket | None = None
+    ) -> None:
         self.app = app
         wsgi_app = behind_proxies(app, trusted_proxies) if trusted_proxies else app
         self._address = resolved(host, port)
         family, sockaddr, _ = self._address
         self._both = family == socket.AF_INET6 and self._address.everywhere and socket.has_dualstack_ipv6()
+        self._keeps_listening = listener is not None
+        if listener is not None:
+            self._both = self._both and not listener.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
         # Defects: where a port is taken, werkzeug prints and exits; and its listen queue is short. So the socket that
         # listens is made here.
-        with socket.create_server(sockaddr, family=family, backlog=LISTEN_QUEUE, dualstack_ipv6=self._both) as listener:
+        with listener or socket.create_server(
+            sockaddr, family=family, backlog=LISTEN_QUEUE, dualstack_ipv6=self._both
+        ) as listener:
             number = listener.fileno()
-            self._server = _WSGIServer(app.options, sockaddr[0], port, wsgi_app, RequestHandler, fd=number)
+            self._server = _WSGIServer(
+                app.options, app.rooms.tally, sockaddr[0], port, wsgi_app, RequestHandler, fd=number
+            )
         self.port: int = self._server.port
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,), name="accept")
 
@@ -120,6 +134,16 @@ class Server:
             self._thread.join()
         self._server.server_close()
 
+    def drain(self, seconds: float, cut: Channel[None]) -> int:
+        """Let nobody new in, and part with all clients, evenly over so many seconds. Returns how many were told.
+
+        To close `cut` ends the drain at once. Where another process keeps the socket, nobody is refused: those who
+        connect wait for the next server. Then the drain ends early if nobody is left.
+        """
+        if self._keeps_listening:
+            self.stop_accepting()
+        return drain(self.app.rooms, seconds, cut, until_empty=self._keeps_listening)
+
     def stop(self) -> None:
         """Accept no more, disconnect all clients, and return when every thread has ended. May be called again."""
         self.stop_accepting()
@@ -131,8 +155,9 @@ class Server:
 class _WSGIServer(ThreadedWSGIServer):
     """Knows its connections' threads and sockets, limits them, and refuses a connection that it has no room for."""
 
-    def __init__(self, options: Options, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, options: Options, tally: Tally, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self._tally = tally
         self.requests = PendingRequests(options.request_wait, options.max_unread_requests)
         self._throttled_log = ThrottledLog(log)
         self._lock = threading.Lock()  # guards the next two
@@ -164,6 +189,7 @@ class _WSGIServer(ThreadedWSGIServer):
         if most is None or request.fileno() < most - KEPT_FREE:
             return True
         self._throttled_log.error("out of file descriptors (see ulimit -n): refused a connection")
+        self._tally.count("refusals", "descriptors")
         _refuse(request)
         return False
 
@@ -181,6 +207,7 @@ class _WSGIServer(ThreadedWSGIServer):
         except NoThread:
             # Defect: werkzeug writes a traceback for each connection that it has no thread for.
             self._throttled_log.error("out of threads (see ulimit -u): refused a connection")
+            self._tally.count("refusals", "threads")
             self._forget(thread, request)
             _refuse(request)
             self.shutdown_request(request)

@@ -6,11 +6,12 @@ import logging
 import re
 from typing import Any
 
-from werkzeug.exceptions import BadRequest, Forbidden, HTTPException, MethodNotAllowed
+from werkzeug.exceptions import BadRequest, HTTPException, MethodNotAllowed
 from werkzeug.http import parse_set_header
 from werkzeug.wrappers import Request
 
 from threadchat.web.origins import Origins
+from threadchat.web.refusals import ForeignOrigin
 from threadchat.web.throttled_log import ThrottledLog
 
 log = logging.getLogger("threadchat")
@@ -51,7 +52,10 @@ def check_upgrade(request: Request, origins: Origins, throttled_log: ThrottledLo
 
 
 def check_origin(request: Request, origins: Origins) -> None:
-    """Raise Forbidden if the request comes from a page that may not connect. One without an Origin is not a page's."""
+    """Raise ForeignOrigin (403) if the request comes from a page that may not connect.
+
+    One without an Origin is not a page's.
+    """
     # Defect (tests/test_defects_wrappers.py): werkzeug's request.host is empty for a name with an underscore.
     origin, host = request.headers.get("Origin"), request.headers.get("Host", "")
     if origin is not None and not origins.allow(origin, request.scheme, host):
@@ -60,7 +64,7 @@ def check_origin(request: Request, origins: Origins) -> None:
             "has to pass on the header Host)",
             *(origin, f"{request.scheme}://{host}"),
         )
-        raise Forbidden("Pages of this origin may not connect (see --allow-origin).")
+        raise ForeignOrigin("Pages of this origin may not connect (see --allow-origin).")
 
 
 def _dropped(request: Request) -> HTTPException | None:

@@ -95,6 +95,7 @@ class Connection:
         "_writing",
         "accepted",
         "blocked",
+        "by_peer",
         "compresses",
         "form",
         "kernel_buffer",
@@ -137,8 +138,9 @@ class Connection:
         self._writing = threading.Lock()  # held while a frame is written; guards the next two
         self._whole = True  # False once a frame was cut off: no other may follow it
         self._closing = False  # a close frame was sent, or received (the reader says that without the lock)
-        self._state = threading.Lock()  # guards the next two
+        self._state = threading.Lock()  # guards the next three
         self._ending: Close | None = None  # how the connection ends, once that is decided
+        self.by_peer = False  # whether the peer's close frame has decided how the connection ends
         self.blocked = False  # the kernel takes no more bytes for the peer, and a thread waits until it does
 
     @property
@@ -149,8 +151,13 @@ class Connection:
     @property
     def ending(self) -> str:
         """How the connection ended, for people: the close code and the reason."""
-        ending = self._ending or Close(CloseReason.ABNORMAL_CLOSURE)
-        return f"{int(ending.code)} {repr(ending.reason)[1:-1]}".rstrip()
+        reason = self._ending.reason if self._ending else ""
+        return f"{self.code} {repr(reason)[1:-1]}".rstrip()
+
+    @property
+    def code(self) -> int:
+        """The close code with which the connection ended; 1006 if nobody has ended it."""
+        return int(self._ending.code if self._ending else CloseReason.ABNORMAL_CLOSURE)
 
     def accept(self) -> None:
         """Answer the handshake.
@@ -203,7 +210,8 @@ class Connection:
                     case Pong():
                         self._pong_wait.begin_anew()
                     case Close(code, reason):
-                        self.end(code, reason)  # first, since a writer that is refused sends the close frame
+                        # First, since a writer that is refused sends the close frame.
+                        self.end(code, reason, by_peer=True)
                         self._closing = True
                         return
                     case Fault(code, reason):
@@ -252,14 +260,14 @@ class Connection:
         with self._writing, suppress(OSError):
             self._socket.shutdown(socket.SHUT_WR if self._whole else socket.SHUT_RDWR)
 
-    def end(self, code: int, reason: str | None = None) -> None:
+    def end(self, code: int, reason: str | None = None, by_peer: bool = False) -> None:
         """Decide how the connection ends, unless that is decided. A writer that is blocked is freed at once.
 
         The code is sent in the close frame, except 1006, which stands for none (RFC 6455, section 7.4.1).
         """
         with self._state:
             if self._ending is None:
-                self._ending = Close(code, reason or "")
+                self._ending, self.by_peer = Close(code, reason or ""), by_peer
             if self.blocked:
                 with suppress(OSError):
                     self._make_room()
