@@ -83,8 +83,8 @@ class WatchedConnection(Connection):
         """Called once the handshake has been answered and the client is known, whichever comes last."""
         self.watch.note("joined", client=self.number, name=self.name, reason="")
 
-    def end(self, code: int, reason: str | None = None) -> None:
-        super().end(code, reason)
+    def end(self, code: int, reason: str | None = None, by_peer: bool = False) -> None:
+        super().end(code, reason, by_peer)
         self.ended = True
 
     def _write_rest(self, rest: memoryview) -> None:
