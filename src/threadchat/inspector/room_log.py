@@ -18,7 +18,7 @@ def told(room: Room) -> dict[str, Any]:
     - 1 on reads what came after it; any other token, and each where nothing is `recoverable`, is a gap.
     """
     log, options = room.log, room.options
-    epoch, first, top, size = log.kept
+    epoch, first, top, size = log.extent
     entries = log.read(max(first - 1, top - NEWEST), NEWEST)
     return {
         "epoch": epoch,
