@@ -12,6 +12,11 @@ from helpers import until
 from playwright.sync_api import Page, expect
 
 AXE = (files("axe_playwright_python") / "axe.min.js").read_text()
+BELOW_THE_HUB = """() => {
+    const [log, hub, inbox] = [".room-log", "#hub", ".inbox"].map(
+        each => document.querySelector(each).getBoundingClientRect());
+    return log.top > hub.bottom && Math.abs(log.right - hub.right) < 2 && Math.abs(log.left - inbox.left) < 2;
+}"""
 ROOMS = {"count": 2, "fullest": [{"name": "lobby", "clients": 2}, {"name": "a & b", "clients": 1}]}
 IN_ROOM: dict[str, Any] = {"room": "a & b", "log": {**LOG, "epoch": "another"}, "rooms": ROOMS}
 
@@ -128,11 +133,7 @@ def test_the_log_is_beside_the_hub_with_what_one_who_joins_reads_behind_it(inspe
     )
     for width in 1280, 1600, 1000, 390:
         page.set_viewport_size({"width": width, "height": 800})
-        log, hub = page.locator(".room-log").bounding_box(), page.locator("#hub").bounding_box()
-        assert log is not None
-        assert hub is not None
-        assert abs(log["x"] + log["width"] - hub["x"] - hub["width"]) < 2, "it is as wide as the middle of the drawing"
-        assert log["y"] > hub["y"] + hub["height"]
+        until(lambda: page.evaluate(BELOW_THE_HUB), "the log below the hub, as wide as the middle of the drawing")
     page.set_viewport_size({"width": 1280, "height": 800})
     box.hover()
     expect(page.locator("#hint")).to_contain_text("keeps ids 3 to 1,042: 1,040 entries, 31,000 bytes of text")
@@ -149,7 +150,7 @@ def test_the_log_is_beside_the_hub_with_what_one_who_joins_reads_behind_it(inspe
             "what came after its token, from id 2 of this epoch on; with any other token it is told of a gap",
         ]
     )
-    assert "/inspect/source?file=room.py&function=Room.record" in map(decoded, inspector.asked)
+    until(lambda: "/inspect/source?file=room.py&function=Room.record" in map(decoded, inspector.asked))
     detail.get_by_role("button", name="what reads it").click()
     until(lambda: "/inspect/source?file=protocols/v1.py&function=V1._catch_up" in map(decoded, inspector.asked))
     empty: dict[str, Any] = {"first": 1, "top": 0, "bytes": 0, "recoverable": False, "newcomer": 0, "newest": []}

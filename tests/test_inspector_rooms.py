@@ -74,7 +74,8 @@ def test_the_log_is_shown_as_it_is_and_as_one_who_joins_would_read_it(inspect: I
         assert (log["keep"], log["history"], log["recoverable"]) == (500, 3, True)
         newest = log["newest"]
         assert [entry["id"] for entry in newest] == list(range(5, NEWEST + 5))
-        assert newest[-1] == {"id": 16, "kind": "msg", "by": ann.by, "name": "Ann", "n": 15, "text": "x" * 81}
+        text = "x" * 80 + "\u2026"
+        assert newest[-1] == {"id": 16, "kind": "msg", "by": ann.by, "name": "Ann", "n": 15, "text": text}
         with V1(server.port, room="ops", name="Bob") as bob:
             assert bob.receive()["id"] == log["newcomer"] + 1
         ann.until(type="join", name="Bob")

@@ -82,6 +82,16 @@ def test_the_oldest_are_trimmed_away_and_the_log_says_so() -> None:
     assert log.top == 3 * LEAST
 
 
+def test_the_log_tells_how_far_it_reaches() -> None:
+    log = MemoryLog(2, least=2)
+    assert log.extent == (log.epoch, 1, 0, 0)
+    for text in ("a", "bc", "def", "ghij"):
+        log.append([message(text, "by")])
+    assert log.extent == (log.epoch, 3, 4, 7)
+    log.clear(4)
+    assert log.extent == (log.epoch, 4, 4, 4)
+
+
 def test_long_messages_are_trimmed_sooner_but_a_send_buffer_full_is_kept_for_all() -> None:
     log = MemoryLog(1_000_000)
     for _ in range(2 * LEAST):

@@ -8,7 +8,7 @@ from threadchat.messages import MESSAGE, Entry, Order
 from threadchat.room import Room
 
 NEWEST = 12  # entries that are shown
-TEXT = 80  # characters of an entry's text
+TEXT = 80  # characters of an entry's text; of a longer one the rest is left out
 
 
 def told(room: Room) -> dict[str, Any]:
@@ -18,7 +18,7 @@ def told(room: Room) -> dict[str, Any]:
     - 1 on reads what came after it; any other token, and each where nothing is `recoverable`, is a gap.
     """
     log, options = room.log, room.options
-    epoch, first, top, size = log.kept
+    epoch, first, top, size = log.extent
     entries = log.read(max(first - 1, top - NEWEST), NEWEST)
     return {
         "epoch": epoch,
@@ -34,12 +34,12 @@ def told(room: Room) -> dict[str, Any]:
 
 
 def _entry(entry: Entry) -> dict[str, Any]:
-    text = entry.text[: TEXT + 1]
+    text = entry.text if entry.kind == MESSAGE or isinstance(entry, Order) else ""
     return {
         "id": entry.id,
         "kind": entry.order if isinstance(entry, Order) else entry.kind,
         "by": entry.by,
         "name": entry.name,
         "n": entry.n,
-        "text": text if entry.kind == MESSAGE or isinstance(entry, Order) else "",
+        "text": text if len(text) <= TEXT else f"{text[:TEXT]}\u2026",
     }

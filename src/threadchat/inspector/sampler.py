@@ -93,7 +93,7 @@ class Sampler:
             if len(self._viewers) >= VIEWERS:
                 raise TooManyViewers
             self._viewers.append(viewer)
-        there = self._rooms.find(room)
+        there = self.room(room)
         watch, seen = None if there is None else _watch(there), 0
         if watch is not None:
             watch.look()
@@ -103,6 +103,10 @@ class Sampler:
         finally:
             with self._viewers_mutex:
                 self._viewers.remove(viewer)
+
+    def room(self, name: str) -> Room | None:
+        """The room with this clean name, if it is there. To look at a room does not make it."""
+        return next((room for room in self._rooms.all if room.name == name), None)
 
     def moments(self, room: str = LOBBY) -> list[Moment]:
         """The moments of the room's last minute, as far as there are pictures of it, oldest first."""
@@ -140,13 +144,14 @@ class Sampler:
         t = self._shared.now()
         with self._viewers_mutex:
             viewers = list(self._viewers)
+        rooms = {room.name: room for room in self._rooms.all}
         if viewers and t >= self._tell_at:
             self._tell_at = t + TOLD_EVERY
-            self._told = self._tell_rooms()
+            self._told = _tell(rooms)
         frames = sys._current_frames()
         for name in {LOBBY, *self._cameras, *(viewer.room for viewer in viewers)}:
             its = [viewer for viewer in viewers if viewer.room == name]
-            camera = self._camera(name, t, bool(its))
+            camera = self._camera(name, rooms.get(name), t, bool(its))
             picture: dict[str, Any] = {"t": round(t, 4), "room": name, "gone": True}
             if camera is not None:
                 pinned = {number for viewer in its for number in viewer.pinned}
@@ -158,9 +163,9 @@ class Sampler:
                     with suppress(WouldBlock):
                         viewer.pictures.send_nowait((text, None if camera is None else camera.watch))
 
-    def _camera(self, name: str, t: float, viewed: bool) -> Camera | None:
+    def _camera(self, name: str, room: Room | None, t: float, viewed: bool) -> Camera | None:
         """The camera of the room; None where there is no room, or where nobody has looked for a while."""
-        room, camera = self._rooms.find(name), self._cameras.get(name)
+        camera = self._cameras.get(name)
         if camera is not None and camera.room is not room:
             del self._cameras[name]
             camera = None
@@ -177,12 +182,13 @@ class Sampler:
             camera = None
         return camera
 
-    def _tell_rooms(self) -> str:
-        """The rooms and how many clients each has, as JSON: the lobby, the fullest ones, and the number of all."""
-        rooms = [(room.name, len(room.hub.clients)) for room in self._rooms.all]
-        rooms.sort(key=lambda room: (room[0] != LOBBY, -room[1], room[0]))
-        told = [{"name": name, "clients": clients} for name, clients in rooms[:MOST_TOLD]]
-        return json.dumps({"count": len(rooms), "fullest": told})
+
+def _tell(rooms: dict[str, Room]) -> str:
+    """The rooms and how many clients each has, as JSON: the lobby, the fullest ones, and the number of all."""
+    counted = [(name, len(room.hub.clients)) for name, room in rooms.items()]
+    counted.sort(key=lambda room: (room[0] != LOBBY, -room[1], room[0]))
+    told = [{"name": name, "clients": clients} for name, clients in counted[:MOST_TOLD]]
+    return json.dumps({"count": len(rooms), "fullest": told})
 
 
 def _watch(room: Room) -> Watch:

@@ -171,7 +171,7 @@ class InspectedApp(App):
 
     def _trace(self, name: str) -> Response:
         """The last minute of the room. Of another than the lobby there is what was seen while somebody looked."""
-        room = self.rooms.find(name)
+        room = self.sampler.room(name)
         if room is None:
             raise NotFound("There is no such room.")
         response = _json(trace(self.sampler.moments(name), _hub(room).watch.journeys.all()))
@@ -241,7 +241,7 @@ class InspectedApp(App):
 
     def _room_of(self, action: Action) -> Room:
         """The room that the action is about. Raises BadRequest, and Refused if there is no such room."""
-        room = self.rooms.find(actions.room(action.get("room")))
+        room = self.sampler.room(actions.room(action.get("room")))
         if room is None:
             raise Refused("there is no such room any more")
         return room

@@ -14,8 +14,8 @@ from typing import NamedTuple, Protocol
 from threadchat.messages import Entry, Order
 
 
-class Kept(NamedTuple):
-    """What a log keeps: the ids of its oldest and its newest entry, and the bytes of all texts together, about.
+class Extent(NamedTuple):
+    """How far a log reaches: the ids of its oldest and its newest entry, and the bytes of all texts together, about.
 
     Where it keeps nothing, `first` is one more than `top`.
     """
@@ -34,8 +34,8 @@ class Log(Protocol):
         """The id of the newest entry; 0 if there was none."""
 
     @property
-    def kept(self) -> Kept:
-        """What is kept at this instant."""
+    def extent(self) -> Extent:
+        """How far it reaches at this instant."""
 
     def append(self, entries: Sequence[Entry]) -> Sequence[Entry]:
         """Number the entries and keep them. Returns them without the repeats, which were taken before."""

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from math import inf
 from zlib import crc32
 
-from threadchat.log import Kept
+from threadchat.log import Extent
 from threadchat.messages import MESSAGE, Entry, token
 
 LEAST = 1_024  # entries that are kept for those who are just joining, whatever `keep` says
@@ -44,10 +44,10 @@ class MemoryLog:
             return self._before + len(self._entries)
 
     @property
-    def kept(self) -> Kept:
-        """See `Log.kept`."""
+    def extent(self) -> Extent:
+        """See `Log.extent`."""
         with self._mutex:
-            return Kept(self.epoch, self._before + 1, self._before + len(self._entries), self._bytes)
+            return Extent(self.epoch, self._before + 1, self._before + len(self._entries), self._bytes)
 
     def append(self, entries: Sequence[Entry]) -> Sequence[Entry]:
         """See `Log.append`."""
