@@ -68,9 +68,9 @@ export class Sources {
 
 export class SourceView {
   #sources;
-  #pythonTitle = make("h3");
+  #pythonTitle = make("h3", {}, "its source");
   #python = make("ol", { class: "code", tabindex: "0" });
-  #goTitle = make("h3");
+  #goTitle = make("h3", {}, "the same in Go");
   #go = make("pre", { class: "code go", tabindex: "0", role: "group", "aria-label": "The same in Go" });
 
   #shown = ""; // the key of the function that is shown
