@@ -98,7 +98,8 @@ def known(name: str, go: Path | None) -> Server:
         plain = known("threadchat", go)
         return replace(plain, name=name, command=(*plain.command, "--inspect"), look="/inspect/live")
     if name == V1:
-        return replace(known("threadchat", go), name=name, v1=True)
+        # Each is told of all who join, and the load reads nothing until all have.
+        return replace(known("threadchat", go), name=name, v1=True, most_clients=1000, most_in_a_crowd=1000)
     if name == BAREST:
         return Server(name, (sys.executable, str(PEERS / "barest_chat.py"), "{port}"))
     if name == "go":
