@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from itertools import groupby
-from typing import Any, NoReturn
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from threadchat import __version__
 from threadchat.declarations import Option, OptionError, declared
@@ -25,6 +26,9 @@ from threadchat.serving import CannotServe, discard_output, open_browser, say, s
 from threadchat.web import source
 from threadchat.web.app import App
 from threadchat.web.server import Server
+
+if TYPE_CHECKING:
+    from threadchat.inspector.watch import Watch, WatchedHub
 
 DEMO_DEFAULTS: dict[str, Any] = {
     "port": 0,
@@ -147,7 +151,7 @@ def _serve(given: argparse.Namespace, parser: Parser) -> int:
         stay_on_one_processor()
     where = server_options.host, server_options.port, server_options.trusted_proxies
     try:
-        if server_options.inspect or server_options.inspect_from_anywhere:
+        if server_options.inspect or server_options.inspect_from_anywhere or server_options.hub:
             _need_source(parser)
             inspected = _inspector(server_options, given.demo, given.no_browser, parser)
             return serve(options, *where, *inspected, qr=not server_options.no_qr)
@@ -165,6 +169,7 @@ def _inspector(
     """
     from threadchat.inspector.access import own_host
     from threadchat.inspector.site import InspectedApp
+    from threadchat.inspector.watch import WatchedHub
 
     host = own_host(options.host)
     if host is None and not options.inspect_from_anywhere:
@@ -173,8 +178,10 @@ def _inspector(
             "use --host 0.0.0.0, or --inspect-from-anywhere"
         )
 
+    make_hub = WatchedHub if options.hub is None else _learners_hub(Path(options.hub))
+
     def make_app(chat: Options) -> App:
-        return InspectedApp(chat, demo=demo, anywhere=options.inspect_from_anywhere)
+        return InspectedApp(chat, demo=demo, anywhere=options.inspect_from_anywhere, make_hub=make_hub)
 
     def started(server: Server) -> None:
         assert isinstance(server.app, InspectedApp)
@@ -185,6 +192,23 @@ def _inspector(
             open_browser(address)
 
     return make_app, started
+
+
+def _learners_hub(file: Path) -> Callable[[Watch], WatchedHub]:
+    """What makes the lobby's hub from this file. It raises CannotServe."""
+    from threadchat.exercises.cards import read_cards
+    from threadchat.inspector.own_file import NotAHub
+    from threadchat.inspector.own_hub import LearnersHub
+
+    about = {wrong.name: wrong.text for card in read_cards() for wrong in card.wrong if wrong.text}
+
+    def make_hub(watch: Watch) -> WatchedHub:
+        try:
+            return LearnersHub(watch, file, about)
+        except NotAHub as error:
+            raise CannotServe(str(error)) from error
+
+    return make_hub
 
 
 def _join(given: argparse.Namespace, parser: Parser) -> int:

@@ -106,11 +106,12 @@ export class Events {
 }
 
 /**
- * A client that joined, left or was evicted.
+ * A client that joined, left or was evicted, or what became of a learner's hub.
  * @param {Happening} event
  */
 function makeChange(event) {
   const { kind, client, name, reason } = event;
+  if (kind === "hub") return make("span", { class: "text" }, event.text ?? "");
   const why = kind === "evicted" ? briefly(event) : reason;
   const who = `client ${client}${name ? `, ${name},` : ""} `;
   return make("span", { class: "text" }, who, make("b", {}, kind), why ? `: ${why}` : "");

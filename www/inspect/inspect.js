@@ -12,6 +12,7 @@ import { History } from "./history.js";
 import { makeLegend } from "./legend.js";
 import { Lessons } from "./lessons.js";
 import { watchServer } from "./server.js";
+import { Own } from "./own.js";
 import { listen } from "./signals.js";
 import { Stage } from "./stage.js";
 import { Transport } from "./transport.js";
@@ -30,6 +31,7 @@ const figures = new Figures();
 const transport = new Transport(history);
 const controls = new Controls();
 const lessons = new Lessons();
+const own = new Own();
 makeLegend();
 
 /** @type {Picture | null} the one that is drawn */
@@ -72,6 +74,7 @@ function render() {
   figures.render(picture);
   detail.render(picture, pinned);
   controls.render(picture);
+  own.render(picture);
   if (!paused) stage.fly(fresh);
   fresh = [];
   transport.render(picture, shownIndex(), paused, isLost());

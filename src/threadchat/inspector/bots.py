@@ -20,9 +20,9 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -214,6 +214,30 @@ class Bots:
             self._watch_socket(bot)
 
         self._order(vanish)
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """While the block runs, the server may end all connections. Afterwards the same bots join anew.
+
+        If the bots are being stopped, they do not.
+        """
+        roster: list[tuple[str, str, float]] = []
+
+        def note() -> None:
+            there = [bot for bot in self._bots if bot is not self._inspector and not bot.vanished]
+            roster.extend((bot.kind, bot.name, bot.pace) for bot in there)
+
+        def join_again() -> None:
+            for bot in list(self._bots):
+                self._end(bot)
+            for each in roster:
+                self._join(*each)
+
+        with suppress(Refused, OSError):  # TimeoutError too
+            self._order(note)
+        yield
+        with suppress(Refused, OSError):
+            self._order(join_again)
 
     # Only the bots' thread calls the methods below, except `_order`.
 
