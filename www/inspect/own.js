@@ -20,7 +20,7 @@ export class Own {
   constructor() {
     const show = { type: "button", onclick: () => emit(this.#section, "open-thread", "hub") };
     const head = make("p", { class: "own-head" }, make("span", {}, "Your hub: ", this.#name, this.#runs));
-    head.append(make("button", show, "Its thread and line"));
+    head.append(make("button", show, "Show its thread"));
     this.#section.append(head, this.#more, this.#problems, this.#aloud);
   }
 
@@ -29,7 +29,7 @@ export class Own {
     this.#section.hidden = !own;
     if (!own) return;
     setText(this.#name, own.file);
-    setText(this.#runs, hub.thread.state === "gone" ? " has ended" : `, running for ${duration(own.for)}`);
+    setText(this.#runs, hub.thread.state === "gone" ? " has ended" : `, started ${duration(own.for)} ago`);
     const more = tellMore(own);
     setText(this.#more, more);
     this.#more.hidden = !more;
@@ -40,7 +40,7 @@ export class Own {
     this.#problems.replaceChildren(...problem, ...own.faults.map(makeFault));
     for (const list of this.#problems.querySelectorAll("ol")) markLine(list, Number(list.dataset.marked), true);
     const first = own.faults[0];
-    setText(this.#aloud, own.problem || (first ? `${first.title}. ${first.sentences[0]}` : ""));
+    setText(this.#aloud, own.problem || (first ? `${first.title}${first.line ? `: line ${first.line}` : ""}.` : ""));
   }
 }
 

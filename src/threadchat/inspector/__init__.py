@@ -2,7 +2,8 @@
 
 The core does not know the inspector. Read its modules in this order: `watch` (a hub, channels and connections that
 record what passes through them), `journey` (messages that are followed from step to step), `kernel` (what the kernel
-holds of a connection), `evictions` (why a client was evicted), `states` (what each thread is doing now), `sampler` (the
-thread that takes the pictures), `perfetto` (the last minute as a trace), `bots` (the demo's clients),
-`lesson_processes` (runs the lessons), `access` (who may look) and `site` (the addresses under /inspect).
+holds of a connection), `evictions` (why a client was evicted), `states` (what each thread is doing now), `own_file`,
+`own_channels`, `own_faults` and `own_hub` (a learner's hub in the real server), `sampler` (the thread that takes the
+pictures), `perfetto` (the last minute as a trace), `bots` (the demo's clients), `lesson_processes` (runs the lessons),
+`access` (who may look) and `site` (the addresses under /inspect).
 """

@@ -59,6 +59,7 @@ class Judge:
         self._since = 0.0
         self._dropped: Fault | None = None
         self._drops = 0
+        self._counted = 0.0  # when they were told last
         self._missing: dict[OwnOutbox, list[Entry]] = {}  # what each client has not got, oldest first
 
     def look(self, thread: int) -> list[Fault]:
@@ -168,7 +169,9 @@ class Judge:
             dropped = [entry for entry in late if entry.id < send.newest]
             if dropped:
                 self._drops += len(dropped)
-                self._dropped = self._drop(dropped[-1], send)
+                if self._dropped is None or now > self._counted + 1:  # a second, so that it can be read
+                    self._counted = now
+                    self._dropped = self._drop(dropped[-1], send)
             self._missing[send] = late[len(dropped) :][-MOST_MISSING:]
             if not self._missing[send] or send.leaving or send._closed:
                 del self._missing[send]
@@ -183,7 +186,8 @@ class Judge:
 
     def _drop(self, entry: Entry, send: OwnOutbox) -> Fault:
         number, name = send._client
-        text = f"“{entry:.{MOST_TEXT}}”" if entry.kind == MESSAGE else f"The news of a {entry.kind} (an empty string)"
+        more = "…" if len(entry) > MOST_TEXT else ""
+        text = f"“{entry:.{MOST_TEXT}}{more}”" if entry.kind == MESSAGE else f"The news of a {entry.kind} (an empty string)"
         who = f"Client {number} ({name}) was registered all the time, and did not get it."
         was = f"{text} was sent to `broadcast`. {who}"
         for_sure = entry.id < send.newest
@@ -207,16 +211,20 @@ class Judge:
                 return
 
 
-def not_stopped(own: Loaded, thread: threading.Thread, has_stop: bool) -> Fault:
-    """The hub was told to stop, and its thread goes on."""
+def not_stopped(own: Loaded, thread: threading.Thread, error: Exception | None) -> Fault:
+    """The hub was told to stop, and its thread goes on. `error` is what its `stop` has raised, if it did."""
+    title = "The hub before this one did not stop"
+    closed = "So its channels were closed."
     frame = sys._current_frames().get(thread.ident or 0)
     line = _line_of(frame, own.name)
-    where = f"at line {line}, `{own.line(line)}`" if line else "elsewhere"
+    if error is not None:
+        what = f"{type(error).__name__}: {error}".removesuffix(": ")
+        return Fault("stop", title, (f"Its `stop` raised {what}.", closed), line)
     wait = wait_of(thread.ident or 0, frame) if frame is not None else None
-    does = f": it {wait.described()[0]}" if wait is not None and wait.parked is not None else ""
-    said = f"It was told to stop, and its thread is still {where}{does}."
-    mistake = "a forgotten done" if has_stop and "selects" in does else ""
-    return Fault("stop", "The hub before this one did not stop", (said, "So its channels were closed."), line, mistake)
+    selects = wait is not None and wait.parked is not None and "select(" in own.line(line)
+    where = f"at line {line}, `{own.line(line)}`" if line else "elsewhere"
+    said = f"It was told to stop, and its thread is still {where}."
+    return Fault("stop", title, (said, closed), line, "a forgotten done" if selects else "")
 
 
 def left_open(inboxes: list[str], clients: int) -> Fault:

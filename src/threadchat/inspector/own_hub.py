@@ -64,6 +64,7 @@ class Version:
         self.inboxes: dict[str, Channel[Any]] = {name: vars(self.loaded.hub)[name] for name in INBOXES}
         self.judge = Judge(self.loaded, self.traffic, self.inboxes)
         self.error: BaseException | None = None  # that ended its thread
+        self._stop_error: Exception | None = None  # that its `stop` raised
         self.since = 0.0  # when it began, by the watch's clock
         self._hub = hub
         self.thread = threading.Thread(target=self._run, name="hub", daemon=True)
@@ -95,12 +96,11 @@ class Version:
         traffic.ending = True
         for client in list(traffic.members):
             client.connection.end(code, reason)
-        has_stop = hasattr(self.loaded.hub, "stop")
-        if ran and has_stop:
-            go(self._call_stop, "stop")
-            self.thread.join(STOP_WAIT)
+        if ran and hasattr(self.loaded.hub, "stop"):
+            go(self._call_stop, "stop").join(STOP_WAIT)
+            self.thread.join(0 if self._stop_error else STOP_WAIT)
             if self.thread.is_alive():
-                faults.append(not_stopped(self.loaded, self.thread, has_stop))
+                faults.append(not_stopped(self.loaded, self.thread, self._stop_error))
             elif self.error is None:
                 faults += self._left_open()
         for channel in self.inboxes.values():
@@ -119,8 +119,10 @@ class Version:
         return [left_open(sending, len(open_))] if sending or open_ else []
 
     def _call_stop(self) -> None:
-        with suppress(Exception):  # then it does not stop, and that is told
+        try:
             self.loaded.hub.stop()
+        except Exception as error:
+            self._stop_error = error
 
     def faults(self) -> list[Fault]:
         """What is wrong at this moment."""
@@ -154,9 +156,11 @@ class Version:
         return next((name for name, each in channels_of(self.loaded.hub).items() if each is channel), "")
 
     def place(self, frame: FrameType | None) -> dict[str, Any]:
-        """Where the hub's thread is, or, if an error has ended it, was."""
+        """Where the hub's thread is, or, if an error has ended it, was: down to its line in the learner's file."""
         if self.thread.is_alive():
             stack = stack_of(frame, {self.loaded.name: self.shown})
+            mine = [index for index, (file, _, _) in enumerate(stack, 1) if file == self.shown]
+            stack = stack[: mine[-1]] if mine else stack
         else:
             trace = traceback.walk_tb(self.error.__traceback__ if self.error else None)
             inside = [(frame.f_code, line) for frame, line in trace if frame.f_code.co_filename == self.loaded.name]

@@ -290,13 +290,13 @@ def _events(request: Request, pictures: Iterator[str]) -> Iterator[str]:
 def _source(request: Request, hub: WatchedHub) -> Response:
     """The source of a function of the core, and the lines of the Go example that the guide shows beside it.
 
-    Or that of a function of the learner's file; the Go is then that beside the real hub's function of this name.
+    Or that of a function of the learner's file, beside the Go of the real hub's function of this name, or of its `run`.
     """
     file, function = request.args.get("file", ""), request.args.get("function", "")
     try:
         if isinstance(hub, LearnersHub) and (own := hub.source(file, function)):
             first_line, lines = own
-            go = guide.go_beside("hub.py", function)
+            go = guide.go_beside("hub.py", function) or guide.go_beside("hub.py", "Hub.run")
         elif file in CORE:
             first_line, lines = python_source(file, function)
             go = guide.go_beside(file, function)
