@@ -127,8 +127,9 @@ def all_done(folder: Folder) -> None:
     """Say that nothing is left."""
     _paragraph(
         f"All {len(folder.cards)} exercises are done. What you have written is the heart of a chat server. Read the "
-        "real one beside it, hub.py and client.py in the package threadchat. And let yours serve: this runs it with real "
-        "browsers and with bots, shows its thread, its channels and its lines, and takes what you change when you save."
+        "real one beside it, hub.py and client.py in the package threadchat. And let yours serve: this runs it with "
+        "real browsers and with bots, shows its thread, its channels and its lines, and takes what you change when you "
+        "save."
     )
     print(f"\n    {DEMO} --hub {_quoted(str(folder.file(folder.cards[-1])))}")
 

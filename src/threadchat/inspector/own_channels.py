@@ -31,6 +31,8 @@ from threadchat.messages import Entry, message
 from threadchat.room import SERVER
 from threadchat.runtime.runqueue import RunQueue
 
+PARTED = 1001, "the hub has parted with you"  # a close code and its reason
+
 
 class Traffic:
     """What has passed between the server and one version of the learner's hub, whose code is in `file`."""
@@ -198,7 +200,7 @@ class Altered(Entry):
 class OwnOutbox(WatchedOutbox):
     """A client's channel `send`. Before the client registers, it is like any other."""
 
-    __slots__ = ("client", "given", "leaving", "left_at", "newest", "no_room_at", "since", "traffic")
+    __slots__ = ("client", "given", "leaving", "left_at", "newest", "no_room_at", "refused", "since", "traffic")
 
     def __init__(self, hub: WatchedHub, capacity: int, run_queue: RunQueue) -> None:
         super().__init__(hub.watch, capacity, run_queue)
@@ -209,6 +211,7 @@ class OwnOutbox(WatchedOutbox):
         self.left_at = 0.0  # when the hub had taken that, by time.monotonic()
         self.given: set[int] = set()  # the ids of the entries that the hub has sent; those that were looked for go
         self.newest = 0  # the highest of these ids
+        self.refused = False  # there was no room for what the hub tried to send last
         self.no_room_at = 0  # the line from which the hub last tried to send while there was no room
 
     def attach(self, traffic: Traffic, client: Any) -> None:
@@ -219,8 +222,11 @@ class OwnOutbox(WatchedOutbox):
         traffic = self.traffic
         if traffic is None or self._closed or self.leaving or traffic.ending:
             super().close()
-        else:
+        elif self.refused or len(self._buffer) >= self.capacity:
             self._evict(traffic)
+        else:  # such as a hub that ends
+            self.client.connection.end(*PARTED)
+            super().close()
         if traffic is not None:
             traffic.members.discard(self.client)
 
@@ -258,6 +264,7 @@ class OwnOutbox(WatchedOutbox):
     def _offer(self, item: str) -> bool:
         entry = self._entry(item)
         accepted = super()._offer(entry)
+        self.refused = not accepted
         if accepted:
             self._note(entry)
         return accepted
@@ -265,6 +272,7 @@ class OwnOutbox(WatchedOutbox):
     def _offer_what_fits(self, items: Sequence[str]) -> Sequence[str]:
         entries = [self._entry(item) for item in items]
         rest = super()._offer_what_fits(entries)
+        self.refused = bool(rest)
         for entry in entries[: len(entries) - len(rest)]:
             self._note(entry)
         return rest

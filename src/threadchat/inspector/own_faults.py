@@ -187,7 +187,11 @@ class Judge:
     def _drop(self, entry: Entry, send: OwnOutbox) -> Fault:
         number, name = send._client
         more = "…" if len(entry) > MOST_TEXT else ""
-        text = f"“{entry:.{MOST_TEXT}}{more}”" if entry.kind == MESSAGE else f"The news of a {entry.kind} (an empty string)"
+        text = (
+            f"“{entry:.{MOST_TEXT}}{more}”"
+            if entry.kind == MESSAGE
+            else f"The news of a {entry.kind} (an empty string)"
+        )
         who = f"Client {number} ({name}) was registered all the time, and did not get it."
         was = f"{text} was sent to `broadcast`. {who}"
         for_sure = entry.id < send.newest
