@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import CLOSE, TEXT, V1, Inspected, Peer, go, until
+from helpers import CLOSE, TEXT, V1, Inspected, Look, Peer, go, until
 
 from threadchat.exercises.cards import read_cards
 from threadchat.inspector import own_faults, own_hub
@@ -117,6 +117,12 @@ def peers(port: int, count: int) -> Iterator[list[Peer]]:
         yield [stack.enter_context(Peer(port)) for _ in range(count)]
 
 
+def block(mine: Own, look: Look) -> None:
+    """Let the write pump of client 1 wait for its peer, which does not read."""
+    mine.hub.broadcast.send("x" * 1_000_000)
+    look.until(lambda picture: picture["clients"] and picture["clients"][0]["away"], "the client being stuck")
+
+
 # It serves
 
 
@@ -166,6 +172,25 @@ def test_a_hub_may_send_something_else_in_place_of_a_message(own: Make) -> None:
     assert mine.facts()["faults"] == []
 
 
+def test_a_hub_may_take_and_send_all_that_is_pending_at_once(own: Make) -> None:
+    mine = own(
+        changed(
+            "case, _ = select(Send(client.send, value), default=True)",
+            "case = not client.send.send_what_fits([value, *self.broadcast.take_pending()]) or None",
+            changed("self.broadcast: Channel[str] = Channel()", "self.broadcast: Channel[str] = Channel(9)"),
+        )
+    )
+    with Peer(mine.port) as ann:
+        for line in ("one", "two", "three"):
+            ann.send(TEXT, line)
+        heard: list[str] = []
+        while len(heard) < 3:
+            heard += ann.receive().payload.decode().split("\n")
+        assert heard == ["one", "two", "three"]
+        until(lambda: not mine.hub.version.traffic.passing, "the verdict")
+    assert mine.facts()["faults"] == []
+
+
 def test_what_a_client_is_sent_must_be_a_string(own: Make) -> None:
     mine = own(changed("Send(client.send, value)", "Send(client.send, 5)"))
     with Peer(mine.port) as ann:
@@ -174,23 +199,23 @@ def test_what_a_client_is_sent_must_be_a_string(own: Make) -> None:
 
 
 def test_a_thread_of_the_learners_may_speak_too(own: Make) -> None:
-    clock = changed(
-        "    def run(self) -> None:\n",
-        "    def tick(self):\n        self.broadcast.send('tick')\n        GO_ON.wait()\n\n    def run(self) -> None:\n"
-        "        go(self.tick, 'clock')\n        BEGIN.wait()\n",
-    ).replace("class Hub:", "import threading\nGO_ON, BEGIN = threading.Event(), threading.Event()\n\n\nclass Hub:")
-    mine = own(clock)
-    joining = go(Peer, mine.port)
-    sys.modules[MODULE].BEGIN.set()
-    with joining.result() as ann:
-        try:
-            ann.talk("hello")
+    head = "    def run(self) -> None:\n"
+    tick = "        SAY.wait()\n        self.broadcast.send('tick')\n        END.wait()\n"
+    events = "import threading\nSAY, END = threading.Event(), threading.Event()\n\n\nclass Hub:"
+    clock = changed(head, f"    def tick(self):\n{tick}\n{head}        go(self.tick, 'clock')\n")
+    mine = own(changed("class Hub:", events, clock))
+    module = sys.modules[MODULE]
+    try:
+        with Peer(mine.port) as ann:
+            module.SAY.set()
+            assert ann.lines(1) == ["tick"]
+            until(lambda: mine.facts()["threads"][0]["code"] == "END.wait()", "the thread's line")
             (other,) = mine.facts()["threads"]
-            assert (other["name"], other["code"], other["left"]) == ("clock", "GO_ON.wait()", False)
-        finally:
-            sys.modules[MODULE].GO_ON.set()
-    texts = [entry.text for entry in mine.server.app.rooms.lobby.log.read(0, 100) or ()]
-    assert texts.count("tick") == 1
+            assert (other["name"], other["left"]) == ("clock", False)
+    finally:
+        module.SAY.set()
+        module.END.set()
+    assert [entry.text for entry in mine.server.app.rooms.lobby.log.read(0, 9) or ()] == ["tick"]
 
 
 def test_the_inspector_shows_the_hubs_thread_its_line_its_channels_and_its_source(own: Make) -> None:
@@ -244,9 +269,7 @@ def test_the_hub_can_be_held_still(own: Make) -> None:
 def test_who_has_no_room_is_evicted_and_told_why(own: Make) -> None:
     mine = own(HUB, send_buffer=3)
     with Peer(mine.port) as ann, mine.server.look() as look:
-        look.until(lambda picture: picture["clients"], "the client")
-        mine.hub.broadcast.send("x" * 1_000_000)
-        look.until(lambda picture: picture["clients"][0]["away"], "the client being stuck")
+        block(mine, look)
         for _ in range(4):
             mine.hub.broadcast.send("one more")
         event = look.until_event("evicted")
@@ -310,17 +333,18 @@ def test_a_hub_that_does_not_receive_where_somebody_sends_is_told(own: Make, mis
 def test_a_hub_that_waits_for_a_client_is_told(own: Make) -> None:
     mine = own(wrong("full", "a send that waits"), send_buffer=2)
     with Peer(mine.port) as ann, mine.server.look() as look:
-        mine.hub.broadcast.send("x" * 1_000_000)
-        look.until(lambda picture: picture["clients"] and picture["clients"][0]["away"], "the client being stuck")
+        block(mine, look)
         senders = [go(mine.hub.broadcast.send, "more") for _ in range(4)]
+        one_waits = "1 thread waits to send to `broadcast`."
+        until(lambda: mine.fault("asleep")["sentences"][-1] == one_waits, "the last sender")
         fault = mine.fault("asleep")
         assert fault["title"] == "Your hub waits for client 1"
         assert fault["mistake"] == "a send that waits"
         assert fault["line"] == number_of(wrong("full", "a send that waits"), "client.send.send(message)")
-        assert fault["sentences"][-1] == "1 thread waits to send to `broadcast`."
         ann.lines(5)  # it reads again: the hub goes on, and nothing is wrong any more
         until(lambda: not mine.facts()["faults"], "the end of the fault")
-    assert all(sender.done() for sender in senders)
+    for sender in senders:
+        sender.result()
 
 
 def test_a_hub_that_does_not_come_back_is_told_and_named_when_it_is_left_behind(own: Make) -> None:
@@ -389,6 +413,21 @@ def test_a_hub_that_raises_is_told_with_its_line_and_replaced_at_the_next_save(
     assert mine.facts()["faults"] == []
 
 
+@pytest.mark.parametrize(
+    ("mistake", "error"),
+    [("changes the set while it walks it", "RuntimeError"), ("evicted but not removed", "Closed")],
+)
+def test_a_hub_whose_eviction_fails_is_told(own: Make, mistake: str, error: str) -> None:
+    mine = own(wrong("full", mistake), send_buffer=1)
+    with Peer(mine.port), mine.server.look() as look:
+        block(mine, look)
+        for _ in range(3):
+            go(mine.hub.broadcast.send, "more")
+        fault = mine.fault("raised")
+    assert (fault["title"], fault["mistake"]) == (f"Your hub raised {error}", mistake)
+    assert fault["about"] == ABOUT[mistake]
+
+
 def test_a_hub_that_returns_is_told(own: Make) -> None:
     mine = own(changed("        while True:\n            channel, value", "        for _ in range(1):\n"
                        "            channel, value"))  # fmt: skip
@@ -425,8 +464,7 @@ def test_a_message_for_which_there_was_no_room_is_told_with_the_line(own: Make) 
     code = wrong("full", "drops in silence")
     mine = own(code, send_buffer=2)
     with Peer(mine.port) as ann, mine.server.look() as look:
-        mine.hub.broadcast.send("x" * 1_000_000)
-        look.until(lambda picture: picture["clients"] and picture["clients"][0]["away"], "the client being stuck")
+        block(mine, look)
         for _ in range(3):
             mine.hub.broadcast.send("more")
         fault = mine.fault("dropped")

@@ -19,7 +19,7 @@ from threadchat.exercises.cards import read_cards
 
 AXE = (files("axe_playwright_python") / "axe.min.js").read_text()
 COME_BACK = 30_000  # milliseconds; bounds a failure: a page that has lost its server waits a moment at random
-FAULT = {
+FAULT: dict[str, Any] = {
     "kind": "asleep",
     "title": "Deadlock",
     "sentences": ["The thread hub is at line 36, `self.unregister.send(client)`: it sends to `unregister`.", EVIL],

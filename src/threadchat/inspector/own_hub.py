@@ -103,7 +103,7 @@ class Version:
                 faults.append(not_stopped(self.loaded, self.thread, self._stop_error))
             elif self.error is None:
                 faults += self._left_open()
-        for channel in self.inboxes.values():
+        for channel in channels_of(self.loaded.hub).values():
             with suppress(Closed):
                 channel.close()
         for client in list(traffic.members):

@@ -1,8 +1,9 @@
 """What a thread is doing at this moment, read from its stack.
 
 The core does not report what its threads do; `sys._current_frames` gives their stacks. The innermost function on the
-stack that STATES names decides the thread's state. This table and the private fields of channels that `watch` reads are
-all that the inspector knows of the core's internals. tests/test_states.py forces each row in a real server.
+stack that STATES names decides the thread's state. This table and the private parts of channels that `watch` and
+`own_channels` use are all that the inspector knows of the core's internals. tests/test_states.py forces each row in a
+real server.
 """
 
 from __future__ import annotations
