@@ -211,7 +211,7 @@ def test_a_thread_of_the_learners_may_speak_too(own: Make) -> None:
             assert ann.lines(1) == ["tick"]
             until(lambda: mine.facts()["threads"][0]["code"] == "END.wait()", "the thread's line")
             (other,) = mine.facts()["threads"]
-            assert (other["name"], other["left"]) == ("clock", False)
+            assert (other["name"], other["abandoned"]) == ("clock", False)
     finally:
         module.SAY.set()
         module.END.set()
@@ -364,7 +364,7 @@ def test_a_hub_that_does_not_come_back_is_told_and_named_when_it_is_left_behind(
         fault = mine.fault("stop")
         assert fault["title"] == "The hub before this one did not stop"
         (left,) = mine.facts()["threads"]
-        assert (left["name"], left["line"], left["left"], left["file"]) == ("hub-1", line, True, "mine.py")
+        assert (left["name"], left["line"], left["abandoned"], left["file"]) == ("hub-1", line, True, "mine.py")
         with Peer(mine.port) as bob:
             bob.talk("the new hub serves")
     finally:

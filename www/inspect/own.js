@@ -61,13 +61,13 @@ function makeFault({ title, sentences, mistake, about, line, first_line, lines }
 }
 
 /**
- * Its other channels, and its other threads: those that it has left over first.
+ * Its other threads, those of hubs from before that did not end, and its other channels.
  * @param {OwnHub} own
  */
 function tellMore({ channels, threads }) {
   const told = threads.map(
-    ({ name, left, file, line, code }) =>
-      `The thread ${name} ${left ? "is left over" : "is"} at line ${line} of ${file}: ${code}.`,
+    ({ name, abandoned, file, line, code }) =>
+      `The thread ${name}${abandoned ? " did not end with its hub: it" : ""} is at line ${line} of ${file}, ${code}.`,
   );
   const fills = channels.map(({ name, pending, capacity, closed }) =>
     closed ? `${name} (closed)` : capacity ? `${name} (${pending} of ${capacity})` : `${name} (unbuffered)`,

@@ -151,7 +151,7 @@
 /**
  * @typedef {object} OwnThread
  * @property {string} name
- * @property {boolean} left whether it was left over by a hub that is no more
+ * @property {boolean} abandoned whether it belongs to a hub from before that did not end
  * @property {string} file
  * @property {number} line
  * @property {string} code

@@ -189,7 +189,7 @@ class Version:
             if frame is not None and (thread is not self.thread or self.traffic.ending):
                 line = frame.f_lineno
                 place = {"file": self.shown, "line": line, "code": self.loaded.line(line)}
-                found.append({"name": thread.name, "left": self.traffic.ending, **place})
+                found.append({"name": thread.name, "abandoned": self.traffic.ending, **place})
         return found
 
 
