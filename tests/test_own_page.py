@@ -59,7 +59,8 @@ def test_a_fault_is_told_with_its_line_and_goes_when_it_is_mended(inspector: Ins
     inspector.show(client(1), own=own(problem="mine.py, line 1, `class Hub`: expected ':'.", threads=[left]))
     expect(section.get_by_role("heading")).to_have_count(0)
     expect(section.locator(".own-problem")).to_have_text("mine.py, line 1, class Hub: expected ':'.")
-    expect(section).to_contain_text("The thread hub-1 did not end with its hub: it is at line 7 of mine.py, FREE.wait().")
+    abandoned = "The thread hub-1 did not end with its hub: it is at line 7 of mine.py, FREE.wait()."
+    expect(section).to_contain_text(abandoned)
     section.get_by_role("button", name="Show its thread").click()
     expect(page.locator("#detail-title")).to_have_text("hub")
 
