@@ -140,7 +140,7 @@ def _serve(given: argparse.Namespace, parser: Parser) -> int:
         server_options = ServerOptions(**_values(ServerOptions, given))
     except OptionError as error:
         parser.error(error.told({option.name: option.flag for option in ALL_OPTIONS}))
-    if server_options.hub is not None and getattr(options, "store", None) is not None:
+    if server_options.hub is not None and getattr(options, "store", "memory:") != "memory:":
         parser.error("--hub is for a room that is kept in memory: leave --store out")
     logging.basicConfig(
         level=server_options.log_level.upper(), format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr
