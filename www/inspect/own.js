@@ -40,9 +40,15 @@ export class Own {
     this.#problems.replaceChildren(...problem, ...own.faults.map(makeFault));
     for (const list of this.#problems.querySelectorAll("ol")) markLine(list, Number(list.dataset.marked), true);
     const first = own.faults[0];
-    setText(this.#aloud, own.problem || (first ? `${first.title}${first.line ? `: line ${first.line}` : ""}.` : ""));
+    setText(this.#aloud, plain(own.problem || (first ? `${first.title}${first.line ? `: line ${first.line}` : ""}.` : "")));
   }
 }
+
+/**
+ * Prose for a screen reader, without the marks of `code`.
+ * @param {string} text
+ */
+const plain = (text) => text.replaceAll("`", "");
 
 /** @param {Fault} fault */
 function makeFault({ title, sentences, mistake, about, line, first_line, lines }) {
@@ -53,7 +59,7 @@ function makeFault({ title, sentences, mistake, about, line, first_line, lines }
     make(
       "div",
       {},
-      make("h2", {}, title, mistake ? make("small", {}, `: ${mistake}`) : null),
+      make("h2", {}, ...prose(title), mistake ? make("small", {}, `: ${mistake}`) : null),
       ...[...sentences, about].filter(Boolean).map((text) => make("p", {}, ...prose(text))),
     ),
     lines.length ? make("ol", code, ...linesOf({ first_line, lines })) : null,
