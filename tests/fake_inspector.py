@@ -92,6 +92,23 @@ JOURNEY = {
     ],
 }
 
+EPOCH = "kX3-aB"
+LOG = {
+    "epoch": EPOCH,
+    "first": 3,
+    "top": 1042,
+    "bytes": 31_000,
+    "keep": 10_000,
+    "recoverable": True,
+    "history": 200,
+    "newcomer": 842,
+    "newest": [
+        {"id": 1040, "kind": "join", "by": "7f3a9c00d1", "name": "Bob", "n": None, "text": ""},
+        {"id": 1041, "kind": "msg", "by": "0b5e2290aa", "name": "Ann", "n": 7, "text": "good morning"},
+        {"id": 1042, "kind": "msg", "by": "7f3a9c00d1", "name": "Bob", "n": 1, "text": "hello\nyou"},
+    ],
+}
+
 LESSON_SOURCE = {
     "file": "channel.py",
     "first_line": 134,
@@ -171,8 +188,8 @@ class Inspector:
         self.refusal = ""  # why the next actions are refused, if they are
         self.up = True
         self._lock = threading.Lock()  # guards the next two, so that a new stream misses no picture
-        self._streams: list[queue.Queue[str | None]] = []
-        self._last = ""
+        self._streams: list[tuple[str, queue.Queue[str | None]]] = []  # with the rooms that they show
+        self._last: dict[str, str] = {}  # by room
         self._tenths = 0
         self._server = make_server("127.0.0.1", 0, self, threaded=True)
         self.url = f"http://127.0.0.1:{self._server.server_port}/inspect"
@@ -184,6 +201,8 @@ class Inspector:
         t = self._tenths / 10
         picture = {
             "t": t,
+            "room": "lobby",
+            "log": LOG,
             "cost_ms": 0.5,
             "demo": True,
             "hub": {
@@ -201,10 +220,19 @@ class Inspector:
             "events": [{"t": t, **event} for event in events or []],
             **changed,
         }  # fmt: skip
+        self._send(picture)
+
+    def gone(self, room: str, **more: Any) -> None:
+        """Say that there is no such room."""
+        self._tenths += 1
+        self._send({"t": self._tenths / 10, "room": room, "gone": True, "events": [], **more})
+
+    def _send(self, picture: dict[str, Any]) -> None:
         with self._lock:
-            self._last = json.dumps(picture)
-            for stream in self._streams:
-                stream.put(self._last)
+            self._last[picture["room"]] = text = json.dumps(picture)
+            for room, stream in self._streams:
+                if room == picture["room"]:
+                    stream.put(text)
 
     def restart(self) -> None:
         """Count the time of the pictures from zero again, as a new server does."""
@@ -237,7 +265,7 @@ class Inspector:
             case ["static", *path]:
                 return send_from_directory(WWW, "/".join(path), request.environ)
             case ["inspect", "live"]:
-                return Response(self._stream(), mimetype="text/event-stream")
+                return Response(self._stream(request.args.get("room", "lobby").lower()), mimetype="text/event-stream")
             case ["inspect", "source"]:
                 return self._json(SOURCE)
             case ["inspect", "message", "41"]:
@@ -258,16 +286,17 @@ class Inspector:
     def _json(value: object, status: int = 200) -> Response:
         return Response(json.dumps(value), status, mimetype="application/json")
 
-    def _stream(self) -> Iterator[str]:
+    def _stream(self, room: str) -> Iterator[str]:
         pictures: queue.Queue[str | None] = queue.Queue()
         with self._lock:
-            pictures.put(self._last)
-            self._streams.append(pictures)
+            if room in self._last:
+                pictures.put(self._last[room])
+            self._streams.append((room, pictures))
         while (picture := pictures.get()) is not None:
             yield f"event: picture\ndata: {picture}\n\n"
 
     def _end_streams(self) -> None:
-        for stream in self._streams:
+        for _, stream in self._streams:
             stream.put(None)
 
 

@@ -95,7 +95,7 @@ def test_where_the_server_is_full_the_next_handshake_is_answered_with_503(
         until(lambda: len(server.clients) == 1)
         until(lambda: handshake(server).status == 101, "room for one more")
     all_gone(server)
-    assert errors(caplog) == ["refused a client from 127.0.0.1: the server is full"]
+    assert errors(caplog) == ['refused a client of room "lobby" from 127.0.0.1: the server is full']
 
 
 def test_where_an_address_has_too_many_clients_its_next_handshake_is_answered_with_503(

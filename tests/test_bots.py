@@ -16,7 +16,7 @@ from helpers import FAR, LIMIT, TEXT, THREADCHAT, Inspected, Look, Peer, Process
 
 from threadchat.inspector import bots as bots_module
 from threadchat.inspector.bots import STARTERS, STARTING_PACE, SWEEP
-from threadchat.inspector.watch import WatchedClient
+from threadchat.inspector.watched_connection import WatchedClient
 from threadchat.websocket import connection as connection_module
 
 LINE = "x" * 400
@@ -36,7 +36,7 @@ def test_the_bots_have_the_key_of_the_chat(inspect: Callable[..., Inspected]) ->
 
 def add(server: Inspected, look: Look, kind: str, count: int = 1) -> list[dict[str, Any]]:
     """Add bots, wait until they are ready, and return them as they are in the picture."""
-    before = set(server.watch.clients)
+    before = set(server.hub.watched)
     assert server.do("add", kind=kind, count=count) == (200, {"ok": True})
 
     def new(picture: dict[str, Any]) -> list[dict[str, Any]]:
@@ -129,7 +129,7 @@ def test_a_bot_that_stops_reading_is_evicted_within_twelve_seconds_of_the_demos_
     server = inspect(demo=True)
     with server.look() as look:
         look.until(lambda picture: picture["rates"]["messages"] > 0, "messages")
-        before, pictures = set(server.watch.clients), []
+        before, pictures = set(server.hub.watched), []
         assert server.do("add", kind="stuck") == (200, {"ok": True})
 
         def gone(picture: dict[str, Any]) -> bool:
@@ -296,7 +296,7 @@ def test_a_bot_that_is_leaving_a_paused_server_does_nothing_else(demo: Callable[
     until(lambda: len(server.clients) == 2, "the bots")
     server.hub.gate.close()
     until(lambda: server.hub.broadcast.statistics().pending, "something for the hub")
-    first, second = sorted(server.watch.clients)
+    first, second = sorted(server.hub.watched)
     assert server.do("remove", client=first) == (200, {"ok": True})
     assert server.do("remove", client=first)[0] in (200, 409)
     assert server.do("pace", messages_a_second=5) == (200, {"ok": True})

@@ -566,7 +566,7 @@ def test_a_signal_takes_leave_of_all_clients_and_ends_it_with_status_0(start: St
         process.process.send_signal(number)
         assert [close_frame(client).code for client in clients] == [1001] * len(clients)
         assert process.process.wait(LIMIT) == 0
-    assert len(log_lines(process, "left: 1001 the server is stopping")) == 3
+    assert len(log_lines(process, 'left room "lobby": 1001 the server is stopping')) == 3
     assert "Traceback" not in process.err
     assert "KeyboardInterrupt" not in process.err
     ended = "8 threads ended (accept, hub, 3 readPump, 3 writePump)"
@@ -618,10 +618,10 @@ def test_there_is_a_log_line_for_each_client_that_comes_and_goes(start: Start) -
     assert process.end() == 0
     time = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}"
     assert re.fullmatch(
-        rf"{time} INFO client 1 joined from 127\.0\.0\.1:{port}\n"
-        rf"{time} INFO client 1 left: 1000.*\n"
-        rf"{time} INFO client 2 joined from 127\.0\.0\.1:\d+\n"
-        rf"{time} INFO client 2 left: 1006 .*\n",
+        rf'{time} INFO client 1 joined room "lobby" from 127\.0\.0\.1:{port}\n'
+        rf'{time} INFO client 1 left room "lobby": 1000.*\n'
+        rf'{time} INFO client 2 joined room "lobby" from 127\.0\.0\.1:\d+\n'
+        rf'{time} INFO client 2 left room "lobby": 1006 .*\n',
         process.err,
     ), process.err
 
@@ -634,7 +634,7 @@ def test_the_log_says_who_was_evicted_and_why(start: Start) -> None:
             ws.send("x" * 60_000)
             ws.recv(LIMIT)
         assert "1008 evicted" in process.wait_for("client 1 left")
-    process.wait_for("client 2 left: 1000")
+    process.wait_for('client 2 left room "lobby": 1000')
     assert process.end() == 0
     assert len(process.err.splitlines()) == 4
 

@@ -394,7 +394,7 @@ def test_race_10_a_connection_that_breaks_after_the_peers_close_frame_was_read_e
         gate.reached()
         peer.reset()
         gate.open()
-    until(lambda: "client 1 left: 1000" in caplog.text, "the end of the client")
+    until(lambda: 'client 1 left room "lobby": 1000' in caplog.text, "the end of the client")
     the_server_goes_on(server)
 
 

@@ -179,7 +179,7 @@ def test_the_log_has_the_peers_close_code_and_reason_in_one_printable_line(
     all_gone(running)
     until(lambda: "left" in caplog.text)
     (message,) = [record.getMessage() for record in caplog.records if "left" in record.getMessage()]
-    assert message.startswith("client 1 left: 1000 bye")
+    assert message.startswith('client 1 left room "lobby": 1000 bye')
     assert message.isprintable()
 
 
@@ -192,7 +192,7 @@ def test_the_end_of_file_ends_the_client_without_a_close_frame(
         peer.socket.shutdown(socket.SHUT_WR)
         assert peer.receive_all() == []
         all_gone(server)
-    until(lambda: "left: 1006 the peer has gone" in caplog.text)
+    until(lambda: 'left room "lobby": 1006 the peer has gone' in caplog.text)
 
 
 def test_a_reset_ends_the_client(server: Running, caplog: pytest.LogCaptureFixture) -> None:
@@ -201,7 +201,7 @@ def test_a_reset_ends_the_client(server: Running, caplog: pytest.LogCaptureFixtu
     say(peer, "hello")
     peer.reset()
     all_gone(server)
-    until(lambda: f"left: 1006 {os.strerror(104)}" in caplog.text)
+    until(lambda: f'left room "lobby": 1006 {os.strerror(104)}' in caplog.text)
 
 
 def test_a_peer_that_resets_while_the_pump_is_blocked_is_gone(serve: Serve) -> None:
@@ -491,7 +491,7 @@ def test_a_peer_that_takes_longer_than_the_write_wait_is_disconnected(
     running = serve(message_size=BIG, write_wait=0.3)
     with stuck_peer(running):
         all_gone(running)
-    until(lambda: "left: 1006 writing took longer than the write wait" in caplog.text)
+    until(lambda: 'left room "lobby": 1006 writing took longer than the write wait' in caplog.text)
 
 
 def test_the_write_wait_is_for_the_whole_frame(connect: Connect) -> None:

@@ -426,6 +426,7 @@ def test_axe_finds_nothing(inspector: Inspector, look: Look, errors: list[str], 
     for opener in gauge_of(page, 1), page.get_by_role("button", name="hello"):
         opener.click()
         expect(page.locator("#detail")).to_be_visible()
+        expect(page.locator("#detail h3:empty")).to_have_count(0)  # its source has come
         check("something is looked into")
         page.get_by_role("button", name="Close", exact=True).last.click()
     inspector.show(client(1), crowd={"count": 7, "fill": [8] + 15 * [0], "reading": {"reading": 8}, "writing": {}})

@@ -15,14 +15,16 @@ from helpers import CLOSE, TEXT, Inspected, Peer, Serve, ask, go, say_stuck, unt
 from werkzeug.test import Client as Caller
 
 from threadchat.channel import Closed
+from threadchat.inspector import camera as camera_module
 from threadchat.inspector import journey as journey_module
 from threadchat.inspector import lesson_processes as lessons_module
 from threadchat.inspector import sampler as sampler_module
+from threadchat.inspector.camera import DRAWN
 from threadchat.inspector.journey import MOST_ANNOUNCED, MOST_KEPT, Followed, Journeys
+from threadchat.inspector.notes import EVENTS, Watch
 from threadchat.inspector.perfetto import trace
-from threadchat.inspector.sampler import DRAWN, PICTURES, VIEWERS
+from threadchat.inspector.sampler import PICTURES, VIEWERS
 from threadchat.inspector.site import InspectedApp
-from threadchat.inspector.watch import EVENTS, Watch
 from threadchat.messages import message
 from threadchat.options import Options
 from threadchat.web.app import App
@@ -314,7 +316,7 @@ def test_what_is_kept_is_bounded(inspect: Inspect, monkeypatch: pytest.MonkeyPat
     assert len(journeys._announced) == MOST_ANNOUNCED
     journeys.forget_old()
     assert len(journeys.all()) == len(journeys.coming) == MOST_KEPT
-    monkeypatch.setattr(sampler_module, "KEPT", 3 * sampler_module.INTERVAL)
+    monkeypatch.setattr(camera_module, "KEPT", 3 * sampler_module.INTERVAL)
     monkeypatch.setattr(sampler_module, "SHARE", 1.0)  # so that the pictures are INTERVAL apart, whatever they cost
     server = inspect()
     with server.look() as look:
@@ -331,10 +333,11 @@ def test_clients_that_have_gone_are_forgotten_but_what_they_received_still_count
                 peer.send(TEXT, str(number))
                 peer.lines(1)
             until(lambda: not server.clients)  # otherwise the next message would go to this client too
-        look.until(lambda picture: not server.watch.clients, "the clients' departure")
-        assert server.inspected.sampler._figures == {}
+        look.until(lambda picture: not server.hub.watched, "the clients' departure")
+        assert server.inspected.sampler._cameras["lobby"]._figures == {}
+        assert server.watch.shared.present == {}
         assert server.hub.deliveries == 3
-        assert server.inspected.sampler._frames_of_departed == 3
+        assert server.hub.present() == ([], 3)
 
 
 def test_a_client_whose_handshake_is_not_answered_is_forgotten_too(
@@ -345,11 +348,11 @@ def test_a_client_whose_handshake_is_not_answered_is_forgotten_too(
     def refuse(connection: Any) -> None:
         raise Closed(server.hub.register)
 
-    monkeypatch.setattr("threadchat.inspector.watch.Connection.accept", refuse)
+    monkeypatch.setattr("threadchat.inspector.watched_connection.Connection.accept", refuse)
     with server.look() as look:
         with pytest.raises(AssertionError), Peer(server.port) as peer:
             assert peer.answer.startswith(b"HTTP/1.1 101")
-        look.until(lambda picture: not server.watch.clients, "the client's departure")
+        look.until(lambda picture: not server.hub.watched, "the client's departure")
         assert not look.events
 
 

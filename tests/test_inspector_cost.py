@@ -15,9 +15,12 @@ from helpers import FAR, instructions
 from threadchat.channel import Channel
 from threadchat.client import Client
 from threadchat.hub import Hub
+from threadchat.inspector.camera import DRAWN
 from threadchat.inspector.journey import Followed
-from threadchat.inspector.sampler import DRAWN, SHARE
-from threadchat.inspector.watch import Watch, WatchedConnection, WatchedHub
+from threadchat.inspector.notes import Watch
+from threadchat.inspector.sampler import SHARE
+from threadchat.inspector.watch import WatchedHub
+from threadchat.inspector.watched_connection import WatchedConnection
 from threadchat.messages import message
 from threadchat.options import Options
 from threadchat.websocket.connection import Connection
@@ -68,13 +71,16 @@ class Watched(Core):
         for number, client in enumerate(self.clients):
             assert isinstance(client.connection, WatchedConnection)
             client.connection.outbound = client.send  # type: ignore[assignment]
+            client.connection.watch = self.watch
             client.connection.drawn = number < DRAWN
 
-    def make_hub(self) -> Hub:
+    hub: WatchedHub
+
+    def make_hub(self) -> WatchedHub:
         return WatchedHub(self.watch)
 
     def connect(self) -> Connection:
-        return WatchedConnection(self.watch, {}, self.options)
+        return WatchedConnection(self.watch.shared, {}, self.options)
 
 
 def batches() -> list[list[str]]:
@@ -90,6 +96,14 @@ def test_watching_costs_few_instructions(clients: int) -> None:
     assert [client.connection.messages_out for client in watched.clients] == [BATCHES * BATCH] * clients  # type: ignore[attr-defined]
     assert plain < looked_at < plain * (1 + ALLOWED - SHARE), f"{looked_at / plain - 1:.1%}"
     print(f"{clients} clients: {looked_at / plain - 1:.1%} more instructions a frame")
+
+
+def test_a_room_at_which_nobody_looks_costs_at_most_what_one_without_followed_messages_does() -> None:
+    seen, unseen = Watched(100), Watched(100)
+    unseen.hub.rest()
+    work = batches()
+    assert instructions(lambda: unseen.pass_on(work)) <= instructions(lambda: seen.pass_on(work))
+    assert type(unseen.hub.broadcast).send is Channel.send
 
 
 def test_watching_costs_nothing_where_the_hub_meets_a_full_buffer() -> None:

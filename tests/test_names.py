@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from threadchat.names import NAME_LENGTH, NotAName, clean_name, clean_room_name, is_reserved, same_name
+from threadchat.names import NAME_LENGTH, NotAName, clean_name, clean_room_name, is_reserved, quoted, same_name
 from threadchat.people import People
 
 
@@ -25,6 +26,29 @@ from threadchat.people import People
 )
 def test_a_name_is_cleaned(text: str, name: str) -> None:
     assert clean_name(text) == name
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("Ann", '"Ann"'),
+        ("J\u00f6rg O'Hara", '"J\u00f6rg O\'Hara"'),
+        ('Eve" from nowhere', r'"Eve\" from nowhere"'),
+        ("a\\", r'"a\\"'),
+        ("a\n\r\x1b[31m\u2028", r'"a\n\r\x1b[31m\u2028"'),
+        ("\u202ennA\u2067\ufeff", r'"\u202ennA\u2067\ufeff"'),
+        ("\ud800", r'"\ud800"'),
+    ],
+)
+def test_a_name_is_quoted_for_the_log(name: str, line: str) -> None:
+    assert quoted(name) == line
+
+
+@given(st.text(max_size=40))
+def test_a_quoted_name_ends_where_its_quotes_do(text: str) -> None:
+    line = quoted(text)
+    assert line.isprintable()
+    assert ast.literal_eval(line) == text
 
 
 @pytest.mark.parametrize("text", ["", " ", "\u202e", "\u0301", "\x00\x1f", "\ud83d", "x" * (NAME_LENGTH + 1)])

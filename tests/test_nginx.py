@@ -161,9 +161,9 @@ def test_the_log_has_the_clients_address_whatever_headers_it_sends(site: Site) -
     with site.join(headers=forged) as peer:
         peer.leave(4000, "the forger")
         assert peer.goodbye()[0] == 4000
-    number = re.search(r"client (\d+) left: 4000", site.chat.wait_for("left: 4000 the forger"))
+    number = re.search(r"client (\d+) left", site.chat.wait_for(": 4000 the forger"))
     assert number
-    assert site.chat.wait_for(f"client {number[1]} joined").endswith(f"joined from {CLIENT}")
+    assert site.chat.wait_for(f"client {number[1]} joined").endswith(f'joined room "lobby" from {CLIENT}')
     assert "192.0.2.7" not in site.chat.err
 
 
@@ -189,7 +189,7 @@ def test_the_clients_close_code_comes_through(site: Site) -> None:
     with site.join() as peer:
         peer.leave(4321, "enough")
         assert peer.goodbye()[0] == 4321
-    assert site.chat.wait_for("left: 4321 enough")
+    assert site.chat.wait_for('left room "lobby": 4321 enough')
 
 
 @pytest.mark.parametrize(("opcode", "message", "code"), [(TEXT, "x" * 513, 1009), (BINARY, "binary", 1003)])
@@ -231,7 +231,7 @@ def test_pings_keep_an_idle_client_connected(tmp_path: Path) -> None:
 def test_without_pings_nginx_disconnects_an_idle_client(tmp_path: Path) -> None:
     with behind_nginx(tmp_path, read_timeout="1s") as site, site.join() as peer:
         assert peer.receive_all() == []  # not even a close frame: nginx does not know of them
-        assert site.chat.wait_for("client 1 left: 1006 the peer has gone")
+        assert site.chat.wait_for('client 1 left room "lobby": 1006 the peer has gone')
 
 
 UPGRADE = "proxy_set_header Upgrade           $http_upgrade;"
@@ -267,4 +267,4 @@ def test_a_stop_tells_the_clients_behind_nginx_1001(tmp_path: Path) -> None:
             client.close()
         assert site.chat.process.wait(LIMIT) == 0
         assert site.get("/")[0] == 502
-    assert len(re.findall("left: 1001", site.chat.err)) == len(clients)
+    assert len(re.findall('left room "lobby": 1001', site.chat.err)) == len(clients)

@@ -14,9 +14,10 @@ from helpers import CLOSE, TEXT, V1, Inspected, Look, Peer, go, until
 
 from threadchat.exercises.cards import read_cards
 from threadchat.inspector import own_faults, own_hub
+from threadchat.inspector.notes import Watch
 from threadchat.inspector.own_file import MODULE, NotAHub
 from threadchat.inspector.own_hub import LearnersHub
-from threadchat.inspector.watch import Watch, WatchedHub
+from threadchat.inspector.watch import WatchedHub
 
 CARDS = {card.name: card for card in read_cards()}
 ABOUT = {wrong.name: wrong.text for card in CARDS.values() for wrong in card.wrong if wrong.text}
@@ -549,12 +550,12 @@ def test_the_demos_bots_are_there_again_after_a_save_the_stuck_one_too(own: Make
     assert mine.server.do("add", kind="stuck") == (200, {"ok": True})
 
     def bots() -> list[str]:
-        return sorted(client.connection.name for client in list(mine.server.watch.clients.values()))
+        return sorted(client.connection.name for client in list(mine.hub.watched.values()))
 
     until(lambda: len(bots()) == 7, "the bots")
-    before, numbers = bots(), {*mine.server.watch.clients}
+    before, numbers = bots(), {*mine.hub.watched}
     mine.save(HUB + "\n")
-    until(lambda: len(mine.server.watch.clients) == 7 and not numbers & {*mine.server.watch.clients}, "the new ones")
+    until(lambda: len(mine.hub.watched) == 7 and not numbers & {*mine.hub.watched}, "the new ones")
     until(lambda: bots() == before, "their names")
     with Peer(mine.port) as ann:
         assert ann.receive().opcode == TEXT  # the chatty ones go on

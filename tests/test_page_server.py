@@ -228,4 +228,4 @@ def test_the_page_talks_while_the_inspector_watches(inspect: Callable[..., Inspe
         write(page, "watched")
         expect(texts_of(page)).to_have_text(["watched"])
         joined = look.until_event("joined")
-        assert joined["client"] in server.watch.clients
+        assert joined["client"] in server.hub.watched

@@ -16,6 +16,7 @@ from helpers import (
     HANDSHAKE,
     LIMIT,
     THREADCHAT,
+    V1,
     Peer,
     Process,
     Running,
@@ -198,12 +199,12 @@ FORGED = {"X-Forwarded-For": "192.0.2.7", "X-Forwarded-Proto": "https", "X-Forwa
 
 
 def joined_from(server: Running, caplog: pytest.LogCaptureFixture, headers: dict[str, str]) -> str:
-    """The address in the log line of a client that came with these headers."""
+    """The address in the log line of a client of the lobby that came with these headers."""
     with caplog.at_level(logging.INFO, "threadchat"):
         with Peer(server.port, headers="".join(f"{name}: {value}\r\n" for name, value in headers.items())):
-            until(lambda: "joined from" in caplog.text)
+            until(lambda: "joined" in caplog.text)
         all_gone(server)
-    return caplog.text.partition("joined from ")[2].split("\n")[0]
+    return caplog.text.partition('joined room "lobby" from ')[2].split("\n")[0]
 
 
 def test_without_trusted_proxies_a_clients_forwarded_headers_do_not_count(
@@ -315,7 +316,7 @@ def test_no_string_from_a_peer_writes_more_than_one_line_of_the_log(tmp_path: Pa
         with Peer(process.port) as peer:
             peer.send(CLOSE, b"\x03\xe8" + (TRICKS[5:] + "\r\n").encode())
             assert peer.receive().close_code == 1000
-        process.wait_for(r"left: 1000 .*\\r\\n")
+        process.wait_for(r'left room "lobby": 1000 .*\\r\\n')
         assert process.end() == 0
         log = process.err
     lines = log.splitlines()  # at every character that is taken for the end of a line
@@ -324,6 +325,32 @@ def test_no_string_from_a_peer_writes_more_than_one_line_of_the_log(tmp_path: Pa
     assert len([line for line in lines if "refused a page" in line]) >= 2
     assert len([line for line in lines if "refused a request" in line]) >= 1
     assert len([line for line in lines if "\\x1b[31mred" in line]) >= 6
+
+
+def test_nor_does_the_name_of_a_person_or_a_room_and_a_line_has_the_name_of_its_moment(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = serve(send_buffer=1)
+    with caplog.at_level(logging.INFO, "threadchat"):
+        with V1(server.port, room='a" as "b\u2028\\', name='Eve\n" from\u202e\u05d0') as eve:
+            eve.send(type="name", name="Bob\u2067: 1000")
+            eve.until(type="name")
+        with Peer(server.port, "/r/q/ws?name=Ann"):
+            room = server.app.rooms.find("q")
+            assert room is not None
+            (client,) = room.hub.clients
+            room.hub.broadcast.send("x" * 1_000_000)
+            until(lambda: len(client.stuck), "a frame that has waited for long")
+            for _ in range(3):
+                room.hub.broadcast.send("more")
+            until(lambda: not room.hub.clients, "the eviction")
+        all_gone(server)
+    assert [re.sub(r"from 127[.0]+1:\d+$", "from here", line) for line in caplog.messages] == [
+        'client 1 joined room "a\\" as \\"b \\\\" as "Eve \\" from\u05d0" from here',
+        r'client 1 left room "a\" as \"b \\" as "Bob: 1000": 1000',
+        'client 2 joined room "q" as "Ann" from here',
+        'client 2 left room "q" as "Ann": 1008 evicted: not reading fast enough',
+    ]
 
 
 def test_nor_does_an_address_that_other_middleware_took_from_a_header() -> None:

@@ -383,7 +383,7 @@ def test_an_ipv4_client_of_a_server_on_both_has_its_ipv4_address(caplog: pytest.
             peer.talk("here")
             own = peer.socket.getsockname()
         until(lambda: not server.app.hub.clients)
-    assert f"client 1 joined from {own[0]}:{own[1]}" in caplog.messages
+    assert f'client 1 joined room "lobby" from {own[0]}:{own[1]}' in caplog.messages
 
 
 @BOTH
@@ -391,7 +391,7 @@ def test_an_ipv4_client_of_a_server_on_both_has_its_ipv4_address(caplog: pytest.
 def test_the_demos_bots_join_a_server_that_listens_everywhere(tmp_path: Path, host: str) -> None:
     command = [*THREADCHAT, "demo", "--no-browser", "--log-level", "info", "--host", host]
     with Process(tmp_path, command) as process:
-        process.wait_for(r"client \d+ joined from 127\.0\.0\.1:\d+")
+        process.wait_for(r'client \d+ joined room "lobby" from 127\.0\.0\.1:\d+')
         assert process.end() == 0
 
 

@@ -28,7 +28,8 @@ from threadchat.web.app import App
 from threadchat.web.server import Server
 
 if TYPE_CHECKING:
-    from threadchat.inspector.watch import Watch, WatchedHub
+    from threadchat.inspector.notes import Watch
+    from threadchat.inspector.watch import WatchedHub
 
 DEMO_DEFAULTS: dict[str, Any] = {
     "port": 0,

@@ -56,7 +56,7 @@ FAILED = "the server has failed"  # the reason with close code 1011
 class Client:
     """One client of the hub. `number` names its threads and its log lines."""
 
-    __slots__ = ("_ping_every", "_protocol", "_read_pump_done", "connection", "hub", "number", "send", "stuck")
+    __slots__ = ("_ping_every", "_read_pump_done", "connection", "hub", "number", "protocol", "send", "stuck")
 
     def __init__(
         self, hub: Hub, connection: Connection, options: Options, number: int, protocol: Subprotocol = LINES
@@ -71,7 +71,7 @@ class Client:
         self.stuck: Channel[None] = Channel(1)
         # Called by the pump that is writing, and only one of them writes at a time.
         connection.on_stuck, connection.on_unstuck = partial(_raise_flag, self.stuck), self.stuck.take_pending
-        self._protocol = protocol
+        self.protocol = protocol
         self._ping_every = options.ping_every
         # Released when the read pump is done. A lock, because an Event would take 1 KB a client.
         self._read_pump_done = threading.Lock()
@@ -85,7 +85,7 @@ class Client:
         """
         try:
             for message in self.connection:
-                if (said := self._protocol.read(message)) is not None:
+                if (said := self.protocol.read(message)) is not None:
                     self.send.urgent = True  # a client that speaks gets its own message before others get it
                     self.hub.broadcast.send(said)
         except Closed:
@@ -145,9 +145,9 @@ def serve_ws(hub: Hub, connection: Connection, options: Options, number: int, pr
             write_pump = go(client.write_pump, f"writePump-{number}")
         except (RuntimeError, MemoryError) as error:  # the system has no more threads
             connection.end(1013, "the server is full")
-            log.error("client %d has no write pump: %s", number, error)
+            log.error("client %d in %s has no write pump: %s", number, protocol.where, error)
             return
-        log.info("client %d joined from %s", number, connection.peer)
+        log.info("client %d joined %s from %s", number, protocol.where, connection.peer)
         with _named(f"readPump-{number}"):
             client.read_pump()
     except Closed:
@@ -165,7 +165,7 @@ def serve_ws(hub: Hub, connection: Connection, options: Options, number: int, pr
             connection.send_close()
         if connection.accepted:
             connection.close()
-            log.info("client %d left: %s", number, connection.ending)
+            log.info("client %d left %s: %s", number, protocol.where, connection.ending)
 
 
 def _raise_flag(flag: Channel[None]) -> None:

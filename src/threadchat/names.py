@@ -49,9 +49,23 @@ def same_name(text: str) -> set[str]:
     return {f"letters {folded}", f"shapes {_skeleton(text)}", f"folded shapes {_skeleton(folded).casefold()}"}
 
 
+def quoted(name: str) -> str:
+    """A name in quotes, for a line of the log. It can end neither the quotes nor the line, nor hide what stands there.
+
+    Letters of any script stay as they are. Control and direction characters, quotes and backslashes are escaped.
+    """
+    return f'"{"".join(map(_escaped, name))}"'
+
+
 def is_reserved(name: str) -> bool:
     """Whether the name could be taken for the server's or an organiser's."""
     return any(same_name(name) & same_name(reserved) for reserved in RESERVED)
+
+
+def _escaped(character: str) -> str:
+    if character in '"\\':
+        return f"\\{character}"
+    return character if character.isprintable() else character.encode("unicode_escape").decode()
 
 
 def _skeleton(text: str) -> str:

@@ -20,6 +20,7 @@ from threadchat.log import Log
 from threadchat.log.memory import LEAST, MemoryLog
 from threadchat.messages import CLEAR, JOIN, KICK, LEAVE, MESSAGE, NAME, Entry, Order, event, message
 from threadchat.moderation import PUT_OUT, Moderation, Refusal, Visitor
+from threadchat.names import quoted
 from threadchat.options import Options
 from threadchat.people import People, Person
 from threadchat.runtime.threads import go
@@ -98,6 +99,10 @@ class Room:
                         post.recorded = True
                 self._recorded.notify_all()
             return taken
+
+    def called(self, person: Person | None) -> str:
+        """The room, and the person's name in it at this instant if there is one, for a line of the log."""
+        return f"room {quoted(self.name)}" + ("" if person is None else f" as {quoted(person.name)}")
 
     def snapshot(self) -> Snapshot:
         """The room at this instant."""

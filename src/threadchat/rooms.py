@@ -58,6 +58,12 @@ class Rooms:
         with self._changed:
             return sum(len(room.hub.clients) for room in self._rooms.values())
 
+    @property
+    def all(self) -> list[Room]:
+        """The rooms at this instant."""
+        with self._changed:
+            return list(self._rooms.values())
+
     @contextmanager
     def enter(self, name: str) -> Iterator[Room]:
         """The room with this clean name. It stays for as long as the block runs.

@@ -11,6 +11,16 @@ class Subprotocol:
     All methods run in the thread of the request.
     """
 
+    @property
+    def name(self) -> str | None:
+        """The name that the client's person has at this instant, if there is one."""
+        return None
+
+    @property
+    def where(self) -> str:
+        """Where the client is, and under which name at this instant. For lines of the log, so it is printable."""
+        return "the chat"
+
     def before_registration(self, connection: Connection) -> None:
         """Called before the hub learns of the client. May answer the handshake; may block; raises as serve_ws does."""
 

@@ -8,11 +8,14 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from http.client import HTTPConnection, HTTPResponse
 from typing import Any
+from urllib.parse import urlencode
 
 from helpers.servers import Running
 from helpers.waiting import LIMIT
+from threadchat.inspector.notes import Watch
 from threadchat.inspector.site import InspectedApp
-from threadchat.inspector.watch import Watch, WatchedClient, WatchedHub
+from threadchat.inspector.watch import WatchedHub
+from threadchat.inspector.watched_connection import WatchedClient
 from threadchat.options import Options
 from threadchat.web.app import App
 
@@ -47,8 +50,15 @@ class Inspected(Running):
     def watch(self) -> Watch:
         return self.hub.watch
 
+    def hub_of(self, room: str) -> WatchedHub:
+        """The hub of a room that is there."""
+        found = self.app.rooms.find(room)
+        assert found is not None
+        assert isinstance(found.hub, WatchedHub)
+        return found.hub
+
     def client(self, number: int = 1) -> WatchedClient:
-        return self.watch.clients[number]
+        return self.hub.watched[number]
 
     def request(self, method: str, path: str, body: bytes | None = None, **headers: str) -> tuple[int, Any]:
         """The status of the answer, and its JSON (None if it is not JSON)."""
@@ -69,10 +79,11 @@ class Inspected(Running):
         return self.request("POST", "/do", body, X_Threadchat="inspect", Content_Type="application/json")
 
     @contextmanager
-    def look(self, *pinned: int) -> Iterator[Look]:
-        """A viewer of the live pictures, which pins the clients with these numbers."""
+    def look(self, *pinned: int, room: str = "lobby") -> Iterator[Look]:
+        """A viewer of the live pictures of a room, which pins the clients with these numbers."""
         with closing(HTTPConnection("127.0.0.1", self.port, timeout=LIMIT)) as connection:
-            connection.request("GET", f"/inspect/live?watch={','.join(map(str, pinned))}")
+            query = urlencode({"watch": ",".join(map(str, pinned)), "room": room})
+            connection.request("GET", f"/inspect/live?{query}")
             with closing(connection.getresponse()) as answer:
                 assert answer.status == 200
                 assert answer.headers["Content-Type"].startswith("text/event-stream")

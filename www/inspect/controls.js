@@ -3,6 +3,7 @@
 
 import { byId, make } from "../dom.js";
 import { hinted } from "./hints.js";
+import { LOBBY } from "./rooms.js";
 import { act, messageOf } from "./server.js";
 import { count } from "./words.js";
 
@@ -18,6 +19,8 @@ const KINDS = [
 const BURST = 1000; // messages
 
 export class Controls {
+  room = LOBBY; // the one to which something is done
+
   #done = byId("done");
   #demo = byId("bots");
   #hubPaused = false;
@@ -86,7 +89,7 @@ export class Controls {
    */
   async run(action, details, said) {
     try {
-      await act(action, details);
+      await act(action, this.room === LOBBY ? details : { ...details, room: this.room });
       this.#tell(said, false);
     } catch (error) {
       this.#tell(messageOf(error), true);

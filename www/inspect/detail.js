@@ -4,6 +4,7 @@
 import { byId, make } from "../dom.js";
 import { ChannelDetail } from "./channel-detail.js";
 import { icon } from "./icon.js";
+import { LogDetail } from "./log-detail.js";
 import { JourneyDetail } from "./journey.js";
 import { emit } from "./signals.js";
 import { Sources } from "./source.js";
@@ -12,7 +13,7 @@ import { ThreadDetail } from "./thread-detail.js";
 /** @import { History } from "./history.js" */
 /** @import { Client, Happening, Picture } from "./types.js" */
 
-/** @typedef {ThreadDetail | ChannelDetail | JourneyDetail} Subject what the panel shows */
+/** @typedef {ThreadDetail | ChannelDetail | JourneyDetail | LogDetail} Subject what the panel shows */
 
 export class Detail {
   #history;
@@ -60,6 +61,12 @@ export class Detail {
   /** @param {Happening} event */
   showMessage(event) {
     this.#show(new JourneyDetail(event));
+  }
+
+  /** @param {Picture} picture */
+  showLog(picture) {
+    this.#show(new LogDetail(this.#sources));
+    this.render(picture, new Set());
   }
 
   close() {

@@ -19,6 +19,8 @@ export class History {
    */
   #pictures = [];
 
+  #epoch = ""; // of the room's log: each room has another
+
   /** @type {Map<string, Change[]>} by the thread's name; the changes alone */
   #threads = new Map();
 
@@ -32,7 +34,7 @@ export class History {
   evictions = [];
 
   /**
-   * Add a picture. One that is older than the last one comes from a new server: everything before it is forgotten.
+   * Add a picture. Before the first one of another room or server everything is forgotten.
    *
    * @param {string} text the picture's JSON
    * @returns {Picture}
@@ -40,7 +42,8 @@ export class History {
   add(text) {
     const picture = /** @type {Picture} */ (JSON.parse(text));
     const { t } = picture;
-    if (t < this.newest) this.#forget();
+    if (this.precedes(picture)) this.forget();
+    this.#epoch = picture.log.epoch;
     let fullest = 0;
     for (const client of picture.clients) {
       this.#noteThread(t, client.read_pump);
@@ -57,6 +60,14 @@ export class History {
     this.#pictures.push({ t, text, fullest });
     this.#trim(t - KEPT_SECONDS);
     return picture;
+  }
+
+  /**
+   * Whether the picture is of another room than those before it, or of a new server.
+   * @param {Picture} picture
+   */
+  precedes({ t, log }) {
+    return t < this.newest || (this.#epoch !== "" && log.epoch !== this.#epoch);
   }
 
   /** How many pictures there are. */
@@ -168,12 +179,13 @@ export class History {
     const drawn = new Set([...this.#channels.keys()].map((name) => Number(name.replace("send-", ""))));
     for (const number of this.#lastSeen.keys()) if (!drawn.has(number)) this.#lastSeen.delete(number);
     for (const name of this.#threads.keys()) {
-      const number = Number(name.split("-")[1]);
+      const number = Number(/^(?:read|write)Pump-(\d+)$/.exec(name)?.[1]); // and not that of the hub of a room
       if (number && !drawn.has(number)) this.#threads.delete(name);
     }
   }
 
-  #forget() {
+  forget() {
+    this.#epoch = "";
     this.#pictures = [];
     this.#threads.clear();
     this.#channels.clear();

@@ -1,9 +1,10 @@
 // @ts-check
-// The middle of the drawing: the channels into the hub, the hub's thread, and the run queue.
+// The middle of the drawing: the channels into the hub, the hub's thread, the run queue, and the log.
 
 import { make, setData, setText } from "../dom.js";
 import { Gauge } from "./gauge.js";
 import { hinted } from "./hints.js";
+import { LogBox } from "./room-log.js";
 import { ThreadButton } from "./thread.js";
 import { plural, short } from "./words.js";
 
@@ -17,6 +18,7 @@ export class Hub {
   /** @type {Record<string, Gauge>} the channels into the hub, by name */
   inbox = {};
   thread = new ThreadButton("hub");
+  #log = new LogBox();
 
   /** @type {Record<string, HTMLElement>} */
   #waiting = {};
@@ -42,14 +44,14 @@ export class Hub {
     const queue = make("div", { id: "queue" }, title, this.#queueDots, this.#queueText);
     hinted(queue, () => (this.#runQueue ? tellQueue(this.#runQueue) : ""));
     const inbox = make("div", { class: "inbox" }, ...Object.values(this.inbox).map(({ element }) => element));
-    this.element = make("div", {}, inbox, make("div", { class: "core" }, this.thread.element, queue));
+    this.element = make("div", {}, inbox, make("div", { class: "core" }, this.thread.element, queue), this.#log.element);
   }
 
   /**
    * @param {Picture} picture
-   * @param {string} selected the name of the thread or channel that is looked into
+   * @param {string} selected the name of what is looked into
    */
-  render({ channels, hub, run_queue: queue }, selected) {
+  render({ channels, hub, log, run_queue: queue }, selected) {
     for (const name of INBOX) {
       const { senders } = channels[name];
       this.inbox[name].render(channels[name], selected);
@@ -59,6 +61,7 @@ export class Hub {
     this.thread.render(hub.paused ? { ...hub.thread, state: "paused" } : hub.thread, selected);
     for (const { name, value } of this.#figures) setText(value, short(hub[name]));
     this.#renderQueue(queue);
+    this.#log.render(log, selected);
   }
 
   /** @param {RunQueue} queue */

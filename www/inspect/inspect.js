@@ -11,6 +11,7 @@ import { Figures } from "./figures.js";
 import { History } from "./history.js";
 import { makeLegend } from "./legend.js";
 import { Lessons } from "./lessons.js";
+import { Rooms } from "./rooms.js";
 import { watchServer } from "./server.js";
 import { Own } from "./own.js";
 import { listen } from "./signals.js";
@@ -18,7 +19,7 @@ import { Stage } from "./stage.js";
 import { Transport } from "./transport.js";
 
 /** @import { Status } from "./server.js" */
-/** @import { Happening, Picture } from "./types.js" */
+/** @import { Gone, Happening, Picture } from "./types.js" */
 
 const MOST_FLIGHTS = 20; // events shown on their way at once
 
@@ -32,6 +33,7 @@ const transport = new Transport(history);
 const controls = new Controls();
 const lessons = new Lessons();
 const own = new Own();
+const rooms = new Rooms();
 makeLegend();
 
 /** @type {Picture | null} the one that is drawn */
@@ -49,10 +51,16 @@ let pinned = new Set();
 let selected = ""; // the name of the thread or channel that is looked into, or ""
 let frame = 0; // the animation frame in which the next drawing is made; 0: none is due
 
-const live = watchServer((text) => {
-  const newest = history.newest;
+const live = watchServer(rooms.shown, (text) => {
+  const told = /** @type {Picture | Gone} */ (JSON.parse(text));
+  rooms.see(told);
+  controls.room = rooms.shown;
+  if ("gone" in told) {
+    drawSoon();
+    return;
+  }
+  if (history.precedes(told)) startAnew();
   const came = history.add(text);
-  if (came.t < newest) startAnew();
   events.add(came.events);
   if (shownAt === null) explanation.evicted(came.events.filter(({ kind }) => kind === "evicted"));
   fresh = [...fresh, ...came.events].slice(-MOST_FLIGHTS); // a hidden page draws nothing
@@ -68,6 +76,7 @@ function drawSoon() {
 
 function render() {
   frame = 0;
+  document.body.toggleAttribute("data-blank", !picture); // for the style sheet
   if (!picture) return;
   const paused = shownAt !== null;
   stage.render({ picture, ghosts: history.ghosts(picture.t), pinned, watched: watched(), selected });
@@ -77,13 +86,13 @@ function render() {
   own.render(picture);
   if (!paused) stage.fly(fresh);
   fresh = [];
-  transport.render(picture, shownIndex(), paused, isLost());
+  transport.render(picture, shownIndex(), paused, isLost() || rooms.isGone);
   explanation.render(picture);
 }
 
 /** The clients that have to be in the picture: in a crowd, the one that is looked into too. */
 function watched() {
-  const lookedInto = picture?.crowd.count ? Number(/-(\d+)$/.exec(selected)?.[1] ?? 0) : 0;
+  const lookedInto = picture?.crowd.count ? Number(/^(?:readPump|writePump|send)-(\d+)$/.exec(selected)?.[1] ?? 0) : 0;
   return new Set([...pinned, ...(lookedInto ? [lookedInto] : [])]);
 }
 
@@ -104,11 +113,23 @@ function setStatus(status) {
   drawSoon();
 }
 
-/** The pictures come from a new server. */
+/** The pictures are of another room, or come from a new server. */
 function startAnew() {
+  history.forget();
   events.clear();
   explanation.clear();
   setLive();
+}
+
+/** @param {string} room to show from now on */
+function enter(room) {
+  rooms.enter(room);
+  controls.room = room;
+  pinned = new Set();
+  live.look(room);
+  startAnew();
+  picture = null;
+  detail.close();
 }
 
 // ---- Time ----
@@ -143,6 +164,8 @@ listen("step", step);
 listen("show-picture", showAt);
 listen("open-thread", (name) => picture && detail.showThread(name, picture, pinned));
 listen("open-channel", (name) => picture && detail.showChannel(name, picture, pinned));
+listen("open-log", () => picture && detail.showLog(picture));
+listen("show-room", enter);
 listen("open-message", (event) => detail.showMessage(event));
 listen("act", ({ action, details, said }) => controls.run(action, details, said));
 listen("selected", (name) => {

@@ -1,6 +1,8 @@
 // @ts-check
 // How the page talks to the server: the stream of pictures, single questions, and actions.
 
+import { LOBBY } from "./rooms.js";
+
 const FIRST_DELAY_MS = 500; // to the first new attempt...
 const LONGEST_DELAY_MS = 5000; // ...doubled for each failure, but never more than this
 const SILENCE_MS = 10_000; // without a picture, after which the connection counts as lost
@@ -8,12 +10,13 @@ const SILENCE_MS = 10_000; // without a picture, after which the connection coun
 /** @typedef {"connected" | "lost"} Status */
 
 /**
- * Receive pictures from now on. After a lost connection it tries again until there is a new one.
+ * Receive pictures of a room from now on. After a lost connection it tries again until there is a new one.
  *
+ * @param {string} room
  * @param {(text: string) => void} onPicture is called with each picture's JSON text
  * @param {(status: Status) => void} onStatus is called with each picture, and when the connection is lost
  */
-export function watchServer(onPicture, onStatus) {
+export function watchServer(room, onPicture, onStatus) {
   /** @type {EventSource | null} */
   let source = null;
   let watched = "";
@@ -26,7 +29,8 @@ export function watchServer(onPicture, onStatus) {
     clearTimeout(silenceTimer);
     retryTimer = 0;
     source?.close();
-    source = new EventSource(watched ? `inspect/live?watch=${watched}` : "inspect/live");
+    const asked = [room !== LOBBY && `room=${encodeURIComponent(room)}`, watched && `watch=${watched}`];
+    source = new EventSource(["inspect/live", asked.filter(Boolean).join("&")].filter(Boolean).join("?"));
     source.addEventListener("picture", ({ data }) => {
       failures = 0;
       clearTimeout(silenceTimer);
@@ -56,6 +60,16 @@ export function watchServer(onPicture, onStatus) {
   });
 
   return {
+    /**
+     * Receive pictures of another room from now on.
+     * @param {string} other
+     */
+    look(other) {
+      room = other;
+      watched = "";
+      connect();
+    },
+
     /**
      * Have the server put these clients into every picture, however many clients there are.
      * @param {Iterable<number>} numbers

@@ -11,7 +11,9 @@
  * @property {string} open-thread look into the thread with this name
  * @property {string} open-channel look into the channel with this name
  * @property {Happening} open-message follow this message
- * @property {string} selected the detail panel now shows the thread or channel with this name ("": none)
+ * @property {null} open-log look into the log of the room
+ * @property {string} show-room show the room with this name
+ * @property {string} selected the detail panel now shows the thread, channel or log with this name ("": none)
  * @property {number} pin keep the client with this number in the drawing, or stop keeping it
  * @property {{ action: string, details: object, said: string }} act have the server do it; `said` tells that it was done
  * @property {null} toggle-pause pause the picture, or go on

@@ -1,6 +1,6 @@
 // @ts-check
 // The JSON that the server sends to the inspector, as types; there is no code here. The server's side of a picture is
-// sampler.py, of an event watch.py, of a journey journey.py.
+// camera.py, of an event notes.py, of a journey journey.py.
 
 /**
  * A line of a thread's stack. The innermost frame comes last.
@@ -9,7 +9,7 @@
 
 /**
  * @typedef {object} Thread
- * @property {string} name "hub", "readPump-7" or "writePump-7"
+ * @property {string} name "hub" ("hub-NAME" in a room of that name), "readPump-7" or "writePump-7"
  * @property {string} state a key of STATES in words.js
  * @property {string} on the channel that it waits for, or ""
  * @property {number} for seconds in this state
@@ -108,20 +108,64 @@
  */
 
 /**
- * The server at one moment.
+ * An entry of a room's log.
+ * @typedef {object} LogEntry
+ * @property {number} id
+ * @property {string} kind "msg", "join", "leave" or "name"; of an organiser's order, which one
+ * @property {string} by the public tag of the session that it comes from
+ * @property {string | null} name of the person, at that time
+ * @property {number | null} n the number that the session gave it
+ * @property {string} text
+ */
+
+/**
+ * What a room's log keeps (room_log.py).
+ * @typedef {object} RoomLog
+ * @property {string} epoch
+ * @property {number} first the id of the oldest entry that is kept; one more than `top` if none is
+ * @property {number} top the id of the newest one
+ * @property {number} bytes of all texts
+ * @property {number} keep entries that are kept at most, for those who come back
+ * @property {boolean} recoverable whether anything is kept for them
+ * @property {number} history messages that newcomers see at most
+ * @property {number} newcomer the id after which a newcomer's history begins
+ * @property {LogEntry[]} newest the newest entries, oldest first
+ */
+
+/**
+ * The rooms that are there.
+ * @typedef {object} RoomsTold
+ * @property {number} count
+ * @property {{ name: string, clients: number }[]} fullest the lobby, and those with the most clients
+ */
+
+/**
+ * What comes in place of a picture while the room is not there.
+ * @typedef {object} Gone
+ * @property {number} t seconds since the server started
+ * @property {string} room
+ * @property {true} gone
+ * @property {RoomsTold} [rooms]
+ */
+
+/**
+ * A room at one moment.
  * @typedef {object} Picture
  * @property {number} t seconds since the server started
+ * @property {string} room its name
  * @property {number} cost_ms processor time that taking the picture before took
  * @property {boolean} demo whether the viewer may add clients and disturb the server
- * @property {number} [pace] messages a second that the demo's clients say in all
+ * @property {number} [pace] messages a second that the demo's clients in the room say in all
  * @property {Hub} hub
  * @property {Record<string, Channel>} channels the channels into the hub, by name
+ * @property {RoomLog} log
  * @property {RunQueue} run_queue
  * @property {Client[]} clients those that are drawn one by one
  * @property {Crowd} crowd
  * @property {Rates} rates
  * @property {OwnHub} [own] if the hub is a learner's
  * @property {Happening[]} events what has happened since the picture before
+ * @property {RoomsTold} [rooms] if they have changed
  */
 
 /**

@@ -70,8 +70,9 @@ export const rate = (number) => (number < 10 ? number.toFixed(1) : short(Math.ro
 /**
  * @param {number} number
  * @param {string} word
+ * @param {string} [several] its plural, if that is not the word with an s
  */
-export const plural = (number, word) => `${count(number)} ${word}${number === 1 ? "" : "s"}`;
+export const plural = (number, word, several = `${word}s`) => `${count(number)} ${number === 1 ? word : several}`;
 
 /** @param {number} seconds */
 export function duration(seconds) {

@@ -25,14 +25,16 @@ from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TypeVar
+from urllib.parse import quote
 
 from wsproto import ConnectionType, WSConnection
 from wsproto.connection import ConnectionState
 from wsproto.events import AcceptConnection, CloseConnection, Event, Ping, RejectConnection, Request, TextMessage
 from wsproto.utilities import LocalProtocolError, ProtocolError
 
-from threadchat.inspector.watch import Watch
+from threadchat.inspector.notes import Shared
 from threadchat.options import Options
+from threadchat.room import LOBBY
 
 T = TypeVar("T")
 
@@ -51,6 +53,8 @@ MOST_BOTS = 2_000
 MOST_BURST = 100_000  # messages
 MOST_UNSENT = 65_536  # bytes that the inspector's own client may have waiting to be sent
 PATIENCE = 10.0  # seconds that a caller waits for the bots' thread
+# Seconds for which the inspector's own client stays in another room than the lobby and says nothing.
+INSPECTOR_STAYS = 60.0
 SWEEP = 0.5  # seconds between two searches for bots that the server has removed while they did not read
 TICK = 0.25  # seconds between two reads of a slow bot
 SO_ATTACH_FILTER = 26  # Linux, asm-generic/socket.h
@@ -82,6 +86,7 @@ class Bot:
     name: str
     socket: socket.socket
     peer: str  # its address, as the server sees it
+    room: str
     protocol: WSConnection
     joined: bool = False
     reads: bool = True
@@ -89,6 +94,7 @@ class Bot:
     pace: float = 0.0  # messages a second
     next_due: float = 0.0
     said: int = 0
+    leaves_at: float | None = None  # set for the inspector's own client, so that it keeps no room from ending
     unsent: bytearray = field(default_factory=bytearray)
     waiting: list[str] = field(default_factory=list)  # messages to send once it has joined
 
@@ -105,14 +111,14 @@ class Bots:
     if it is not possible now, and OSError if the system has no more sockets or the server cannot be reached.
     """
 
-    def __init__(self, watch: Watch, address: tuple[str, int], options: Options) -> None:
-        self._watch = watch
+    def __init__(self, shared: Shared, address: tuple[str, int], options: Options) -> None:
+        self._shared = shared
         family, _, _, _, found = socket.getaddrinfo(*address, type=socket.SOCK_STREAM)[0]
         self._family, self._address = family, found
         self._message_size = options.message_size
         self._headers = [] if options.key is None else [(b"Authorization", f"Bearer {options.key}".encode())]
         self._bots: list[Bot] = []
-        self._inspector: Bot | None = None  # sends what is typed in the inspector
+        self._inspectors: dict[str, Bot] = {}  # by room, those that send what is typed in the inspector
         self._orders: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._selector = selectors.DefaultSelector()
         self._woken, self._waker = socket.socketpair()
@@ -140,49 +146,51 @@ class Bots:
         self._woken.close()
         self._waker.close()
 
-    def add(self, kind: str, count: int, pace: float = ADDED_PACE) -> None:
-        """Add `count` bots of a kind. If they are chatty, each sends `pace` messages a second."""
+    def add(self, kind: str, count: int, pace: float = ADDED_PACE, room: str = LOBBY) -> None:
+        """Add `count` bots of a kind to a room. If they are chatty, each sends `pace` messages a second."""
 
         def add() -> None:
             if len(self._bots) + count > MOST_BOTS:
                 raise Refused(f"there are {len(self._bots)} bots, and at most {MOST_BOTS} are possible")
             for _ in range(count):
-                self._join(kind, f"{kind} bot", pace if kind == "chatty" else 0.0)
+                self._join(kind, f"{kind} bot", room, pace if kind == "chatty" else 0.0)
 
         self._order(add)
 
-    def say(self, text: str, typed: float | None) -> None:
-        """Send a message as the inspector's own client, which joins first if it has to.
+    def say(self, text: str, typed: float | None, room: str = LOBBY) -> None:
+        """Send a message as the inspector's own client in the room, which joins first if it has to.
 
         `typed` is when the message was typed, by the watch's clock, or None if that is not known.
         """
 
         def say() -> None:
-            if self._inspector is None or self._inspector not in self._bots:
-                self._inspector = self._join("quiet", "inspector", 0.0)
-            if len(self._inspector.unsent) > MOST_UNSENT:
+            bot = self._inspectors.get(room)
+            if bot is None or (bot.joined and not bot.talks):
+                bot = self._inspectors[room] = self._join("quiet", "inspector", room, 0.0)
+            if len(bot.unsent) > MOST_UNSENT:
                 raise Refused("too many messages a second: the server takes no more for the moment")
+            bot.leaves_at = None if room == LOBBY else time.monotonic() + INSPECTOR_STAYS
             line = text.replace("\n", " ").strip()  # as the read pump will pass it on
-            self._watch.journeys.announce(self._inspector.peer, line, typed, follow=True)
-            self._say(self._inspector, text)
+            self._announce(bot, line, typed, follow=True)
+            self._say(bot, text)
 
         self._order(say)
 
-    def burst(self, messages: int) -> None:
-        """Let one bot send that many messages at once."""
+    def burst(self, messages: int, room: str) -> None:
+        """Let one bot of the room send that many messages at once."""
 
         def burst() -> None:
-            bot = self._any(("chatty", "quiet"))
+            bot = self._any(("chatty", "quiet"), room)
             for number in range(1, messages + 1):
                 self._say(bot, f"burst {number} of {messages}")
 
         self._order(burst)
 
-    def set_pace(self, messages: float) -> None:
-        """Set how many messages a second all chatty bots together send."""
+    def set_pace(self, messages: float, room: str) -> None:
+        """Set how many messages a second all chatty bots of the room together send."""
 
         def set_pace() -> None:
-            chatty = [bot for bot in self._bots if bot.kind == "chatty" and bot.talks]
+            chatty = [bot for bot in self._bots if bot.kind == "chatty" and bot.room == room and bot.talks]
             if not chatty:
                 raise Refused("there is no chatty bot")
             for bot in chatty:
@@ -196,10 +204,7 @@ class Bots:
 
         def remove() -> None:
             bot = self._bot_of(client)
-            bot.pace = 0.0
-            self._send(bot, CloseConnection(1000, "bye"))
-            if not bot.reads:
-                self._end(bot)  # it does not read, so it would never see the server's close frame
+            self._leave(bot)
 
         self._order(remove)
 
@@ -217,21 +222,22 @@ class Bots:
 
     @contextmanager
     def kept(self) -> Iterator[None]:
-        """While the block runs, the server may end all connections. Afterwards the same bots join anew.
+        """While the block runs, the server may end all connections in the lobby. Afterwards the same bots join anew.
 
         If the bots are being stopped, they do not.
         """
         roster: list[tuple[str, str, float]] = []
 
         def note() -> None:
-            there = [bot for bot in self._bots if bot is not self._inspector and not bot.vanished]
+            there = [bot for bot in self._bots if bot.room == LOBBY and bot.leaves_at is None and not bot.vanished]
             roster.extend((bot.kind, bot.name, bot.pace) for bot in there)
 
         def join_again() -> None:
             for bot in list(self._bots):
-                self._end(bot)
-            for each in roster:
-                self._join(*each)
+                if bot.room == LOBBY:
+                    self._end(bot)
+            for kind, name, pace in roster:
+                self._join(kind, name, LOBBY, pace)
 
         with suppress(Refused, OSError):  # TimeoutError too
             self._order(note)
@@ -264,7 +270,10 @@ class Bots:
                 if self._stopping:
                     raise Refused("the server is stopping")
                 done = function()
-                self._watch.pace = sum(bot.pace for bot in self._bots)
+                paces: dict[str, float] = {}
+                for bot in self._bots:
+                    paces[bot.room] = paces.get(bot.room, 0.0) + bot.pace
+                self._shared.paces = paces
                 future.set_result(done)
             except Exception as error:  # any error goes to the caller; the bots' thread goes on
                 future.set_exception(error)
@@ -273,7 +282,7 @@ class Bots:
         self._waker.send(b"!")
         return future.result(PATIENCE)
 
-    def _join(self, kind: str, name: str, pace: float) -> Bot:
+    def _join(self, kind: str, name: str, room: str, pace: float) -> Bot:
         connecting = socket.socket(self._family)
         try:
             buffer = SMALL_BUFFER if kind in ("slow", "stuck") else OTHER_BUFFER
@@ -284,14 +293,15 @@ class Bots:
             connecting.close()
             raise
         host, port = connecting.getsockname()[:2]
-        bot = Bot(kind, name, connecting, f"{host}:{port}", WSConnection(ConnectionType.CLIENT), pace=pace)
-        self._watch.names[bot.peer] = name
-        self._watch.peers[bot.peer] = connecting
+        bot = Bot(kind, name, connecting, f"{host}:{port}", room, WSConnection(ConnectionType.CLIENT), pace=pace)
+        self._shared.names[bot.peer] = name
+        self._shared.peers[bot.peer] = connecting
         self._bots.append(bot)
         self._selector.register(connecting, selectors.EVENT_READ, bot)
         host = connecting.getpeername()[0]
         host = f"[{host}]" if ":" in host else host
-        self._send(bot, Request(host=host, target="/ws", extra_headers=list(self._headers)))
+        target = "/ws" if room == LOBBY else f"/r/{quote(room, safe='')}/ws"
+        self._send(bot, Request(host=host, target=target, extra_headers=list(self._headers)))
         return bot
 
     def _until_next(self) -> float:
@@ -311,14 +321,16 @@ class Bots:
                 bot.next_due = max(bot.next_due, now - 1) + 1 / bot.pace
                 bot.said += 1
                 text = f"{LINES[(bot.said + hash(bot.peer)) % len(LINES)]} ({bot.said})"
-                self._watch.journeys.announce(bot.peer, text, self._watch.now(), follow=False)
+                self._announce(bot, text, self._shared.now(), follow=False)
                 self._say(bot, text)
         if now >= self._next_sweep:
             self._next_sweep = now + SWEEP
-            present = {client.connection.peer for client in list(self._watch.clients.values())}
+            present = set(self._shared.present.copy().values())
             for bot in list(self._bots):
                 if bot.joined and bot.peer not in present:
                     self._end(bot)
+                elif bot.leaves_at is not None and now >= bot.leaves_at and bot.talks:
+                    self._leave(bot)
 
     def _serve(self, bot: Bot) -> None:
         """Use the bot's socket, which is ready for reading or writing."""
@@ -358,6 +370,12 @@ class Bots:
                 self._send(bot, event.response())
             self._end(bot)
 
+    def _announce(self, bot: Bot, text: str, typed: float | None, follow: bool) -> None:
+        """Tell the bot's room of a message that it is about to send, where somebody looks."""
+        watch = self._shared.watches.get(bot.room)
+        if watch is not None and (follow or watch.looked_at):
+            watch.journeys.announce(bot.peer, text, typed, follow)
+
     def _say(self, bot: Bot, text: str) -> None:
         if bot.joined:
             self._send(bot, TextMessage(text.encode()[: self._message_size].decode(errors="ignore")))
@@ -393,26 +411,34 @@ class Bots:
         if events:
             self._selector.register(bot.socket, events, bot)
 
+    def _leave(self, bot: Bot) -> None:
+        bot.pace = 0.0
+        self._send(bot, CloseConnection(1000, "bye"))
+        if not bot.reads:
+            self._end(bot)  # it does not read, so it would never see the server's close frame
+
     def _end(self, bot: Bot) -> None:
         if bot in self._bots:
             self._bots.remove(bot)
+            if self._inspectors.get(bot.room) is bot:
+                del self._inspectors[bot.room]
             with suppress(KeyError):
                 self._selector.unregister(bot.socket)
             bot.socket.close()
-            self._watch.names.pop(bot.peer, None)
-            self._watch.peers.pop(bot.peer, None)
+            self._shared.names.pop(bot.peer, None)
+            self._shared.peers.pop(bot.peer, None)
 
-    def _any(self, kinds: tuple[str, ...]) -> Bot:
+    def _any(self, kinds: tuple[str, ...], room: str) -> Bot:
         for kind in kinds:
             for bot in self._bots:
-                if bot.kind == kind and bot.talks:
+                if bot.kind == kind and bot.room == room and bot.talks:
                     return bot
         raise Refused(f"there is no {' or '.join(kinds)} bot")
 
     def _bot_of(self, client: int) -> Bot:
-        watched = self._watch.clients.get(client)
+        peer = self._shared.present.get(client)
         for bot in self._bots:
-            if watched is not None and bot.peer == watched.connection.peer and bot.joined and not bot.vanished:
+            if bot.peer == peer and bot.joined and not bot.vanished:
                 return bot
         raise Refused(f"client {client} is not a bot")
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import itertools
 import sys
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from os.path import dirname
 from types import FrameType
@@ -48,7 +48,8 @@ class Delivery:
 class Journey:
     """The way of one message through the server."""
 
-    def __init__(self, number: int, text: str, client: int) -> None:
+    def __init__(self, number: int, text: str, client: int, hub_thread: str) -> None:
+        self.hub_thread = hub_thread
         self.number = number
         self.text = text
         self.client = client
@@ -130,17 +131,24 @@ class Followed(Entry):
         return followed
 
 
+def followed(messages: Sequence[str]) -> Sequence[Followed]:
+    """Those of the messages that are followed."""
+    return [message for message in messages if type(message) is Followed]
+
+
 class Journeys:
     """All journeys of the last minute, and the choice of the messages that are followed. `now` is the watch's clock.
 
-    `on_choosing` is called with True when the next message may be followed, and with False when no message would be:
-    until the next True, `begin` need not be called. It may be called twice in a row with the same value.
+    Their numbers are the next of `numbers`. `on_choosing` is called with True when the next message may be followed,
+    and with False when no message would be: until the next True, `begin` need not be called. It may be called twice in
+    a row with the same value.
     """
 
-    def __init__(self, now: Callable[[], float]) -> None:
+    def __init__(self, now: Callable[[], float], numbers: Iterator[int] | None = None) -> None:
+        self.hub_thread = "hub"  # the name of the thread through which the messages come
         self._now = now
         self.on_choosing: Callable[[bool], None] = lambda choosing: None
-        self._numbers = itertools.count(1)
+        self._numbers = numbers or itertools.count(1)
         self._journeys: dict[int, Journey] = {}
         # A read pump that takes a token may follow a message.
         self._tokens: deque[None] = deque([None] * A_SECOND, A_SECOND)
@@ -168,7 +176,7 @@ class Journeys:
             except IndexError:
                 self._decide()
                 return None
-        journey = Journey(next(self._numbers), text, client)
+        journey = Journey(next(self._numbers), text, client, self.hub_thread)
         journey.typed = typed
         journey.read = self._now()
         self._decide()
@@ -180,6 +188,16 @@ class Journeys:
         """Allow one more message to be followed. The sampler calls this A_SECOND times a second."""
         self._tokens.append(None)
         self.on_choosing(True)
+
+    def rest(self) -> None:
+        """Follow no more messages, but those that are announced: nobody looks."""
+        self._tokens.clear()
+        self._decide()
+
+    def wake(self) -> None:
+        """Follow as many messages as in the beginning."""
+        for _ in range(A_SECOND):
+            self.refill()
 
     def _decide(self) -> None:
         """Tell `on_choosing` whether the next message may be followed."""

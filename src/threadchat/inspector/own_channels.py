@@ -19,14 +19,8 @@ from threadchat.channel import Channel, Closed, Send, WouldBlock, _Parked
 from threadchat.hub import Ending
 from threadchat.inspector.evictions import facts
 from threadchat.inspector.journey import Followed
-from threadchat.inspector.watch import (
-    BroadcastChannel,
-    ChoosingBroadcastChannel,
-    RegisterChannel,
-    UnregisterChannel,
-    WatchedHub,
-    WatchedOutbox,
-)
+from threadchat.inspector.watch import RegisterChannel, UnregisterChannel, WatchedHub
+from threadchat.inspector.watched_channels import BroadcastChannel, ChoosingBroadcastChannel, WatchedOutbox
 from threadchat.messages import Entry, message
 from threadchat.room import SERVER
 from threadchat.runtime.runqueue import RunQueue
@@ -66,7 +60,7 @@ class OwnRegister(RegisterChannel):
     __slots__ = ("_traffic",)
 
     def __init__(self, traffic: Traffic, capacity: int) -> None:
-        super().__init__(traffic.hub.watch)
+        super().__init__(traffic.hub)
         self.capacity = capacity
         self._traffic = traffic
 
@@ -94,7 +88,8 @@ class OwnUnregister(UnregisterChannel):
 
     def send(self, client: Any) -> None:
         if client.send.traffic is not self._traffic:  # an earlier version's client, or one that never registered
-            client.connection.departed |= not client.connection.accepted
+            if not client.connection.accepted:
+                client.connection.depart()
             return
         client.send.leaving = True
         super().send(client)
@@ -301,7 +296,7 @@ class OwnOutbox(WatchedOutbox):
         traffic.hub.deliveries += 1
         if self.noted and isinstance(entry, Followed):
             self.followed += 1
-            part = entry.journey.delivery(*self._client)
+            part = entry.journey.delivery(*self._client())
             part.buffered = traffic.hub.watch.now()
             part.places["buffered"] = "hub", traffic.file.rpartition("/")[2], traffic.line()
 

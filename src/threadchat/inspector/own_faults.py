@@ -115,7 +115,7 @@ class Judge:
                 yield Fault("asleep", title, (says, *_others(waiting)), line, mistake)
 
     def _waits_for(self, send: OwnOutbox, line: int, says: str, waiting: dict[str, int]) -> Fault:
-        number, name = send._client
+        number, name = send._client()
         who = f"client {number} ({name})"
         if send.client.connection.ended:
             what = f"The write pump of {who} has ended: nobody receives from this channel any more."
@@ -185,7 +185,7 @@ class Judge:
         return stays and send.since is not None and send.since < entry.id
 
     def _drop(self, entry: Entry, send: OwnOutbox) -> Fault:
-        number, name = send._client
+        number, name = send._client()
         more = "…" if len(entry) > MOST_TEXT else ""
         text = (
             f"“{entry:.{MOST_TEXT}}{more}”"
@@ -209,7 +209,7 @@ class Judge:
         for client in list(self._traffic.members):
             send = client.send
             if send.left_at and send.left_at < now - SOON:
-                number, name = send._client
+                number, name = send._client()
                 was = f"Client {number} ({name}) has unregistered, and its channel `send` is still open."
                 yield Fault("unclosed", "Your hub does not close `send`", (was,), mistake="a forgotten close")
                 return

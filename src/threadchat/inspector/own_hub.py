@@ -25,6 +25,7 @@ from types import FrameType
 from typing import Any
 
 from threadchat.channel import Channel, Closed, Send
+from threadchat.inspector.notes import Watch
 from threadchat.inspector.own_channels import (
     OwnBroadcast,
     OwnOutbox,
@@ -36,7 +37,8 @@ from threadchat.inspector.own_channels import (
 from threadchat.inspector.own_faults import Fault, Judge, left_open, not_stopped
 from threadchat.inspector.own_file import GONE, INBOXES, Loaded, NotAHub, load, stamp
 from threadchat.inspector.states import State, find_row, stack_of
-from threadchat.inspector.watch import Gate, Watch, WatchedChannel, WatchedHub
+from threadchat.inspector.watch import Gate, WatchedHub
+from threadchat.inspector.watched_channels import WatchedChannel
 from threadchat.runtime.threads import go
 from threadchat.waits import cases_of, wait_of
 
@@ -218,6 +220,7 @@ class LearnersHub(WatchedHub):
 
     def run(self) -> None:
         threading.current_thread().name = "reload"
+        self.watch.shared.watches[self.watch.room] = self.watch
         try:
             self.version.start()
             while not self._stopped():

@@ -15,8 +15,8 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Any
 
+from threadchat.inspector.camera import Moment
 from threadchat.inspector.journey import Journey
-from threadchat.inspector.sampler import Moment
 
 THREADS, MESSAGES = 1, 2  # the two processes
 
@@ -106,7 +106,7 @@ def _steps(journeys: Iterable[Journey], tracks: _Tracks) -> list[Event]:
             events.append(_step(journey, name, t, tracks.number(MESSAGES, thread)))
         for part in told["deliveries"]:
             pump = f"writePump-{part['client']}"
-            rest = [("buffered", part["buffered"], "hub")]
+            rest = [("buffered", part["buffered"], journey.hub_thread)]
             rest += [(name, part[name], pump) for name in ("coalesced", "written")]
             rest = [step for step in rest if step[1] is not None]
             for name, t, thread in rest:

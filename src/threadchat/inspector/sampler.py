@@ -1,70 +1,49 @@
-"""The sampler: one thread that takes pictures of the server, for the viewers and for the trace of the last minute.
+"""The sampler: one thread that takes pictures of the rooms, for the viewers and for the trace of the last minute.
 
-A picture costs processor time that the server would otherwise have. So the sampler rests after each one, long enough to
-use no more than SHARE of one processor. At most DRAWN clients, and those that viewers have pinned, are drawn; the
-others are only counted by what they do. The sampler never waits for a viewer: a slow viewer misses pictures.
+Pictures are taken of the lobby, and of each other room while somebody looks at it. They cost processor time that the
+server would otherwise have. So the sampler rests after them, long enough to use no more than SHARE of one processor. It
+never waits for a viewer: a slow viewer misses pictures.
 """
 
 from __future__ import annotations
 
-import heapq
 import json
 import sys
 import threading
 import time
-from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
-from types import FrameType
+from dataclasses import dataclass, field
 from typing import Any
 
 from threadchat.channel import Channel, Closed, WouldBlock
-from threadchat.inspector.journey import A_SECOND, KEPT
-from threadchat.inspector.kernel import Held, unread
-from threadchat.inspector.own_hub import LearnersHub
-from threadchat.inspector.states import State, stack_of, state_of_hub, state_of_pump
-from threadchat.inspector.watch import WatchedChannel, WatchedClient, WatchedHub, WatchedOutbox
+from threadchat.inspector.camera import Camera, Moment
+from threadchat.inspector.notes import Shared, Watch
+from threadchat.inspector.watch import WatchedHub
+from threadchat.room import LOBBY, Room
+from threadchat.rooms import Rooms
 
 INTERVAL = 0.1  # seconds between two pictures, at least
 SHARE = 0.003  # of one processor: what the pictures may cost
 LONGEST_PAUSE = 1.0  # seconds from a picture to the next, however much it cost: the first one reads the source
-DRAWN = 24  # clients that are drawn, besides those that a viewer has pinned
 MOST_PINNED = 16  # clients that one viewer may pin
-BINS = 16  # in the histogram of how full the send channels are
-STAYS = 3.0  # seconds that a client keeps its interest after its cause has gone, so that the drawing does not flicker
-LOOK_BACK = 1.0  # seconds over which the rates are measured
 VIEWERS = 16  # at the same time
 PICTURES = 4  # that may wait for a viewer; when there are more, the viewer misses some
-STUCK, FULL, TALKS, QUIET = 3, 2, 1, 0  # how interesting a client is
+LINGERS = 5.0  # seconds for which a room is still looked at when its last viewer has gone: a page is loaded again
+MOST_TOLD = 100  # rooms that viewers are told of: the lobby and the fullest
+TOLD_EVERY = 1.0  # seconds until they are told again, at least
 
 
 @dataclass(eq=False)
 class Viewer:
-    """One open page. `pinned` has the numbers of the clients that it wants drawn in any case."""
+    """One open page. It looks at a room, which need not be there; `pinned` are clients that it wants drawn in any case.
 
+    With each picture comes what is noted of the room, or None if there is no such room.
+    """
+
+    room: str
     pinned: frozenset[int]
-    pictures: Channel[str] = field(default_factory=lambda: Channel(PICTURES))
-
-
-@dataclass(frozen=True)
-class Moment:
-    """What is kept of a picture for the trace: the state of each drawn thread, and the fill of each drawn channel."""
-
-    t: float
-    states: dict[str, State]
-    fills: dict[str, int]
-
-
-@dataclass
-class Figures:
-    """What the sampler remembers of a client (or of the hub) from one picture to the next."""
-
-    # For each role: the thread's state, a counter that grows as the thread works, and since when both are the same.
-    threads: dict[str, tuple[State, int, float]] = field(default_factory=dict)
-    messages_in: int = 0
-    interest: int = QUIET
-    interest_until: float = 0.0
+    pictures: Channel[tuple[str, Watch | None]] = field(default_factory=lambda: Channel(PICTURES))
 
 
 class TooManyViewers(Exception):
@@ -72,25 +51,18 @@ class TooManyViewers(Exception):
 
 
 class Sampler:
-    """Takes pictures of a hub from `start` to `stop`.
+    """Takes pictures of rooms with watched hubs from `start` to `stop`. Any thread may call its public methods."""
 
-    Any thread may call its public methods, except `take`, which only the sampler's own thread calls.
-    """
-
-    def __init__(self, hub: WatchedHub, demo: bool) -> None:
-        self.hub = hub
-        self.watch = hub.watch
+    def __init__(self, rooms: Rooms, shared: Shared, demo: bool) -> None:
+        self._rooms = rooms
+        self._shared = shared
         self._demo = demo
         self._viewers: list[Viewer] = []
         self._viewers_mutex = threading.Lock()  # guards the list, and that no viewer joins after the stop
         self._stopped = threading.Event()
-        self._moments: deque[Moment] = deque()
-        self._figures: dict[int, Figures] = {}
-        self._hub_figures = Figures()
-        self._drawn: set[int] = set()
-        self._frames_of_departed = 0
-        self._marks: deque[tuple[float, int, int, int]] = deque()
-        self._refilled = 0.0
+        self._cameras: dict[str, Camera] = {}  # by room; only the sampler's thread changes it
+        self._told = "null"  # the rooms, as viewers are told of them
+        self._tell_at = 0.0  # when to look again
         self._cost = 0.0
         self._thread = threading.Thread(target=self._run, name="sampler", daemon=True)
 
@@ -98,7 +70,7 @@ class Sampler:
         self._thread.start()
 
     def stop(self) -> None:
-        """Take a last picture, end the thread, and close the viewers' channels. Returns when the thread has ended."""
+        """Take last pictures, end the thread, and close the viewers' channels. Returns when the thread has ended."""
         with self._viewers_mutex:
             self._stopped.set()
         if self._thread.ident is not None:
@@ -108,268 +80,112 @@ class Sampler:
                 viewer.pictures.close()
 
     @contextmanager
-    def viewing(self, pinned: frozenset[int]) -> Iterator[Iterator[str]]:
-        """For the length of a `with` block, the pictures from now on, as JSON. They end when the sampler stops.
+    def viewing(self, pinned: frozenset[int], room: str = LOBBY) -> Iterator[Iterator[str]]:
+        """For the length of a `with` block, the pictures of a room from now on, as JSON. They end with the sampler.
 
-        Raises TooManyViewers, and Closed if the sampler has stopped already.
+        A picture of a room that is not there only says so. Raises TooManyViewers, and Closed if the sampler has stopped
+        already.
         """
-        viewer = Viewer(frozenset(sorted(pinned)[:MOST_PINNED]))
+        viewer = Viewer(room, frozenset(sorted(pinned)[:MOST_PINNED]))
         with self._viewers_mutex:
             if self._stopped.is_set():
                 raise Closed(viewer.pictures)
             if len(self._viewers) >= VIEWERS:
                 raise TooManyViewers
             self._viewers.append(viewer)
-        seen, _ = self.watch.events(after=sys.maxsize)
+        there = self._rooms.find(room)
+        watch, seen = None if there is None else _watch(there), 0
+        if watch is not None:
+            watch.look()
+            seen, _ = watch.events(after=sys.maxsize)
         try:
-            yield self._with_events(viewer, seen)
+            yield self._with_events(viewer, watch, seen)
         finally:
             with self._viewers_mutex:
                 self._viewers.remove(viewer)
 
-    def moments(self) -> list[Moment]:
-        """The moments of the last minute, oldest first."""
-        return list(self._moments)
+    def moments(self, room: str = LOBBY) -> list[Moment]:
+        """The moments of the room's last minute, as far as there are pictures of it, oldest first."""
+        camera = self._cameras.get(room)
+        return [] if camera is None else camera.moments()
 
-    def _with_events(self, viewer: Viewer, seen: int) -> Iterator[str]:
-        """The viewer's pictures, each with the events since the picture before.
+    def _with_events(self, viewer: Viewer, watch: Watch | None, seen: int) -> Iterator[str]:
+        """The viewer's pictures, each with the events since the one before, and with the rooms if they have changed.
 
-        `seen` is the number of the last event before the first picture.
+        Before the first picture, `watch` has what is noted of the room, and `seen` is the number of its last event.
         """
-        for picture in viewer.pictures:
-            seen, events = self.watch.events(after=seen)
-            yield f'{picture[:-1]}, "events": [{", ".join(events)}]}}'
+        told = ""
+        for picture, noted in viewer.pictures:
+            if noted is not watch:  # there is a new room of that name
+                watch, seen = noted, 0
+            events: list[str] = []
+            if watch is not None:
+                seen, events = watch.events(after=seen)
+            rooms = self._told
+            more = "" if rooms == told else f', "rooms": {rooms}'
+            told = rooms
+            yield f'{picture[:-1]}, "events": [{", ".join(events)}]{more}}}'
 
     def _run(self) -> None:
         last = False
         while not last:
-            last = self._stopped.is_set()  # before the picture, so that the last one shows how it all ended
+            last = self._stopped.is_set()  # before the pictures, so that the last ones show how it all ended
             before = time.thread_time()
-            picture = json.dumps(self.take())
-            with self._viewers_mutex:
-                viewers = list(self._viewers)
-            for viewer in viewers:
-                with suppress(WouldBlock):
-                    viewer.pictures.send_nowait(picture)
+            self._take()
             self._cost = time.thread_time() - before
             self._stopped.wait(min(max(INTERVAL, self._cost / SHARE - self._cost), LONGEST_PAUSE))
 
-    def take(self) -> dict[str, Any]:
-        """Take a picture, without the events. Only the sampler's thread calls this."""
-        t = self.watch.now()
-        self._follow_more(t)
+    def _take(self) -> None:
+        """Take a picture of each room that is looked at, and give it to the viewers."""
+        t = self._shared.now()
+        with self._viewers_mutex:
+            viewers = list(self._viewers)
+        if viewers and t >= self._tell_at:
+            self._tell_at = t + TOLD_EVERY
+            self._told = self._tell_rooms()
         frames = sys._current_frames()
-        clients = self._present_clients()
-        self._find_write_pumps(clients)
-        pinned = {number for viewer in list(self._viewers) for number in viewer.pinned}
-        drawn, crowd = self._survey(t, clients, frames, pinned)
-        frames_out = self._frames_of_departed + sum(client.connection.frames_out for client in clients)
-        moment = Moment(t, {}, {})
-        hub = self.hub
-        channels = [_channel(channel) for channel in (hub.register, hub.unregister, hub.broadcast)]
-        picture = {
-            "t": round(t, 4),
-            "cost_ms": round(self._cost * 1000, 3),
-            "demo": self._demo,
-            "pace": self.watch.pace,
-            "hub": {
-                "thread": self._hub_thread(t, frames, moment),
-                "paused": hub.gate.shut,
-                "clients": len(hub.clients),
-                "messages": hub.messages,
-                "batches": hub.batches,
-                "evicted": hub.evictions,
-            },
-            "channels": {channel["name"]: channel for channel in channels},
-            "run_queue": asdict(hub.run_queue.statistics()),
-            "clients": [self._client(t, client, frames, client.number in pinned, moment) for client in drawn],
-            "crowd": crowd,
-            "rates": self._rates(t, hub.messages, hub.deliveries, frames_out),
-        }
-        if isinstance(hub, LearnersHub):
-            picture["own"] = hub.facts(frames)
-        for channel in channels:
-            moment.fills[channel["name"]] = channel["pending"]
-        self._remember(moment)
-        return picture
+        for name in {LOBBY, *self._cameras, *(viewer.room for viewer in viewers)}:
+            its = [viewer for viewer in viewers if viewer.room == name]
+            camera = self._camera(name, t, bool(its))
+            picture: dict[str, Any] = {"t": round(t, 4), "room": name, "gone": True}
+            if camera is not None:
+                pinned = {number for viewer in its for number in viewer.pinned}
+                picture = camera.take(t, frames, pinned, with_log=bool(its))
+                picture |= {"cost_ms": round(self._cost * 1000, 3), "demo": self._demo}
+            if its:
+                text = json.dumps(picture)
+                for viewer in its:
+                    with suppress(WouldBlock):
+                        viewer.pictures.send_nowait((text, None if camera is None else camera.watch))
 
-    def _follow_more(self, t: float) -> None:
-        self.watch.journeys.forget_old()
-        while self._refilled + 1 / A_SECOND <= t:
-            self._refilled = max(self._refilled + 1 / A_SECOND, t - 1)
-            self.watch.journeys.refill()
+    def _camera(self, name: str, t: float, viewed: bool) -> Camera | None:
+        """The camera of the room; None where there is no room, or where nobody has looked for a while."""
+        room, camera = self._rooms.find(name), self._cameras.get(name)
+        if camera is not None and camera.room is not room:
+            del self._cameras[name]
+            camera = None
+        if room is None:
+            return None
+        if viewed or name == LOBBY:
+            if camera is None:
+                camera = self._cameras[name] = Camera(room)
+            camera.watch.look()
+            camera.wanted_until = t + LINGERS
+        elif camera is not None and t > camera.wanted_until:
+            del self._cameras[name]
+            camera.close()
+            camera = None
+        return camera
 
-    def _present_clients(self) -> list[WatchedClient]:
-        """All clients whose threads have not ended. Forgets the others, and adds up what they sent."""
-        clients = []
-        for number, client in list(self.watch.clients.items()):
-            connection = client.connection
-            if connection.departed:
-                client.draw(False, False)
-                self._frames_of_departed += connection.frames_out
-                self._figures.pop(number, None)
-                del self.watch.clients[number]  # last: whatever no longer finds the client finds it in the counts
-            else:
-                clients.append(client)
-        return clients
-
-    def _find_write_pumps(self, clients: list[WatchedClient]) -> None:
-        """Find the ident of the write pump of each client that is new."""
-        new = {f"writePump-{client.number}": client for client in clients if client.writer is None}
-        if new:
-            for thread in threading.enumerate():
-                if thread.name in new:
-                    new[thread.name].writer = thread.ident
-
-    def _survey(
-        self, t: float, clients: list[WatchedClient], frames: dict[int, FrameType], pinned: set[int]
-    ) -> tuple[list[WatchedClient], dict[str, Any]]:
-        """Look at every client. Returns the clients to draw, and the counts of what all of them do, for JSON."""
-        fill = [0] * BINS
-        reading: Counter[str] = Counter()
-        writing: Counter[str] = Counter()
-        interesting = []
-        for client in clients:
-            connection, send = client.connection, client.send
-            reading[state_of_pump(frames.get(client.reader), client)[0]] += 1
-            writing[state_of_pump(frames.get(client.writer or 0), client)[0]] += 1
-            waiting, capacity = send.fill, send.capacity
-            fill[min(BINS - 1, waiting * BINS // capacity)] += 1
-            figures = self._figures.get(client.number)
-            if figures is None:
-                figures = self._figures[client.number] = Figures()
-            interest = QUIET
-            if connection.blocked or client.away or connection.ended:
-                interest = STUCK
-                if connection.wait:
-                    connection.wait.look()
-            elif waiting * 2 >= capacity:
-                interest = FULL
-            elif connection.received != figures.messages_in:
-                interest = TALKS
-            figures.messages_in = connection.received
-            if interest >= figures.interest or t > figures.interest_until:
-                figures.interest, figures.interest_until = interest, t + STAYS
-            interesting.append((-figures.interest, client.number not in self._drawn, client.number))
-        chosen = {number for _, _, number in heapq.nsmallest(DRAWN, interesting)} | pinned
-        served = list(self.hub.clients)
-        # The hub serves its first and its last client at the ends of a batch: they tell how long it took to serve all.
-        ends = [member.send for member in (served[:1] + served[-1:])]
-        for client in clients:
-            client.draw(client.number in chosen, client.send in ends)
-        drawn_clients = [client for client in clients if client.number in chosen]
-        self._drawn = chosen
-        crowd = {
-            "count": len(clients) - len(drawn_clients),
-            "fill": fill,
-            "reading": dict(reading),
-            "writing": dict(writing),
-        }
-        return drawn_clients, crowd
-
-    def _client(
-        self, t: float, client: WatchedClient, frames: dict[int, FrameType], pinned: bool, moment: Moment
-    ) -> dict[str, Any]:
-        connection, send = client.connection, client.send
-        figures = self._figures[client.number]
-        threads = {}
-        for role, ident, progress in (
-            ("readPump", client.reader, connection.received),
-            ("writePump", client.writer, connection.frames_out),
-        ):
-            frame = frames.get(ident or 0)
-            state = state_of_pump(frame, client)
-            since = _since(figures, role, state, progress, t)
-            threads[role] = _thread(f"{role}-{client.number}", frame, state, t - since, moment)
-        channel = _channel(send)
-        peer = self.watch.peers.get(connection.peer)
-        moment.fills[send.name] = channel["pending"]
-        return {
-            "number": client.number,
-            "name": connection.name,
-            "read_pump": threads["readPump"],
-            "write_pump": threads["writePump"],
-            "send": channel,
-            "away": client.away,
-            "waits": round(client.waits, 3),
-            "kernel": _held(connection.held()),
-            "unread": _held(unread(peer) if peer else None),
-            "evicted": connection.evicted,
-            "messages_in": connection.received,
-            "messages_out": connection.messages_out,
-            "frames_out": connection.frames_out,
-            "pinned": pinned,
-        }
-
-    def _hub_thread(self, t: float, frames: dict[int, FrameType], moment: Moment) -> dict[str, Any]:
-        frame = frames.get(self.hub.thread or 0)
-        own = self.hub.version if isinstance(self.hub, LearnersHub) else None
-        state = own.state(frame) if own else state_of_hub(frame, self.hub.register)
-        since = _since(self._hub_figures, "hub", state, self.hub.batches, t)
-        thread = _thread("hub", frame, state, t - since, moment)
-        return thread | own.place(frame) if own else thread
-
-    def _rates(self, t: float, messages: int, deliveries: int, frames: int) -> dict[str, float]:
-        """The rates per second, measured over about LOOK_BACK."""
-        marks = self._marks
-        marks.append((t, messages, deliveries, frames))
-        while len(marks) > 2 and marks[1][0] <= t - LOOK_BACK:
-            marks.popleft()
-        before = marks[0]
-        seconds = max(t - before[0], INTERVAL)
-        deliveries, frames = deliveries - before[2], frames - before[3]
-        return {
-            "messages": round((messages - before[1]) / seconds, 1),
-            "deliveries": round(deliveries / seconds, 1),
-            "frames": round(frames / seconds, 1),
-            "messages_a_frame": round(deliveries / frames, 2) if frames else 0.0,
-        }
-
-    def _remember(self, moment: Moment) -> None:
-        self._moments.append(moment)
-        while self._moments[0].t < moment.t - KEPT:
-            self._moments.popleft()
+    def _tell_rooms(self) -> str:
+        """The rooms and how many clients each has, as JSON: the lobby, the fullest ones, and the number of all."""
+        rooms = [(room.name, len(room.hub.clients)) for room in self._rooms.all]
+        rooms.sort(key=lambda room: (room[0] != LOBBY, -room[1], room[0]))
+        told = [{"name": name, "clients": clients} for name, clients in rooms[:MOST_TOLD]]
+        return json.dumps({"count": len(rooms), "fullest": told})
 
 
-def _thread(name: str, frame: FrameType | None, state: State, seconds: float, moment: Moment) -> dict[str, Any]:
-    stack = stack_of(frame)
-    file, line, function = stack[-1] if stack else ("", 0, "")
-    moment.states[name] = state
-    return {
-        "name": name,
-        "state": state[0],
-        "on": state[1],
-        "for": round(seconds, 3),
-        "file": file,
-        "line": line,
-        "function": function,
-        "stack": stack,
-    }
-
-
-def _held(held: Held | None) -> dict[str, int] | None:
-    return held._asdict() if held else None
-
-
-def _since(figures: Figures, role: str, state: State, progress: int, t: float) -> float:
-    """Since when a thread has been in this state.
-
-    If `progress` has changed, the thread has left the state in the meantime and come back: then since now, `t`.
-    """
-    before = figures.threads.get(role)
-    if before is not None and before[:2] == (state, progress):
-        return before[2]
-    figures.threads[role] = (state, progress, t)
-    return t
-
-
-def _channel(channel: WatchedChannel[Any] | WatchedOutbox) -> dict[str, Any]:
-    now = channel.statistics()
-    return {
-        "name": channel.name,
-        "pending": now.pending,
-        "capacity": now.capacity,
-        "senders": now.waiting_senders,
-        "receivers": now.waiting_receivers,
-        "closed": now.closed,
-    }
+def _watch(room: Room) -> Watch:
+    """What is noted of a room."""
+    assert isinstance(room.hub, WatchedHub)
+    return room.hub.watch

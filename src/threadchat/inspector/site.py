@@ -7,7 +7,6 @@ a header for a page of another site only if the server allows it first (CORS pre
 from __future__ import annotations
 
 import json
-import re
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -15,27 +14,24 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
 
-from werkzeug.exceptions import (
-    BadRequest,
-    Conflict,
-    Forbidden,
-    HTTPException,
-    NotFound,
-    ServiceUnavailable,
-    UnsupportedMediaType,
-)
+from werkzeug.exceptions import BadRequest, Conflict, Forbidden, HTTPException, NotFound, ServiceUnavailable
 from werkzeug.routing import Map, Rule
 from werkzeug.wrappers import Request, Response
 
 from threadchat.channel import Closed
+from threadchat.inspector import actions
 from threadchat.inspector.access import check_local
+from threadchat.inspector.actions import Action
 from threadchat.inspector.bots import KINDS, MOST_BOTS, MOST_BURST, Bots, Refused
 from threadchat.inspector.lesson_processes import Lessons, NoLesson
+from threadchat.inspector.notes import Shared, Watch
 from threadchat.inspector.own_hub import LearnersHub
 from threadchat.inspector.perfetto import trace
 from threadchat.inspector.sampler import Sampler, TooManyViewers
-from threadchat.inspector.watch import Watch, WatchedConnection, WatchedHub
+from threadchat.inspector.watch import WatchedHub
+from threadchat.inspector.watched_connection import WatchedConnection
 from threadchat.options import Options
+from threadchat.room import Room
 from threadchat.web import guide, www
 from threadchat.web.app import App
 from threadchat.web.source import python_source
@@ -56,7 +52,11 @@ URLS = Map(
 CORE = (
     "web/app.py",
     "channel.py",
+    "log/memory.py",
     "outbox.py",
+    "protocols/plain.py",
+    "protocols/v1.py",
+    "room.py",
     "client.py",
     "websocket/connection.py",
     "hub.py",
@@ -66,16 +66,10 @@ CORE = (
     "runtime/runqueue.py",
     "web/server.py",
 )
-HEADER = ("X-Threadchat", "inspect")
-MOST_BYTES = 65_536  # in an action
-MOST_BRACKETS = 100  # opening brackets in an action, outside its strings
-NO_BRACKETS = re.compile(r'"(?:[^"\\]|\\.?)*+"?|[^"\[{]+', re.DOTALL)  # a string, or text that opens no array or object
 LARGEST_BUFFER = 1_000_000  # messages
 FASTEST_PACE = 10_000.0  # messages a second
 LATEST_TYPING = 60.0  # seconds; if a message was typed longer ago, the browser's clock is not this machine's
 DEMO_KERNEL_BUFFER = 2_048  # bytes; small, so that a client that does not read is noticed soon (see Watch)
-
-Action = dict[str, Any]
 
 
 class InspectedApp(App):
@@ -94,33 +88,39 @@ class InspectedApp(App):
         anywhere: bool = False,
         make_hub: Callable[[Watch], WatchedHub] = WatchedHub,
     ) -> None:
-        watch = Watch(DEMO_KERNEL_BUFFER if demo else None)
-        self._watch = watch
-        self._watched_hub = make_hub(watch)
-        super().__init__(options, self._watched_hub, partial(WatchedConnection, watch))
+        self._shared = Shared(DEMO_KERNEL_BUFFER if demo else None)
+        hub = make_hub(Watch(self._shared))
+        super().__init__(options, hub, partial(WatchedConnection, self._shared), make_hub=self._make_hub)
         self._demo = demo
         self._anywhere = anywhere
         self._bots: Bots | None = None
         self._lessons = Lessons()
-        self.sampler = Sampler(self._watched_hub, demo)
+        self.sampler = Sampler(self.rooms, self._shared, demo)
         self.sampler.start()
 
     def served_at(self, address: tuple[str, int]) -> None:
         """Tell where the server listens. The inspector's own client can now connect, and the demo's bots start."""
-        self._bots = Bots(self._watch, address, self.options)
-        if isinstance(self._watched_hub, LearnersHub):
-            self._watched_hub.keeping = self._bots.kept
+        self._bots = Bots(self._shared, address, self.options)
+        if isinstance(self.hub, LearnersHub):
+            self.hub.keeping = self._bots.kept
         if self._demo:
             self._bots.start()
 
     def close(self) -> None:
         self._lessons.stop()
-        self._watched_hub.gate.open(for_good=True)
+        for room in self.rooms.all:
+            _hub(room).gate.open(for_good=True)
         if self._bots is not None:
             self._bots.stop()
             self._bots = None
         super().close()
         self.sampler.stop()
+
+    def _make_hub(self, name: str) -> WatchedHub:
+        """The hub of a room that is made: nobody looks at it yet."""
+        hub = WatchedHub(Watch(self._shared, name))
+        hub.rest()
+        return hub
 
     def _respond(self, request: Request) -> Response:
         if request.path != "/inspect" and not request.path.startswith("/inspect/"):
@@ -135,9 +135,9 @@ class InspectedApp(App):
             case "message":
                 return self._message(arguments["number"])
             case "source":
-                return _source(request, self._watched_hub)
+                return _source(request, _hub(self.rooms.lobby))
             case "trace":
-                return self._trace()
+                return self._trace(actions.room(request.args.get("room")))
             case "lessons":
                 return self._all_lessons(request)
             case "lesson":
@@ -167,9 +167,10 @@ class InspectedApp(App):
             pinned = frozenset(int(number) for number in request.args.get("watch", "").split(",") if number)
         except ValueError as error:
             raise BadRequest("watch must be a list of clients' numbers, such as 7,12") from error
+        room = actions.room(request.args.get("room"))
         looking = ExitStack()
         try:
-            pictures = looking.enter_context(self.sampler.viewing(pinned))
+            pictures = looking.enter_context(self.sampler.viewing(pinned, room))
         except TooManyViewers as error:
             raise ServiceUnavailable("Too many viewers: close another inspector page first.") from error
         except Closed as error:
@@ -179,13 +180,17 @@ class InspectedApp(App):
         return _not_stored(response)
 
     def _message(self, number: int) -> Response:
-        journey = self._watch.journeys.get(number)
-        if journey is None:
-            raise NotFound("This message is too old, or it was not followed.")
-        return _json(journey.as_json())
+        for room in self.rooms.all:
+            if journey := _hub(room).watch.journeys.get(number):
+                return _json(journey.as_json())
+        raise NotFound("This message is too old, or it was not followed.")
 
-    def _trace(self) -> Response:
-        response = _json(trace(self.sampler.moments(), self._watch.journeys.all()))
+    def _trace(self, name: str) -> Response:
+        """The last minute of the room. Of another than the lobby there is what was seen while somebody looked."""
+        room = self.rooms.find(name)
+        if room is None:
+            raise NotFound("There is no such room.")
+        response = _json(trace(self.sampler.moments(name), _hub(room).watch.journeys.all()))
         response.headers["Content-Disposition"] = 'attachment; filename="threadchat-trace.json"'
         return response
 
@@ -199,7 +204,7 @@ class InspectedApp(App):
     def _do(self, request: Request) -> Response:
         """Carry out an action. Errors are answered in JSON too."""
         try:
-            answer = self._act(_action(request), request)
+            answer = self._act(actions.action(request), request)
         except (Refused, NoLesson, OSError) as error:
             return _json({"error": str(error)}, 409)
         except HTTPException as error:
@@ -214,8 +219,8 @@ class InspectedApp(App):
         """
         match action.get("action"):
             case "say":
-                text = _text(action, self.options.message_size)
-                self._need_bots().say(text, self._typed(action))
+                text = actions.text(action, self.options.message_size)
+                self._need_bots().say(text, self._typed(action), self._room_of(action).name)
             case "lesson":
                 with _no_deadline(request):
                     return {"lesson": self._lessons.run(str(action.get("name")))}
@@ -226,28 +231,36 @@ class InspectedApp(App):
         return {}
 
     def _disturb(self, name: Any, action: Action) -> None:
-        """The demo's actions."""
+        """The demo's actions. Those that are not about one client are about one room."""
+        room = self._room_of(action)
         match name:
             case "add":
                 if action.get("kind") not in KINDS:
                     raise BadRequest(f"kind must be one of {', '.join(KINDS)}")
-                self._need_bots().add(action["kind"], _whole(action, "count", MOST_BOTS, 1))
+                self._need_bots().add(action["kind"], actions.whole(action, "count", MOST_BOTS, 1), room=room.name)
             case "burst":
-                self._need_bots().burst(_whole(action, "messages", MOST_BURST))
+                self._need_bots().burst(actions.whole(action, "messages", MOST_BURST), room.name)
             case "pause":
-                self._watched_hub.gate.close()
+                _hub(room).gate.close()
             case "resume":
-                self._watched_hub.gate.open()
+                _hub(room).gate.open()
             case "buffer":
-                self._watched_hub.resize_send_channels(_whole(action, "messages", LARGEST_BUFFER))
+                _hub(room).resize_send_channels(actions.whole(action, "messages", LARGEST_BUFFER))
             case "vanish":
-                self._need_bots().vanish(_whole(action, "client", sys.maxsize))
+                self._need_bots().vanish(actions.whole(action, "client", sys.maxsize))
             case "remove":
-                self._need_bots().remove(_whole(action, "client", sys.maxsize))
+                self._need_bots().remove(actions.whole(action, "client", sys.maxsize))
             case "pace":
-                self._need_bots().set_pace(_number(action, "messages_a_second", FASTEST_PACE))
+                self._need_bots().set_pace(actions.number(action, "messages_a_second", FASTEST_PACE), room.name)
             case _:
                 raise BadRequest("There is no action of that name.")
+
+    def _room_of(self, action: Action) -> Room:
+        """The room that the action is about. Raises BadRequest, and Refused if there is no such room."""
+        room = self.rooms.find(actions.room(action.get("room")))
+        if room is None:
+            raise Refused("there is no such room any more")
+        return room
 
     def _need_bots(self) -> Bots:
         if self._bots is None:
@@ -260,7 +273,12 @@ class InspectedApp(App):
         if not isinstance(typed, (int, float)):
             return None
         ago = time.time() - typed / 1000
-        return self._watch.now() - ago if 0 <= ago < LATEST_TYPING else None
+        return self._shared.now() - ago if 0 <= ago < LATEST_TYPING else None
+
+
+def _hub(room: Room) -> WatchedHub:
+    assert isinstance(room.hub, WatchedHub)
+    return room.hub
 
 
 @contextmanager
@@ -306,52 +324,6 @@ def _source(request: Request, hub: WatchedHub) -> Response:
         raise NotFound("The core has no such function, or its source is not installed.") from error
     told = {"file": file, "function": function, "first_line": first_line, "lines": lines}
     return _json({**told, "go": go, "go_from": "chat.go" if go else ""})
-
-
-def _action(request: Request) -> Action:
-    if request.headers.get(HEADER[0]) != HEADER[1]:
-        raise Forbidden(f"An action needs the header {HEADER[0]}: {HEADER[1]}.")
-    if request.mimetype != "application/json":
-        raise UnsupportedMediaType("An action must be sent as application/json.")
-    request.max_content_length = MOST_BYTES
-    try:
-        body = request.get_data().decode()
-        # Python 3.13 recurses in C for each nested array or object, and may overflow our threads' small stacks.
-        if len(NO_BRACKETS.sub("", body)) > MOST_BRACKETS:
-            raise BadRequest("An action must not be nested.")
-        action = json.loads(body)
-    except ValueError as error:
-        raise BadRequest("An action must be valid JSON.") from error
-    if not isinstance(action, dict):
-        raise BadRequest("An action must be a JSON object.")
-    return action
-
-
-def _text(action: Action, most_bytes: int) -> str:
-    text = action.get("text")
-    if not isinstance(text, str) or not text.strip():
-        raise BadRequest("text must be a string that is not blank")
-    try:
-        size = len(text.encode())
-    except UnicodeEncodeError as error:
-        raise BadRequest("text must be valid Unicode") from error
-    if size > most_bytes:
-        raise BadRequest(f"text must have at most {most_bytes} bytes")
-    return text
-
-
-def _whole(action: Action, name: str, most: int, default: int | None = None) -> int:
-    value = action.get(name, default)
-    if type(value) is not int or not 1 <= value <= most:
-        raise BadRequest(f"{name} must be a whole number from 1 to {most}")
-    return value
-
-
-def _number(action: Action, name: str, most: float) -> float:
-    value = action.get(name)
-    if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value <= most:
-        raise BadRequest(f"{name} must be a number from 0 to {most:g}")
-    return float(value)
 
 
 def _json(value: Any, status: int | None = 200) -> Response:

@@ -18,7 +18,9 @@ import threadchat
 from threadchat.channel import Channel, Send, select
 from threadchat.client import Client, serve_ws
 from threadchat.hub import Hub
-from threadchat.inspector.watch import Gate, WatchedChannel, WatchedClient, WatchedOutbox
+from threadchat.inspector.watch import Gate
+from threadchat.inspector.watched_channels import WatchedChannel, WatchedOutbox
+from threadchat.inspector.watched_connection import WatchedClient
 from threadchat.outbox import Outbox
 from threadchat.runtime.runqueue import RunQueue
 from threadchat.websocket.connection import Connection

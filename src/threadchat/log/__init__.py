@@ -8,9 +8,21 @@ for what it has missed, and the log either has all of it or says that it has not
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from threadchat.messages import Entry
+
+
+class Kept(NamedTuple):
+    """What a log keeps: the ids of its oldest and its newest entry, and the bytes of all texts together, about.
+
+    Where it keeps nothing, `first` is one more than `top`.
+    """
+
+    epoch: str
+    first: int
+    top: int
+    bytes: int
 
 
 class Log(Protocol):
@@ -19,6 +31,10 @@ class Log(Protocol):
     @property
     def top(self) -> int:
         """The id of the newest entry; 0 if there was none."""
+
+    @property
+    def kept(self) -> Kept:
+        """What is kept at this instant."""
 
     def append(self, entries: Sequence[Entry]) -> Sequence[Entry]:
         """Number the entries and keep them. Returns them without the repeats, which were taken before."""

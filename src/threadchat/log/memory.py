@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from zlib import crc32
 
+from threadchat.log import Kept
 from threadchat.messages import MESSAGE, Entry, token
 
 LEAST = 1_024  # entries that are kept for those who are just joining, whatever `keep` says
@@ -38,6 +39,12 @@ class MemoryLog:
         """See `Log.top`."""
         with self._mutex:
             return self._before + len(self._entries)
+
+    @property
+    def kept(self) -> Kept:
+        """See `Log.kept`."""
+        with self._mutex:
+            return Kept(self.epoch, self._before + 1, self._before + len(self._entries), self._bytes)
 
     def append(self, entries: Sequence[Entry]) -> Sequence[Entry]:
         """See `Log.append`."""

@@ -33,6 +33,16 @@ class Plain(Subprotocol):
         self._history = min(history, room.options.history)
         self._seen = 0  # the newest id that was sent as history; what the hub passes on up to it is left out
 
+    @property
+    def name(self) -> str | None:
+        """See `Subprotocol.name`."""
+        return None if self._person is None else self._person.name
+
+    @property
+    def where(self) -> str:
+        """See `Subprotocol.where`."""
+        return self._room.called(self._person)
+
     def before_registration(self, connection: Connection) -> None:
         """Say who comes, if that is somebody with a name."""
         if self._person is not None:
@@ -52,11 +62,10 @@ class Plain(Subprotocol):
 
     def read(self, text: str) -> Entry | None:
         """See `Subprotocol.read`. Somebody whose line is refused is told so, in brackets."""
-        name = None if self._person is None else self._person.name
         line = super().read(text)
         if not line:
             return None
-        said = message(line, self._visitor.by, name)
+        said = message(line, self._visitor.by, self.name)
         try:
             self._room.moderation.check_speech(self._visitor)
             if not self._room.moderation.slow:

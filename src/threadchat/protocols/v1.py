@@ -70,6 +70,16 @@ class V1(Subprotocol):
         self._seen = 0  # the newest id that was sent before the write pump took over
         connection.form = self._lines
 
+    @property
+    def name(self) -> str:
+        """See `Subprotocol.name`."""
+        return self._person.name
+
+    @property
+    def where(self) -> str:
+        """See `Subprotocol.where`."""
+        return self._room.called(self._person)
+
     def before_registration(self, connection: Connection) -> None:
         """Answer the handshake; send hello and, page by page, what comes before the present; say who comes."""
         connection.subprotocol = SUBPROTOCOL

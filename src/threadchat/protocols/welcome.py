@@ -14,8 +14,14 @@ class Unwelcome(Subprotocol):
     A refused handshake would tell a page nothing, and it would try again.
     """
 
-    def __init__(self, subprotocol: str | None) -> None:
+    def __init__(self, room: Room, subprotocol: str | None) -> None:
+        self._room = room
         self._subprotocol = subprotocol
+
+    @property
+    def where(self) -> str:
+        """See `Subprotocol.where`. Whoever was put out has no name in the room."""
+        return self._room.called(None)
 
     def before_registration(self, connection: Connection) -> None:
         """Raises ConnectionClosed."""

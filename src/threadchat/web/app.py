@@ -14,19 +14,13 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from werkzeug.exceptions import (
-    BadRequest,
-    HTTPException,
-    MisdirectedRequest,
-    NotFound,
-    ServiceUnavailable,
-)
+from werkzeug.exceptions import BadRequest, HTTPException, MisdirectedRequest, NotFound, ServiceUnavailable
 from werkzeug.wrappers import Request, Response
 
 from threadchat.channel import Closed
 from threadchat.client import serve_ws
 from threadchat.hub import Hub
-from threadchat.names import clean_room_name
+from threadchat.names import clean_room_name, quoted
 from threadchat.options import Options
 from threadchat.room import LOBBY
 from threadchat.rooms import NoRoom, Rooms
@@ -74,8 +68,9 @@ class WebSocketDone(ConnectionResetError):
 class App:
     """A chat as a WSGI application, with rooms whose hubs run in threads until `close`.
 
-    Any thread may call it, as WSGI servers do, and any thread may `close` it. `hub` and `connection_type` are for a
-    caller that watches the lobby: a hub of its own making, and what is called with (environ, options) for each client.
+    Any thread may call it, as WSGI servers do, and any thread may `close` it. `hub`, `make_hub` and `connection_type`
+    are for a caller that watches the chat: the lobby's hub, what makes the hub of a room with the given name, and what
+    is called with (environ, options) for each client.
     `identify` is `create_app`'s.
     Raises RuntimeError where gevent or eventlet has replaced threads.
     """
@@ -86,10 +81,11 @@ class App:
         hub: Hub | None = None,
         connection_type: Callable[..., Connection] = Connection,
         identify: Identify | None = None,
+        make_hub: Callable[[str], Hub] = lambda name: Hub(),
     ) -> None:
         self._fitness = Fitness()
         self.options = options
-        self.rooms = Rooms(options, lambda name: hub if hub is not None and name == LOBBY else Hub())
+        self.rooms = Rooms(options, lambda name: hub if hub is not None and name == LOBBY else make_hub(name))
         self._connection_type = connection_type
         self._hosts = Hosts(options.allow_hosts or ("*",))
         self._origins = Origins(options.allow_origins)
@@ -203,12 +199,11 @@ class App:
             raise ServiceUnavailable(problem)
         check_upgrade(request, self._origins, self._throttled_log)
         visitor = self._visitors.visitor(request)
-        make_connection = self._connection_type if name == LOBBY else Connection
-        connection = make_connection(request.environ, self.options)
+        connection = self._connection_type(request.environ, self.options)
         address = request.environ.get("REMOTE_ADDR", "")
         try:
             with (
-                self._room_for(address),
+                self._room_for(address, name),
                 self._admission.admit(address) as number,
                 self.rooms.enter(name) as room,
                 spoken(room, connection, request, visitor) as protocol,
@@ -226,7 +221,7 @@ class App:
         check_origin(request, self._origins)
         visitor = self._visitors.visitor(request)
         self._saying.check_rate(visitor.source)
-        with self._room_for(request.environ.get("REMOTE_ADDR", "")), self.rooms.enter(name) as room:
+        with self._room_for(request.environ.get("REMOTE_ADDR", ""), name), self.rooms.enter(name) as room:
             return self._saying.answer(request, room, visitor)
 
     def _log(self, request: Request, name: str, form: str) -> Response:
@@ -238,12 +233,12 @@ class App:
         return transcript.response(request, room, form, visitor)
 
     @contextmanager
-    def _room_for(self, address: str) -> Iterator[None]:
-        """Turn the lack of room into 503, with a line in the log, for a client from this address."""
+    def _room_for(self, address: str, name: str) -> Iterator[None]:
+        """Turn the lack of room into 503, with a line in the log, for a client from this address in the room `name`."""
         try:
             yield
         except (Full, NoRoom) as error:
-            self._throttled_log.error(f"refused a client from %s: {error}", address)
+            self._throttled_log.error(f"refused a client of room %s from %s: {error}", quoted(name), address)
             raise ServiceUnavailable(f"Come back later: {error}.", retry_after=RETRY_AFTER) from error
         except Closed as error:
             raise ServiceUnavailable("The server is stopping.") from error

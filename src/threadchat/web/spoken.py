@@ -38,7 +38,7 @@ def spoken(room: Room, connection: Connection, request: Request, visitor: Visito
         try:
             stack.enter_context(room.moderation.seated(visitor, connection))
         except PutOut:
-            yield Unwelcome(SUBPROTOCOL if v1 else None)
+            yield Unwelcome(room, SUBPROTOCOL if v1 else None)
             return
         except Refusal as error:
             raise Forbidden(str(error)) from error
