@@ -371,7 +371,7 @@ OURS: dict[str, set[str]] = {
         "inspector.journey",
         "inspector.watch",
     },
-    "inspector.own_faults": {"channel", "messages", "waits", "inspector.own_channels", "inspector.own_file"},
+    "inspector.own_faults": {"channel", "client", "messages", "waits", "inspector.own_channels", "inspector.own_file"},
     "inspector.own_hub": {
         "channel",
         "runtime.threads",
