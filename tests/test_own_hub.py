@@ -429,6 +429,17 @@ def test_a_hub_whose_eviction_fails_is_told(own: Make, mistake: str, error: str)
     assert fault["about"] == ABOUT[mistake]
 
 
+def test_a_hub_that_does_not_look_whether_it_knows_a_client_is_told(own: Make) -> None:
+    mine = own(changed("if client in self.clients:", "if client:"))
+    with Peer(mine.port):
+        (client,) = mine.server.clients
+        for _ in range(2):
+            go(client.unregister)
+        fault = mine.fault("raised")
+    assert "raised KeyError: client 1 at line" in fault["sentences"][0]
+    assert fault["mistake"] == "closes twice"
+
+
 def test_a_hub_that_returns_is_told(own: Make) -> None:
     mine = own(changed("        while True:\n            channel, value", "        for _ in range(1):\n"
                        "            channel, value"))  # fmt: skip

@@ -25,6 +25,7 @@ from types import FrameType
 from typing import Any
 
 from threadchat.channel import Channel, Closed
+from threadchat.client import Client
 from threadchat.inspector.own_channels import OwnOutbox, Traffic
 from threadchat.inspector.own_file import Loaded
 from threadchat.messages import MESSAGE, Entry
@@ -148,6 +149,8 @@ class Judge:
         line = next((each.lineno or 0 for each in reversed(trace) if each.filename == self._own.name), 0)
         text = self._own.line(line)
         what = f"{type(error).__name__}: {error}".removesuffix(": ")
+        if isinstance(error, KeyError) and isinstance(error.args[0], Client):
+            what = f"KeyError: client {error.args[0].number}"
         where = f" at line {line}, `{text}`" if line else ""
         return Fault("raised", f"Your hub raised {type(error).__name__}", (
             f"The thread hub raised {what}{where}, and has ended. {left} In Go the whole program would end.",
@@ -273,6 +276,8 @@ def _mistake(error: BaseException, text: str) -> str:
     """The known mistake that ends a hub with this error, in a line of this text."""
     if isinstance(error, Closed):
         return "closes twice" if ".close(" in text else "evicted but not removed"
+    if isinstance(error, KeyError) and ".remove(" in text:
+        return "closes twice"  # which it would do next
     if isinstance(error, RuntimeError) and "changed size" in str(error):
         return "changes the set while it walks it"
     return ""
