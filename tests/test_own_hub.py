@@ -18,6 +18,7 @@ from threadchat.inspector.notes import Watch
 from threadchat.inspector.own_file import MODULE, NotAHub
 from threadchat.inspector.own_hub import LearnersHub
 from threadchat.inspector.watch import WatchedHub
+from threadchat.runtime.runqueue import RUN_QUEUE
 
 CARDS = {card.name: card for card in read_cards()}
 ABOUT = {wrong.name: wrong.text for card in CARDS.values() for wrong in card.wrong if wrong.text}
@@ -275,10 +276,25 @@ def test_who_has_no_room_is_evicted_and_told_why(own: Make) -> None:
             mine.hub.broadcast.send("one more")
         event = look.until_event("evicted")
         assert (event["client"], event["waiting"], event["capacity"]) == (1, 3, 3)
+        assert event["cause"] in ("slow", "stopped")
         assert event["reason"] == "1008 evicted: not reading fast enough"
         ann.close()
     until(lambda: not mine.server.clients, "the departure")
     assert mine.facts()["faults"] == []
+
+
+def test_a_hub_may_evict_a_client_whose_write_pump_has_not_had_its_turn(own: Make) -> None:
+    mine = own(HUB, send_buffer=1)
+    with Peer(mine.port) as ann, mine.server.look() as look:
+        RUN_QUEUE.ready(lambda: None)  # takes the only turn
+        try:
+            for line in ("one", "two"):
+                mine.hub.broadcast.send(line)
+            event = look.until_event("evicted")
+        finally:
+            RUN_QUEUE.next()
+        assert event["cause"] == "hasty"
+        assert ann.goodbye()[0] == 1008
 
 
 # What goes wrong

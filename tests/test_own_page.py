@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from chat_page import Visit, texts_of, write
-from fake_inspector import EVIL, Inspector, Look, client, log_of
+from fake_inspector import EVICTION, EVIL, Inspector, Look, client, log_of
 from helpers import THREADCHAT, Process, until
 from playwright.sync_api import expect
 
@@ -61,6 +61,11 @@ def test_a_fault_is_told_with_its_line_and_goes_when_it_is_mended(inspector: Ins
     expect(section.locator(".own-problem")).to_have_text("mine.py, line 1, class Hub: expected ':'.")
     abandoned = "The thread hub-1 did not end with its hub: it is at line 7 of mine.py, FREE.wait()."
     expect(section).to_contain_text(abandoned)
+    hasty = {**EVICTION, "client": 2, "cause": "hasty", "waited": None, "quiet": None}
+    inspector.show(client(1), own=own(), events=[hasty])
+    expect(page.locator("#why p")).to_have_text(
+        ": its write pump had not had its turn, and 256 of 256 messages waited. Nobody else waited."
+    )
     section.get_by_role("button", name="Show its thread").click()
     expect(page.locator("#detail-title")).to_have_text("hub")
 

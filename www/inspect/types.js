@@ -100,7 +100,7 @@
  * @property {string} [text] of a message, or what became of a learner's hub (kind "hub", which has no client)
  * @property {string} [name] the client's name
  * @property {string} [reason] what it was told when it left or was evicted
- * @property {"stopped" | "slow" | "silent" | "ended"} [cause] of an eviction; see evictions.js
+ * @property {"stopped" | "slow" | "silent" | "ended" | "hasty"} [cause] of an eviction; see evictions.js
  * @property {number | null} [waited] for how many seconds a frame had waited for it then; null: none did
  * @property {number | null} [quiet] for how many seconds it had taken nothing; null: unknown
  * @property {number} [waiting] messages in its send channel

@@ -229,6 +229,8 @@ class OwnOutbox(WatchedOutbox):
         """Part with the peer: the hub knows only the channel."""
         hub, connection = traffic.hub, self.client.connection
         waiting, leaving, why = len(self), connection.ended, facts(connection.wait)
+        if not len(self.client.stuck):  # the real hub would let the write pump run first
+            why = {"cause": "hasty", "waited": None, "quiet": None}
         self.client.end(Ending.EVICTED)
         super().close()
         self.take_pending()  # only the close frame still goes out
