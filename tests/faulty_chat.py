@@ -92,6 +92,7 @@ class TakesTwice(MemoryLog):
 
     def append(self, entries: Sequence[Entry]) -> Sequence[Entry]:
         self._given.clear()
+        self._newest.clear()
         return super().append(entries)
 
 

@@ -286,6 +286,31 @@ def test_inspect_from_anywhere_is_inspect_as_well(served: Served) -> None:
     assert served.inspected
 
 
+def test_a_hub_of_ones_own_brings_the_inspector_along(served: Served, tmp_path: Path) -> None:
+    assert cli.main(["serve", "--hub", str(tmp_path / "mine.py")]) == 0
+    assert served.inspected
+
+
+@pytest.mark.parametrize("command", ["serve", "demo"])
+def test_a_file_without_a_hub_is_refused_in_one_sentence(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, command: str
+) -> None:
+    monkeypatch.setattr("logging.basicConfig", lambda **_: None)
+    file = tmp_path / "mine.py"
+    file.write_text("class Hub:\n    pass\n")
+    with pytest.raises(SystemExit) as ended:
+        cli.main([command, "--port", "0", "--hub", str(file)])
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == f"threadchat {command}: {file}: the Hub has no channel `register`\n"
+
+
+def test_a_hub_of_ones_own_has_no_store(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["serve", "--hub", "mine.py", "--store", f"sqlite:{tmp_path / 'chat.db'}"])
+    assert ended.value.code == 2
+    assert "leave --store out" in capsys.readouterr().err
+
+
 def test_the_demo_has_defaults_of_its_own_and_the_options_of_serve(served: Served) -> None:
     assert cli.main(["demo"]) == 0
     assert (served.host, served.port, served.inspected) == ("127.0.0.1", 0, True)

@@ -225,6 +225,7 @@ def test_a_host_that_has_no_such_form_is_refused(pattern: str) -> None:
         ({"processors": "two"}, "processors must be one or all, not 'two'"),
         ({"log_level": "loud"}, "log_level must be debug, info, warning or error, not 'loud'"),
         ({"inspect": "yes"}, "inspect must be True or False, not 'yes'"),
+        ({"hub": " "}, "hub must be the name of a file, not ' '"),
     ],
 )
 def test_the_servers_options_are_checked_in_the_same_way(given: dict[str, Any], says: str) -> None:

@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from itertools import groupby
-from typing import Any, NoReturn
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from threadchat import __version__
 from threadchat.declarations import Option, OptionError, declared
@@ -26,6 +27,12 @@ from threadchat.serving import CannotServe, discard_output, open_browser, say, s
 from threadchat.web import metrics, source
 from threadchat.web.app import App
 from threadchat.web.server import Server
+
+if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
+
+    from threadchat.inspector.notes import Watch
+    from threadchat.inspector.watch import WatchedHub
 
 DEMO_DEFAULTS: dict[str, Any] = {
     "port": 0,
@@ -44,6 +51,10 @@ class Parser(argparse.ArgumentParser):
         if not status:
             print(end="", flush=True)
         super().exit(status, message)
+
+    def print_help(self, file: SupportsWrite[str] | None = None) -> None:
+        """Print the help. argparse's own takes no notice of a long one that nobody reads."""
+        print(self.format_help(), end="", file=file)
 
     def error(self, message: str) -> NoReturn:
         """Print the message and where to look; exit with status 2."""
@@ -139,6 +150,8 @@ def _serve(given: argparse.Namespace, parser: Parser) -> int:
         parser.error(error.told({option.name: option.flag for option in ALL_OPTIONS}))
     if options.metrics_from_anywhere and not metrics.is_possible():
         parser.fail(metrics.MISSING.removesuffix("."))
+    if server_options.hub is not None and options.store != "memory:":
+        parser.error("--hub is for a room that is kept in memory: leave --store out")
     logging.basicConfig(
         level=server_options.log_level.upper(), format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr
     )
@@ -158,7 +171,7 @@ def _serve(given: argparse.Namespace, parser: Parser) -> int:
     where = server_options.host, server_options.port, server_options.trusted_proxies
     how: dict[str, Any] = {"qr": not server_options.no_qr, "drain": server_options.drain, "listener": listener}
     try:
-        if server_options.inspect or server_options.inspect_from_anywhere:
+        if server_options.inspect or server_options.inspect_from_anywhere or server_options.hub:
             _need_source(parser)
             inspected = _inspector(server_options, given.demo, given.no_browser, parser)
             return serve(options, *where, *inspected, **how)
@@ -176,6 +189,7 @@ def _inspector(
     """
     from threadchat.inspector.access import own_host
     from threadchat.inspector.site import InspectedApp
+    from threadchat.inspector.watch import WatchedHub
 
     host = own_host(options.host)
     if host is None and not options.inspect_from_anywhere:
@@ -184,8 +198,10 @@ def _inspector(
             "use --host 0.0.0.0, or --inspect-from-anywhere"
         )
 
+    make_hub = WatchedHub if options.hub is None else _learners_hub(Path(options.hub))
+
     def make_app(chat: Options) -> App:
-        return InspectedApp(chat, demo=demo, anywhere=options.inspect_from_anywhere)
+        return InspectedApp(chat, demo=demo, anywhere=options.inspect_from_anywhere, make_hub=make_hub)
 
     def started(server: Server) -> None:
         assert isinstance(server.app, InspectedApp)
@@ -196,6 +212,23 @@ def _inspector(
             open_browser(address)
 
     return make_app, started
+
+
+def _learners_hub(file: Path) -> Callable[[Watch], WatchedHub]:
+    """What makes the lobby's hub from this file. It raises CannotServe."""
+    from threadchat.exercises.cards import read_cards
+    from threadchat.inspector.own_file import NotAHub
+    from threadchat.inspector.own_hub import LearnersHub
+
+    about = {wrong.name: wrong.text for card in read_cards() for wrong in card.wrong if wrong.text}
+
+    def make_hub(watch: Watch) -> WatchedHub:
+        try:
+            return LearnersHub(watch, file, about)
+        except NotAHub as error:
+            raise CannotServe(str(error)) from error
+
+    return make_hub
 
 
 def _join(given: argparse.Namespace, parser: Parser) -> int:

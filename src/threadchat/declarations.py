@@ -234,6 +234,18 @@ def text(default: str, group: Group, metavar: str, help: str) -> Any:
     )
 
 
+def file(group: Group, help: str) -> Any:
+    """An option that is the name of a file, or None."""
+    return _field(
+        default=None,
+        group=group,
+        help=help,
+        wants="the name of a file",
+        accepts=lambda value: value is None or (isinstance(value, str) and bool(value.strip())),
+        metavar="FILE",
+    )
+
+
 def secret(group: Group, help: str) -> Any:
     """An option that is a str which nobody may guess, or None. The command line makes one where none is given."""
     return _field(

@@ -18,6 +18,7 @@ from threadchat.declarations import (
     choice,
     declared,
     explained,
+    file,
     seconds,
     secret,
     strings,
@@ -271,6 +272,12 @@ class ServerOptions:
         Group.INSPECTOR,
         "serve the inspector to other machines too, also through reverse proxies; anyone who can reach the port then "
         "sees every message and client, can run the lessons, and in the demo can do all that it offers",
+    )
+    hub: str | None = file(
+        Group.INSPECTOR,
+        "let the lobby run on the class `Hub` in this Python file, which you have written (see `threadchat exercise`); "
+        "the inspector, which is then served too, shows its threads, channels and lines, and what goes wrong; when the "
+        "file is saved, a new hub takes over",
     )
     drain: float = seconds(
         0.0,

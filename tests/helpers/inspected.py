@@ -23,11 +23,18 @@ from threadchat.web.app import App
 class Inspected(Running):
     """A threadchat server with the inspector."""
 
-    def __init__(self, *, demo: bool = False, anywhere: bool = False, **options: Any) -> None:
+    def __init__(
+        self,
+        *,
+        demo: bool = False,
+        anywhere: bool = False,
+        make_hub: Callable[[Watch], WatchedHub] = WatchedHub,
+        **options: Any,
+    ) -> None:
         self.inspected: InspectedApp
 
         def make_app(options: Options) -> App:
-            self.inspected = InspectedApp(options, demo=demo, anywhere=anywhere)
+            self.inspected = InspectedApp(options, demo=demo, anywhere=anywhere, make_hub=make_hub)
             return self.inspected
 
         super().__init__(make_app=make_app, **options)

@@ -2,6 +2,7 @@
 // The list of what happened.
 
 import { byId, make, setText } from "../dom.js";
+import { prose } from "./code.js";
 import { briefly } from "./evictions.js";
 import { emit } from "./signals.js";
 import { count } from "./words.js";
@@ -106,11 +107,12 @@ export class Events {
 }
 
 /**
- * A client that joined, left or was evicted.
+ * A client that joined, left or was evicted, or what became of a learner's hub.
  * @param {Happening} event
  */
 function makeChange(event) {
   const { kind, client, name, reason } = event;
+  if (kind === "hub") return make("span", { class: "text" }, ...prose(event.text ?? ""));
   const why = kind === "evicted" ? briefly(event) : reason;
   const who = `client ${client}${name ? `, ${name},` : ""} `;
   return make("span", { class: "text" }, who, make("b", {}, kind), why ? `: ${why}` : "");

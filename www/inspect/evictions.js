@@ -14,7 +14,7 @@ const AT_MOST = 0.5; // seconds; a frame that had waited for longer was known to
  * @property {string[]} chain from the first step to the last
  */
 
-/** @type {Record<"stopped" | "slow" | "silent" | "ended", Cause>} */
+/** @type {Record<"stopped" | "slow" | "silent" | "ended" | "hasty", Cause>} */
 const CAUSES = {
   stopped: {
     one: "its peer took no more bytes",
@@ -56,6 +56,12 @@ const CAUSES = {
     one: "it had no write pump",
     many: "they had no write pumps",
     chain: ["it had no write pump", "its send channel filled", "nobody would have emptied it", "evicted"],
+  },
+  // Only by a learner's hub: the real one lets the write pumps run first.
+  hasty: {
+    one: "its write pump had not had its turn",
+    many: "their write pumps had not had their turns",
+    chain: ["more came at once than its send channel holds", "its write pump had not had its turn", "evicted"],
   },
 };
 

@@ -13,6 +13,7 @@ import { makeLegend } from "./legend.js";
 import { Lessons } from "./lessons.js";
 import { Rooms } from "./rooms.js";
 import { watchServer } from "./server.js";
+import { Own } from "./own.js";
 import { listen } from "./signals.js";
 import { Stage } from "./stage.js";
 import { Tour } from "./tour.js";
@@ -33,6 +34,7 @@ const transport = new Transport(history);
 const controls = new Controls();
 const lessons = new Lessons();
 const tour = new Tour(history);
+const own = new Own();
 const rooms = new Rooms();
 makeLegend();
 
@@ -84,6 +86,7 @@ function render() {
   figures.render(picture);
   detail.render(picture, pinned);
   controls.render(picture);
+  own.render(picture);
   if (!paused) stage.fly(fresh);
   fresh = [];
   transport.render(picture, shownIndex(), paused, isLost() || rooms.isGone);

@@ -70,7 +70,7 @@ export class Tour {
   see(picture) {
     const first = this.#picture === null;
     this.#picture = picture;
-    if (first && picture.demo && !remembered()) this.#ask(0);
+    if (first && picture.demo && !picture.own && !remembered()) this.#ask(0); // it tells of our hub, not of the learner's
     this.#show?.see(picture);
   }
 

@@ -94,13 +94,13 @@
  * Something that happened.
  * @typedef {object} Happening
  * @property {number} t seconds since the server started
- * @property {"message" | "joined" | "left" | "evicted"} kind
+ * @property {"message" | "joined" | "left" | "evicted" | "hub"} kind
  * @property {number} client the client's number
  * @property {number} [id] of a message
- * @property {string} [text] of a message
+ * @property {string} [text] of a message, or what became of a learner's hub (kind "hub", which has no client)
  * @property {string} [name] the client's name
  * @property {string} [reason] what it was told when it left or was evicted
- * @property {"stopped" | "slow" | "silent" | "ended"} [cause] of an eviction; see evictions.js
+ * @property {"stopped" | "slow" | "silent" | "ended" | "hasty"} [cause] of an eviction; see evictions.js
  * @property {number | null} [waited] for how many seconds a frame had waited for it then; null: none did
  * @property {number | null} [quiet] for how many seconds it had taken nothing; null: unknown
  * @property {number} [waiting] messages in its send channel
@@ -163,8 +163,42 @@
  * @property {Client[]} clients those that are drawn one by one
  * @property {Crowd} crowd
  * @property {Rates} rates
+ * @property {OwnHub} [own] if the hub is a learner's
  * @property {Happening[]} events what has happened since the picture before
  * @property {RoomsTold} [rooms] if they have changed
+ */
+
+/**
+ * What is known of a learner's hub besides what is known of any hub (own_hub.py).
+ * @typedef {object} OwnHub
+ * @property {string} file what its version of the file is called
+ * @property {number} version how often a new hub was made
+ * @property {number} for seconds since then
+ * @property {string} problem why what was saved last is not what runs; "" if it is
+ * @property {Fault[]} faults
+ * @property {{ name: string, pending: number, capacity: number, closed: boolean }[]} channels those that are not drawn
+ * @property {OwnThread[]} threads those that execute the file besides the hub's own
+ */
+
+/**
+ * @typedef {object} Fault
+ * @property {"asleep" | "busy" | "raised" | "returned" | "dropped" | "unclosed" | "stop"} kind
+ * @property {string} title
+ * @property {string[]} sentences with `code` in them
+ * @property {string} mistake its name among the exercises' known mistakes, or ""
+ * @property {string} about what that mistake is about, or ""
+ * @property {number} line 0: none
+ * @property {number} first_line of the lines around that line
+ * @property {string[]} lines
+ */
+
+/**
+ * @typedef {object} OwnThread
+ * @property {string} name
+ * @property {boolean} abandoned whether it belongs to a hub from before that did not end
+ * @property {string} file
+ * @property {number} line
+ * @property {string} code
  */
 
 /**

@@ -16,6 +16,7 @@ from threadchat.exercises.verdict import Result
 WIDEST = 88  # characters in a line
 COMMAND = os.environ.get("THREADCHAT_EXERCISE", "threadchat exercise")  # as the learner types it; scripts/exercise
 SERVE = COMMAND.removesuffix("exercise") + "serve"
+DEMO = f"{COMMAND.removesuffix('exercise')}demo"
 BOLD, RED, GREEN, DIM = "1", "31;1", "32;1", "2"
 
 
@@ -142,8 +143,11 @@ def all_done(folder: Folder) -> None:
     """Say that nothing is left."""
     _paragraph(
         f"All {len(folder.cards)} exercises are done. What you have written is the heart of a chat server. Read the "
-        "real one beside it, hub.py and client.py in the package threadchat, or watch it at work: threadchat demo."
+        "real one beside it, hub.py and client.py in the package threadchat. And let yours serve: this runs it with "
+        "real browsers and with bots, shows its thread, its channels and its lines, and takes what you change when you "
+        "save."
     )
+    print(f"\n    {DEMO} --hub {_quoted(str(folder.file(folder.cards[-1])))}")
 
 
 def waiting(file: Path) -> None:

@@ -20,9 +20,9 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TypeVar
 from urllib.parse import quote
@@ -219,6 +219,31 @@ class Bots:
             self._watch_socket(bot)
 
         self._order(vanish)
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """While the block runs, the server may end all connections in the lobby. Afterwards the same bots join anew.
+
+        If the bots are being stopped, they do not.
+        """
+        roster: list[tuple[str, str, float]] = []
+
+        def note() -> None:
+            there = [bot for bot in self._bots if bot.room == LOBBY and bot.leaves_at is None and not bot.vanished]
+            roster.extend((bot.kind, bot.name, bot.pace) for bot in there)
+
+        def join_again() -> None:
+            for bot in list(self._bots):
+                if bot.room == LOBBY:
+                    self._end(bot)
+            for kind, name, pace in roster:
+                self._join(kind, name, LOBBY, pace)
+
+        with suppress(Refused, OSError):  # TimeoutError too
+            self._order(note)
+        yield
+        with suppress(Refused, OSError):
+            self._order(join_again)
 
     # Only the bots' thread calls the methods below, except `_order`.
 

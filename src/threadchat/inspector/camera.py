@@ -15,6 +15,7 @@ from typing import Any
 from threadchat.inspector import room_log
 from threadchat.inspector.journey import A_SECOND, KEPT
 from threadchat.inspector.kernel import Held, unread
+from threadchat.inspector.own_hub import LearnersHub
 from threadchat.inspector.states import State, stack_of, state_of_hub, state_of_pump
 from threadchat.inspector.watch import WatchedHub
 from threadchat.inspector.watched_channels import WatchedChannel, WatchedOutbox
@@ -105,6 +106,8 @@ class Camera:
             "crowd": crowd,
             "rates": self._rates(t, hub.messages, hub.deliveries, frames_out),
         }
+        if isinstance(hub, LearnersHub):
+            picture["own"] = hub.facts(frames)
         for channel in channels:
             moment.fills[channel["name"]] = channel["pending"]
         self._remember(moment)
@@ -208,9 +211,11 @@ class Camera:
 
     def _hub_thread(self, t: float, frames: dict[int, FrameType], moment: Moment) -> dict[str, Any]:
         frame = frames.get(self.hub.thread or 0)
-        state = state_of_hub(frame, self.hub.register)
+        own = self.hub.version if isinstance(self.hub, LearnersHub) else None
+        state = own.state(frame) if own else state_of_hub(frame, self.hub.register)
         since = _since(self._hub_figures, "hub", state, self.hub.batches, t)
-        return _thread(self.hub.thread_name, frame, state, t - since, moment)
+        thread = _thread(self.hub.thread_name, frame, state, t - since, moment)
+        return thread | own.place(frame) if own else thread
 
     def _rates(self, t: float, messages: int, deliveries: int, frames: int) -> dict[str, float]:
         """The rates per second, measured over about LOOK_BACK."""

@@ -7,6 +7,8 @@ waited for the peer for STUCK_AFTER, and once it has ended. The causes:
 - slow: more came than the peer took.
 - silent: the peer's kernel does not answer any more.
 - ended: no frame waits; there is no write pump (any more).
+
+A learner's hub may also be hasty: see `own_channels`.
 """
 
 from __future__ import annotations

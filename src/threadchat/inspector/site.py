@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
@@ -24,6 +24,7 @@ from threadchat.inspector.actions import Action
 from threadchat.inspector.bots import KINDS, MOST_BOTS, MOST_BURST, Bots, Refused
 from threadchat.inspector.lesson_processes import Lessons, NoLesson
 from threadchat.inspector.notes import Shared, Watch
+from threadchat.inspector.own_hub import LearnersHub
 from threadchat.inspector.perfetto import trace
 from threadchat.inspector.sampler import Sampler, TooManyViewers
 from threadchat.inspector.watch import WatchedHub
@@ -77,11 +78,19 @@ class InspectedApp(App):
 
     `anywhere` lets other machines use the inspector, under any name that the chat itself answers to. `demo` adds bots,
     and lets viewers act on the server. The bots and the inspector's own client connect once `served_at` was called.
+    `make_hub` makes the lobby's hub. Raises what that raises.
     """
 
-    def __init__(self, options: Options, *, demo: bool = False, anywhere: bool = False) -> None:
+    def __init__(
+        self,
+        options: Options,
+        *,
+        demo: bool = False,
+        anywhere: bool = False,
+        make_hub: Callable[[Watch], WatchedHub] = WatchedHub,
+    ) -> None:
         self._shared = Shared(DEMO_KERNEL_BUFFER if demo else None)
-        hub = WatchedHub(Watch(self._shared))
+        hub = make_hub(Watch(self._shared))
         super().__init__(options, hub, partial(WatchedConnection, self._shared), make_hub=self._make_hub)
         self._demo = demo
         self._anywhere = anywhere
@@ -93,6 +102,8 @@ class InspectedApp(App):
     def served_at(self, address: tuple[str, int]) -> None:
         """Tell where the server listens. The inspector's own client can now connect, and the demo's bots start."""
         self._bots = Bots(self._shared, address, self.options)
+        if isinstance(self.hub, LearnersHub):
+            self.hub.keeping = self._bots.kept
         if self._demo:
             self._bots.start()
 
@@ -125,7 +136,7 @@ class InspectedApp(App):
             case "message":
                 return self._message(arguments["number"])
             case "source":
-                return _source(request)
+                return _source(request, _hub(self.rooms.lobby))
             case "trace":
                 return self._trace(actions.room(request.args.get("room")))
             case "lessons":
@@ -289,14 +300,21 @@ def _events(request: Request, pictures: Iterator[str]) -> Iterator[str]:
         yield f"event: picture\ndata: {picture}\n\n"
 
 
-def _source(request: Request) -> Response:
-    """The source of a function of the core, and the lines of the Go example that the guide shows beside it."""
+def _source(request: Request, hub: WatchedHub) -> Response:
+    """The source of a function of the core, and the lines of the Go example that the guide shows beside it.
+
+    Or that of a function of the learner's file, beside the Go of the real hub's function of this name, or of its `run`.
+    """
     file, function = request.args.get("file", ""), request.args.get("function", "")
     try:
-        if file not in CORE:
+        if isinstance(hub, LearnersHub) and (own := hub.source(file, function)):
+            first_line, lines = own
+            go = guide.go_beside("hub.py", function) or guide.go_beside("hub.py", "Hub.run")
+        elif file in CORE:
+            first_line, lines = python_source(file, function)
+            go = guide.go_beside(file, function)
+        else:
             raise LookupError
-        first_line, lines = python_source(file, function)
-        go = guide.go_beside(file, function)
     except LookupError as error:
         raise NotFound("The core has no such function, or its source is not installed.") from error
     told = {"file": file, "function": function, "first_line": first_line, "lines": lines}

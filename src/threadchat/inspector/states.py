@@ -1,16 +1,17 @@
 """What a thread is doing at this moment, read from its stack.
 
 The core does not report what its threads do; `sys._current_frames` gives their stacks. The innermost function on the
-stack that STATES names decides the thread's state. This table and the private fields of channels that `watch` reads are
-all that the inspector knows of the core's internals. tests/test_states.py forces each row in a real server.
+stack that STATES names decides the thread's state. This table and the private parts of channels that `watch` and
+`own_channels` use are all that the inspector knows of the core's internals. tests/test_states.py forces each row in a
+real server.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import CodeType, FrameType
+from types import CodeType, FrameType, MappingProxyType
 from typing import Any
 
 import threadchat
@@ -26,6 +27,7 @@ from threadchat.websocket.connection import Connection
 
 PACKAGE = str(Path(threadchat.__file__).parent)
 OWN = str(Path(__file__).parent)
+NO_FILES: Mapping[str, str] = MappingProxyType({})
 
 SOCKET = "socket"
 
@@ -102,15 +104,25 @@ def state_of_pump(frame: FrameType | None, client: WatchedClient) -> State:
     return _with_channel(row, frame)
 
 
-def stack_of(frame: FrameType | None) -> list[list[Any]]:
-    """The thread's frames in the core, outermost first, each as file, line and function."""
+def stack_of(frame: FrameType | None, learners: Mapping[str, str] = NO_FILES) -> list[list[Any]]:
+    """The thread's frames in the core, outermost first, each as file, line and function.
+
+    And those in the learner's files; `learners` says what these are called.
+    """
     stack = []
     while frame is not None:
         code = frame.f_code
-        if code.co_filename.startswith(PACKAGE) and not code.co_filename.startswith(OWN):
+        if code.co_filename in learners:
+            stack.append([learners[code.co_filename], frame.f_lineno, code.co_qualname])
+        elif code.co_filename.startswith(PACKAGE) and not code.co_filename.startswith(OWN):
             stack.append([code.co_filename[len(PACKAGE) + 1 :], frame.f_lineno, code.co_qualname])
         frame = frame.f_back
     return stack[::-1]
+
+
+def find_row(frame: FrameType) -> Row | None:
+    """The row of the innermost function on the stack that STATES names."""
+    return _find(frame)[0]
 
 
 def _find(frame: FrameType | None) -> tuple[Row | None, FrameType | None]:
