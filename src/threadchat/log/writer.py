@@ -111,6 +111,7 @@ class LogWriter:
                     self._sweeping = False
                     self._until_it_works(partial(self._store.expire, time.time() - self._keep_for))
                 self._write([first, *self.said.take_pending()])
+                del first  # while nothing is said, it would keep a room that has ended
         except _GivenUp:
             pass
         except Exception:
