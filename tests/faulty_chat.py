@@ -91,8 +91,13 @@ class TakesTwice(MemoryLog):
     """Takes again what a client sends again."""
 
     def append(self, entries: Sequence[Entry]) -> Sequence[Entry]:
-        self._newest.clear()
-        return super().append(entries)
+        numbers = [entry.n for entry in entries]
+        for entry in entries:
+            entry.n = None
+        accepted = super().append(entries)
+        for entry, number in zip(entries, numbers, strict=True):
+            entry.n = number
+        return accepted
 
 
 class Forgets(MemoryLog):
