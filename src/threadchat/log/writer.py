@@ -106,12 +106,8 @@ class LogWriter:
 
     def _run(self) -> None:
         try:
-            for first in self.said:
-                if self._sweeping:
-                    self._sweeping = False
-                    self._until_it_works(partial(self._store.expire, time.time() - self._keep_for))
-                self._write([first, *self.said.take_pending()])
-                del first  # while nothing is said, it would keep a room that has ended
+            while self._write_what_waits():
+                pass
         except _GivenUp:
             pass
         except Exception:
@@ -120,6 +116,21 @@ class LogWriter:
             with suppress(Closed):
                 self.said.close()  # race 3: everybody who sends is told
             self._store.close()
+
+    def _write_what_waits(self) -> bool:
+        """Wait for something that is said, and write all that is there; False once `said` is closed.
+
+        While it waits, no variable keeps a room alive that has ended. Raises _GivenUp.
+        """
+        try:
+            said = [self.said.receive(), *self.said.take_pending()]
+        except Closed:
+            return False
+        if self._sweeping:
+            self._sweeping = False
+            self._until_it_works(partial(self._store.expire, time.time() - self._keep_for))
+        self._write(said)
+        return True
 
     def _write(self, said: Iterable[tuple[LoggedRoom, Entry | None]]) -> None:
         """Write a group, or several with rooms opened in between. Raises _GivenUp."""
