@@ -22,7 +22,7 @@ class MemoryLog:
     """
 
     def __init__(self, keep: int, least: int = LEAST) -> None:
-        self.epoch = secrets.token_urlsafe(6)
+        self.epoch = secrets.token_urlsafe(4)
         self._keep = keep
         self._least = least
         self._mutex = threading.Lock()  # guards the rest
