@@ -460,5 +460,5 @@ def objects_of_clients() -> Counter[str]:
     """The number of objects of each type, for the modules of which a client may have objects."""
     kinds = Counter((type(each).__module__.partition(".")[0], type(each).__qualname__) for each in gc.get_objects())
     modules = "threadchat", "werkzeug", "simple_websocket", "wsproto", "h11", "http", "socket", "_io", "threading"
-    kept = {"Entry", "Run", "Person"}  # by the room's log, by the cache of lines, and by the timer for "left"
+    kept = {"Entry", "Person"}  # by the room's log, and by the timer for "left"
     return Counter({kind: count for (module, kind), count in kinds.items() if module in modules and kind not in kept})

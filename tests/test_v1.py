@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import threading
 from typing import Any
@@ -11,7 +13,7 @@ from helpers import LIMIT, V1, Peer, Running, Serve, pump_names, until
 from websockets.exceptions import ConnectionClosed
 
 from threadchat.messages import event, message
-from threadchat.protocols.v1 import PAGE, tag
+from threadchat.protocols.v1 import PAGE
 
 LONGEST = 512  # bytes of a message, at the defaults
 
@@ -27,7 +29,7 @@ def test_hello_says_where_one_is_and_who_is_here(serve: Serve) -> None:
             "recovered": False,
             "last": None,
             "name": "Ann",
-            "by": tag(ann.session),
+            "by": base64.urlsafe_b64encode(hashlib.sha256(ann.session.encode()).digest()[:12]).decode(),  # 96 bits
             "count": 0,
             "here": [],
             "message_size": LONGEST,
@@ -102,6 +104,12 @@ def test_a_plain_client_gets_the_history_that_it_asks_for(serve: Serve) -> None:
         ('{"type":"msg","n":true,"text":"x"}', None, "whole one"),
         ('{"type":"msg","n":9007199254740992,"text":"x"}', None, "whole one"),
         ('{"type":"msg","n":7,"text":" \\n "}', 7, "empty"),
+        ('{"type":"msg","n":7,"text":""}', 7, "empty"),
+        ('{"type":"msg","n":7,"text":"a\tb"}', None, "not JSON"),
+        ('{"type":"msg","n":07,"text":"x"}', None, "not JSON"),
+        ('{"type":"msg","n":7,"text":"x"}}', None, "not JSON"),
+        ('\ufeff{"type":"msg","n":7,"text":"x"}', None, "not JSON"),
+        ('\u00a0{"type":"msg","n":7,"text":"x"}', None, "not JSON"),
         ('{"type":"msg","n":7,"text":"\\ud83d"}', 7, "half a character"),
         (json.dumps({"type": "msg", "n": 7, "text": "x" * (LONGEST + 1)}), 7, "at most 512 bytes"),
         (json.dumps({"type": "msg", "n": 7, "text": "é" * (LONGEST // 2 + 1)}), 7, "at most 512 bytes"),
@@ -120,6 +128,25 @@ def test_what_cannot_be_taken_is_answered_and_costs_nobody_else(
         assert says in error["text"]
         ann.say("goes on, and the number is still free", n=1)
         assert ann.until(type="msg")["n"] == 1
+
+
+def test_a_message_is_the_same_however_its_json_is_written(serve: Serve) -> None:
+    ways = {
+        1: '{"type":"msg","n":1,"text":"é x"}',
+        2: '{"type": "msg", "n": 2, "text": "é x"}',
+        3: '{"n":3,"type":"msg","text":"é x"}',
+        4: '{"type":"msg","n":4,"text":"\\u00e9 x"}',
+        5: ' \t\r\n{"type":"msg","n":5,"text":"é x"}\n',
+        6: '{"type":"msg","n":6,"text":"é x","more":[{}]}',
+        7: '{"type":"msg","n":7,"text":"y","text":" é x "}',
+        999_999_999_999_999: '{"type":"msg","n":999999999999999,"text":" é x "}',
+        2**53 - 1: '{"type":"msg","n":9007199254740991,"text":"é x"}',
+    }
+    with V1(serve().port, name="Ann") as ann:
+        for number, way in ways.items():
+            ann.socket.send(way)
+            got = ann.until(type="msg")
+            assert (got["text"], got["n"]) == ("é x", number), way
 
 
 def test_the_longest_message_fits_however_json_writes_it(serve: Serve) -> None:
@@ -311,6 +338,7 @@ def test_a_client_that_catches_up_when_the_server_stops_is_told(serve: Serve, mo
 def test_a_new_name_on_coming_back_is_said(serve: Serve) -> None:
     port = serve().port
     with V1(port, name="Bob") as bob:
+        bob.until(type="join", name="Bob")  # else it may follow Ann's
         with V1(port, name="Ann") as ann:
             bob.until(type="join", name="Ann")
         with V1(port, name="Zoe", session=ann.session) as zoe:

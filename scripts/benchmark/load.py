@@ -1,13 +1,12 @@
 """The load: many WebSocket clients in one thread of one process, as cheap as possible.
 
 A message is LENGTH bytes, "S:NNNNNNNN:TTTTTTTTTTTTTTTT:xxx": its sender, its sequence number and the time it was sent.
-All clients must receive the same messages in the same order, and each sender's without a gap. The first client to
-receive a message defines the order; its sequence numbers are checked once, and the bytes of every other client are
+All clients must receive the same lines in the same order, and each sender's without a gap. The first client to
+receive a line defines the order; its sequence number is checked once, and the bytes of every other client are
 compared with it. This finds lost, repeated and reordered messages at the cost of comparing bytes.
 
-With --v1 the clients speak threadchat.v1: a line of a frame is a JSON object, the message is its text, and the texts
-are compared. The last few payloads are remembered with their texts, since most clients get the same. A client has
-joined when it is told hello, and not as soon as its handshake is answered.
+With --v1 the clients speak threadchat.v1: a line is a JSON object that ends with the message. Lines of other types are
+left out of the order; there are none while a run is measured.
 
 It runs as a process of its own: `python load.py saturation --port P --clients N ...` prints one line of JSON.
 """
@@ -29,6 +28,7 @@ from typing import Any
 LENGTH = 64
 SENDERS = 4
 FIRST_NAME, NAMES = ord("0"), 64  # a sender's name is one byte; the replacement of a dropped sender gets the next one
+V1_BEGINS = ord("{")  # no sender's name
 RECEIVE_BYTES = 1 << 18
 CONNECTING = 64  # handshakes in progress at the same time
 
@@ -47,28 +47,46 @@ def encode_v1(token: bytes, number: int) -> bytes:
     return b"\x81" + bytes([0x80 | len(text)]) + b"\0\0\0\0" + text
 
 
+def read_until(end: bytes, connected: socket.socket, answer: bytes = b"") -> bytes:
+    """Return what the server answers, and what it has answered already, at least up to this end."""
+    while end not in answer:
+        more = connected.recv(4096)
+        if not more:
+            raise ConnectionError("the server closed the connection instead of answering the handshake")
+        answer += more
+    return answer
+
+
 class Order:
-    """The order of all messages, as a text with one line each; and how many are missing from it or were repeated."""
+    """The order of all lines, as a text; and how many messages are missing from it or were repeated.
+
+    What the lines say is found out once, when they are appended: for each client they are counted alone.
+    """
 
     def __init__(self) -> None:
         self.text = bytearray()
+        self.lines = {0: 0}  # the number of lines before each position at which a line begins
+        self.names = bytearray()  # each line's sender
+        self.times: list[int] = []  # when each line was sent, in ns
         self.next: list[int | None] = [0] * NAMES  # sequence numbers; None accepts any, for a reused name
         self.lost = 0
         self.repeated = 0
 
-    def append(self, payload: bytes) -> None:
-        """Add messages that no client has received before, and check their sequence numbers."""
-        for start in range(0, len(payload), LENGTH + 1):
-            sender, number = payload[start] - FIRST_NAME, int(payload[start + 2 : start + 10])
-            expected = self.next[sender]
-            if expected is not None and number != expected:
-                if number < expected:
-                    self.repeated += 1
-                    continue
-                self.lost += number - expected
-            self.next[sender] = number + 1
-        self.text += payload
-        self.text += b"\n"
+    def append(self, line: bytes) -> None:
+        """Add a line that no client has received before, and check its sequence number."""
+        end = len(line) if line[0] != V1_BEGINS else len(line) - 2
+        sender, number, sent = line[end - LENGTH], int(line[end - LENGTH + 2 : end - LENGTH + 10]), end - LENGTH + 11
+        self.text += line + b"\n"
+        self.lines[len(self.text)] = len(self.lines)
+        self.names.append(sender)
+        self.times.append(int(line[sent : sent + 16]))
+        expected = self.next[sender - FIRST_NAME]
+        if expected is not None and number != expected:
+            if number < expected:
+                self.repeated += 1
+                return
+            self.lost += number - expected
+        self.next[sender - FIRST_NAME] = number + 1
 
 
 class Client:
@@ -93,7 +111,6 @@ class Load:
     def __init__(self, port: int, clients: int, v1: bool = False) -> None:
         self.port = port
         self.v1 = v1
-        self.texts: dict[bytes, bytes] = {}  # of the last payloads, for v1
         self.order = Order()
         self.clients: dict[int, Client] = {}
         self.poll = select.epoll()
@@ -144,15 +161,12 @@ class Load:
             for number, _ in ready:
                 connected = waiting.pop(number)
                 answered.unregister(number)
-                answer = b""
-                while b"\r\n\r\n" not in answer or (self.v1 and b'"hello"' not in answer):
-                    more = connected.recv(4096)
-                    if not more:
-                        raise ConnectionError("the server closed the connection instead of answering the handshake")
-                    answer += more
+                answer = read_until(b"\r\n\r\n", connected)
                 first_line = answer.partition(b"\r\n")[0]
                 if b" 101 " not in first_line:
                     raise ConnectionError(f"the server refused the handshake: {first_line.decode(errors='replace')}")
+                if self.v1:  # of what is said before its hello, a client is shown the newest messages alone
+                    answer = read_until(b'"hello"', connected, answer)
                 connected.setblocking(False)
                 client = Client(connected)
                 client.rest = answer.partition(b"\r\n\r\n")[2]
@@ -184,8 +198,9 @@ class Load:
 
     def parse(self, client: Client, data: bytes, now: int) -> int:
         """Read the frames in `data`, which arrived at `now` (ns), and return the number of messages in them."""
-        at, end, messages = 0, len(data), 0
+        at, end, lost = 0, len(data), self.lost
         order, position = self.order, client.position
+        first = order.lines[position]
         while at + 2 <= end:
             size, body = data[at + 1], at + 2
             if size == 126:
@@ -202,67 +217,49 @@ class Load:
                 payload = data[body:at]
                 if opcode == 0x80:
                     payload, client.begun = client.begun + payload, b""
-                    size = len(payload)
-                if self.v1:
-                    payload = self.text_of(payload)
-                    if not payload:
-                        continue
-                    size = len(payload)
-                known = len(order.text) - position
-                if known <= size and order.text[position:] == payload[:known]:
-                    order.append(payload[known:])
-                if order.text[position : position + size] == payload:
-                    position += size + 1
+                if order.text.startswith(payload, position) and position + len(payload) + 1 in order.lines:
+                    position += len(payload) + 1
                 else:
-                    position = self.misplaced(payload, position)
-                messages += (size + 1) // (LENGTH + 1)
+                    position = self.compare(payload, position)
                 client.frames += 1
-                if client.token:
-                    own = payload.count(b"\n" + client.token) + payload.startswith(client.token)
-                    if own:
-                        self.own[client] = self.own.get(client, 0) + own
-                if self.latencies is not None:
-                    for line in range(0, size, LENGTH + 1):
-                        self.latencies.append(now - int(payload[line + 11 : line + 27]))
             elif opcode == 0x88:
                 self.drop(client)
-                return messages
+                break
             elif opcode == 0x89:
                 with suppress(OSError):  # the socket is full or closed
                     client.socket.send(b"\x8a" + bytes([0x80 | size]) + b"\0\0\0\0" + data[body:at])
         client.rest = data[at:]
         client.position = position
-        client.messages += messages
-        return messages
+        last = order.lines[position]
+        if client.token and (own := order.names.count(client.token[0], first, last)):
+            self.own[client] = self.own.get(client, 0) + own
+        if self.latencies is not None:
+            self.latencies += [now - sent for sent in order.times[first:last]]
+        return last - first - (self.lost - lost)
 
-    def text_of(self, payload: bytes) -> bytes:
-        """Return the texts of the messages in a payload of threadchat.v1, a line each, and nothing else of it."""
-        text = self.texts.get(payload)
-        if text is None:
-            lines = [line for line in payload.split(b"\n") if line.startswith(b'{"type":"msg"')]
-            text = b"\n".join(line[-LENGTH - 2 : -2] for line in lines)
-            if len(self.texts) > 64:
-                self.texts.pop(next(iter(self.texts)))
-            self.texts[payload] = text
-        return text
+    def compare(self, payload: bytes, position: int) -> int:
+        """Compare lines with the order one by one, and return the client's new position.
 
-    def misplaced(self, payload: bytes, position: int) -> int:
-        """Count what is wrong with messages that do not continue the order, and return the client's new position.
-
-        Messages that the client skipped are lost; a message that stands before its position is repeated.
+        Lines behind the end of the order are appended. Those that the client skipped are lost; a line that stands
+        before its position is repeated.
         """
         order = self.order
-        for start in range(0, len(payload), LENGTH + 1):
-            message = payload[start : start + LENGTH]
-            found = order.text.find(message, position)
-            if found < 0 and message in order.text:
-                self.repeated += 1
+        for line in payload.split(b"\n"):
+            if self.v1 and not line.startswith(b'{"type":"msg"'):
                 continue
-            if found < 0:
-                found = len(order.text)
-                order.append(message)
-            self.lost += (found - position) // (LENGTH + 1)
-            position = min(found + LENGTH + 1, len(order.text))
+            if position < len(order.text):
+                whole = line + b"\n"
+                found = order.text.find(whole, position)
+                if found < 0 and whole in order.text:
+                    self.repeated += 1
+                    continue
+                if found < 0:
+                    found = len(order.text)
+                self.lost += order.lines[found] - order.lines[position]
+                position = found
+            if position == len(order.text):
+                order.append(line)
+            position += len(line) + 1
         return position
 
     def drop(self, client: Client) -> None:
@@ -307,7 +304,7 @@ class Load:
                 break
             self.receive(0)
         for client in self.clients.values():
-            self.lost += (len(self.order.text) - client.position) // (LENGTH + 1)
+            self.lost += len(self.order.names) - self.order.lines[client.position]
 
 
 class Server:

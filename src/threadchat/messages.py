@@ -7,6 +7,7 @@ An entry is made by the thread in which it comes up, a read pump for example. Th
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Sequence
 from functools import lru_cache
 from json.encoder import encode_basestring as quoted
@@ -19,6 +20,13 @@ KICK, MUTE, PARDON, SLOW, LOCK, CLEAR = "kick", "mute", "pardon", "slow", "lock"
 
 # What threadchat.v1 says when nothing can be said for the moment, and when it can again.
 LOG_DOWN, LOG_UP = '{"type":"state","log":"down"}', '{"type":"state","log":"up"}'
+
+# The newest lines of threadchat.v1, those of all rooms together. Any thread may use them, without a lock: each step is
+# a single operation of Python's, and to make a line twice does no harm.
+MOST_LINES = 512  # that are kept
+_with_line: deque[Entry] = deque()  # the entries that have one, oldest first
+# What the last batches come to, each by its log, its first id and its size, at the index that this has as a hash.
+_batches: list[tuple[tuple[str, int, int], tuple[str, ...]]] = [(("", 0, 0), ())] * 64
 
 
 class NotAMessage(ValueError):
@@ -54,7 +62,7 @@ class Entry(str):
     Until the log has taken it, it has no `id` (1, 2, 3, ... in each room), `at` (seconds since 1970) and `epoch`.
     """
 
-    __slots__ = ("at", "by", "epoch", "id", "kind", "n", "name", "text")
+    __slots__ = ("at", "by", "epoch", "id", "json", "kind", "n", "name", "text")
 
     kind: str
     by: str  # the public tag of the session that it comes from
@@ -64,6 +72,7 @@ class Entry(str):
     id: int
     at: float
     epoch: str
+    json: str  # the line of threadchat.v1, or "" while it is not kept
 
     @property
     def token(self) -> str:
@@ -73,21 +82,25 @@ class Entry(str):
     @property
     def check(self) -> int:
         """A check value of what the entry says: another entry with the same id has another one."""
-        return crc32(f"{_written(self.at)}{self.by}{self.text}".encode(errors="surrogatepass"), self.id)
+        return _check(self, _written(self.at))
+
+
+def _check(entry: Entry, at: str) -> int:
+    return crc32(f"{at}{entry.by}{entry.text}".encode("utf-8", "surrogatepass"), entry.id)
 
 
 def message(text: str, by: str, name: str | None = None, n: int | None = None) -> Entry:
     """What somebody says. Plain clients get it on one line, with the name before it if there is one."""
     line = text.replace("\n", " ")
     entry = Entry(line if name is None else f"{name}: {line}")
-    entry.kind, entry.by, entry.name, entry.n, entry.text = MESSAGE, by, name, n, text
+    entry.kind, entry.by, entry.name, entry.n, entry.text, entry.json = MESSAGE, by, name, n, text, ""
     return entry
 
 
 def event(kind: str, by: str, name: str) -> Entry:
     """Somebody comes (JOIN), has gone (LEAVE) or has a new name (NAME). Plain clients are not told."""
     entry = Entry()
-    entry.kind, entry.by, entry.name, entry.n, entry.text = kind, by, name, None, ""
+    entry.kind, entry.by, entry.name, entry.n, entry.text, entry.json = kind, by, name, None, "", ""
     return entry
 
 
@@ -119,7 +132,7 @@ def order(
 ) -> Order:
     """What the organiser `by` orders."""
     entry = Order(text)
-    entry.kind, entry.by, entry.name, entry.n, entry.text = ORDER, by, name, None, text
+    entry.kind, entry.by, entry.name, entry.n, entry.text, entry.json = ORDER, by, name, None, text, ""
     entry.order, entry.target, entry.seconds, entry.locked, entry.marks = kind, target, seconds, locked, ()
     return entry
 
@@ -129,33 +142,31 @@ def token(epoch: str, number: int, check: int) -> str:
     return f"{epoch}.{number}.{check:x}"
 
 
-class Run(tuple[Entry, ...]):
-    """Entries that follow one another in one log. Two runs are equal if they are of the same entries.
+def json_lines(entries: Sequence[Entry]) -> tuple[str, ...]:
+    """The lines of threadchat.v1 for these entries, of which there is at least one, and which follow one another.
 
-    (Entries are equal, as strings, if their plain lines are.)
+    A broadcast sends the same to many clients, but one that is served later gets more at once. Each line is made once.
     """
-
-    __slots__ = ()
-
-    def __hash__(self) -> int:
-        return hash((self[0].epoch, self[0].id))
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Run):
-            return NotImplemented
-        own, its = self[0], other[0]
-        return len(self) == len(other) and own.id == its.id and own.epoch == its.epoch
+    batch = entries[0].epoch, entries[0].id, len(entries)
+    index = hash(batch) % len(_batches)
+    known, lines = _batches[index]
+    if known != batch:
+        lines = tuple([entry.json or _made(entry) for entry in entries])
+        _batches[index] = batch, lines
+    return lines
 
 
-@lru_cache(maxsize=8)
-def json_lines(entries: Run) -> tuple[str, ...]:
-    """The lines of threadchat.v1 for these entries. The last few are remembered: a broadcast sends the same to all."""
-    return tuple(map(json_line, entries))
+def _made(entry: Entry) -> str:
+    entry.json = line = json_line(entry)
+    _with_line.append(entry)
+    if len(_with_line) > MOST_LINES:
+        _with_line.popleft().json = ""
+    return line
 
 
 def json_line(entry: Entry) -> str:
     """One entry as threadchat.v1 has it."""
-    number, name = entry.id, "null" if entry.name is None else quoted(entry.name)
+    number, at, name = entry.id, _written(entry.at), "null" if entry.name is None else quoted(entry.name)
     what = ""
     if entry.kind == MESSAGE:
         what = f',"n":{"null" if entry.n is None else entry.n},"text":{quoted(entry.text)}'
@@ -164,7 +175,7 @@ def json_line(entry: Entry) -> str:
         what = f',"order":"{entry.order}","text":{quoted(entry.text)}'
         what += "".join(f',"{key}":{json.dumps(value)}' for key, value in facts.items() if value is not None)
     return (
-        f'{{"type":"{entry.kind}","token":"{entry.epoch}.{number}.{entry.check:x}","id":{number},"at":{_written(entry.at)},'
+        f'{{"type":"{entry.kind}","token":"{entry.epoch}.{number}.{_check(entry, at):x}","id":{number},"at":{at},'
         f'"name":{name},"by":"{entry.by}"{what}}}'
     )
 

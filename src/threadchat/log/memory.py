@@ -24,7 +24,7 @@ class MemoryLog:
     """
 
     def __init__(self, keep: int, least: int = LEAST, keep_for: float = inf) -> None:
-        self.epoch = secrets.token_urlsafe(6)  # set once more by `restore`, before anybody uses the log
+        self.epoch = secrets.token_urlsafe(4)  # set once more by `restore`, before anybody uses the log
         self._keep = keep
         self._least = least
         self._keep_for = keep_for

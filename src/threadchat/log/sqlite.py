@@ -89,7 +89,7 @@ class SqliteStore:
             found = self._database.execute('SELECT room, epoch, before, "check" FROM rooms WHERE name = ?', [room])
             row = found.fetchone()
             if row is None:
-                return Stored(secrets.token_urlsafe(6))
+                return Stored(secrets.token_urlsafe(4))
             number, epoch, before, check = row
             return Stored(
                 epoch,

@@ -7,6 +7,7 @@ An organiser may also give orders (see `moderation`).
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import re
@@ -14,7 +15,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
-from threadchat.messages import JOIN, NAME, Entry, NotAMessage, Run, clean_text, event, json_lines, message
+from threadchat.messages import JOIN, NAME, Entry, NotAMessage, clean_text, event, json_lines, message
 from threadchat.moderation import ORDERS, Refusal, Visitor
 from threadchat.names import NotAName
 from threadchat.people import Person
@@ -30,11 +31,13 @@ LINE_FACTOR = 4  # how much longer a line of JSON is than a plain one: a batch m
 TRIES = 3  # how often a client may fall behind what the log keeps, before it is sent away
 MOST_HERE = 200  # people that hello names
 LARGEST_NUMBER = 2**53 - 1
+# A message as most clients write it, without escapes and spaces: read so, it takes a third of the time.
+SIMPLE_MESSAGE = re.compile(r'\{"type":"msg","n":([1-9][0-9]{0,14}),"text":"([^"\\\x00-\x1f]*)"\}').fullmatch
 
 
 def tag(session: str) -> str:
     """The public tag (`by`) of a session: 96 bits of its SHA-256, the same in every process."""
-    return hashlib.sha256(session.encode()).hexdigest()[:24]
+    return base64.urlsafe_b64encode(hashlib.sha256(session.encode()).digest()[:12]).decode()
 
 
 def frame_size(message_size: int) -> int:
@@ -100,6 +103,8 @@ class V1(Subprotocol):
         """See `Subprotocol.read`."""
         number = None
         try:
+            if simple := SIMPLE_MESSAGE(text):
+                return self._message(simple[2], number := int(simple[1]))
             match json.loads(text):
                 case dict(said):
                     number = _number(said.get("n"))
@@ -206,7 +211,7 @@ class V1(Subprotocol):
                 entries = [entry for entry in entries if entry.id > self._seen]
             elif entries[-1].id <= self._seen:
                 return ()
-        return json_lines(Run(entries))
+        return json_lines(entries)
 
 
 def _number(number: object) -> int | None:

@@ -116,21 +116,21 @@ def text_frames(lines: tuple[str, ...], most: int) -> bytes:
         return b""
     if len(text) <= most:
         return _frame(Opcode.TEXT, text)
-    return b"".join(_frame(Opcode.TEXT, part) for part in _parts(text, most))
+    return b"".join(piece for part in _parts(text, most) for piece in (_header(Opcode.TEXT, len(part)), part))
 
 
-def _parts(text: bytes, most: int) -> Iterator[bytes]:
+def _parts(text: bytes, most: int) -> Iterator[memoryview]:
     """Part a text at newlines, into as many lines at a time as `most` bytes can hold, at least one."""
-    start = 0
+    start, whole = 0, memoryview(text)  # whose parts are no copies
     while len(text) - start > most:
         end = text.rfind(b"\n", start, start + most + 1)
         if end < 0:  # the line is longer
             end = text.find(b"\n", start + most + 1)
         if end < 0:  # and the last one
             break
-        yield text[start:end]
+        yield whole[start:end]
         start = end + 1
-    yield text[start:]
+    yield whole[start:]
 
 
 def ping_frame() -> bytes:
@@ -153,14 +153,16 @@ def close_frame(code: int, reason: str) -> bytes:
 
 def _frame(opcode: Opcode, payload: bytes) -> bytes:
     """A whole frame (section 5.2)."""
-    size = len(payload)
+    return _header(opcode, len(payload)) + payload
+
+
+def _header(opcode: Opcode, size: int) -> bytes:
+    """What stands before the payload of a whole frame."""
     if size < 126:
-        header = struct.pack("!BB", 0x80 | opcode, size)
-    elif size < 65_536:
-        header = struct.pack("!BBH", 0x80 | opcode, 126, size)
-    else:
-        header = struct.pack("!BBQ", 0x80 | opcode, 127, size)
-    return header + payload
+        return struct.pack("!BB", 0x80 | opcode, size)
+    if size < 65_536:
+        return struct.pack("!BBH", 0x80 | opcode, 126, size)
+    return struct.pack("!BBQ", 0x80 | opcode, 127, size)
 
 
 class Wire:
@@ -192,7 +194,7 @@ class Wire:
         text = "\n".join(filter(None, lines)).encode(errors="replace")
         if not text:
             return b""
-        return b"".join(self._frames.send_data(part.decode()) for part in _parts(text, most))
+        return b"".join(self._frames.send_data(str(part, "utf-8")) for part in _parts(text, most))
 
     def receive(self, data: bytes) -> list[Event]:
         """Take bytes from the peer; return the events that they complete, in order.
