@@ -311,7 +311,7 @@ def log_writer_waits_for_a_store_that_is_down(scene: Scene) -> None:
 def read_pump_sends_to_a_full_log_writer(scene: Scene) -> None:
     writer = take_store_down(scene)
     peer = scene.peer()
-    for _ in range(2 * writer.said.capacity):
+    for _ in range(3 * writer.said.capacity):
         peer.send(TEXT, "x")
     until(lambda: is_in("readPump", "read_pump", "say", "send"))
 

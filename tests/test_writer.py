@@ -137,7 +137,7 @@ def test_while_the_store_is_down_senders_wait_and_nothing_is_lost(
     writer: LogWriter, store: FakeStore, room: FakeRoom, caplog: pytest.LogCaptureFixture
 ) -> None:
     store.down = "the disk is full"
-    texts = [str(number) for number in range(2 * SAID_BUFFER)]
+    texts = [str(number) for number in range(3 * SAID_BUFFER)]
     saying = go(say, writer, room, *texts)
     until(lambda: writer.said.statistics().waiting_senders == 1, "backpressure")
     until(lambda: room.told == [False])
