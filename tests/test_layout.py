@@ -454,6 +454,7 @@ OURS: dict[str, set[str]] = {
         "channel",
         "hub",
         "messages",
+        "protocols.v1",
         "room",
         "runtime.runqueue",
         "inspector.evictions",

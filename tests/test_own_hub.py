@@ -174,6 +174,13 @@ def test_a_hub_may_send_something_else_in_place_of_a_message(own: Make) -> None:
     assert mine.facts()["faults"] == []
 
 
+def test_a_hub_may_send_each_client_something_else(own: Make) -> None:
+    mine = own(changed("Send(client.send, value)", "Send(client.send, f'{client.number}: {value}')"))
+    with V1(mine.port, name="Ann") as ann, V1(mine.port, name="Bob") as bob:
+        ann.say("hello", n=1)
+        assert [each.until(type="msg")["text"] for each in (ann, bob)] == ["1: Ann: hello", "2: Ann: hello"]
+
+
 def test_a_hub_may_take_and_send_all_that_is_pending_at_once(own: Make) -> None:
     mine = own(
         changed(

@@ -82,11 +82,7 @@ class Entry(str):
     @property
     def check(self) -> int:
         """A check value of what the entry says: another entry with the same id has another one."""
-        return _check(self, _written(self.at))
-
-
-def _check(entry: Entry, at: str) -> int:
-    return crc32(f"{at}{entry.by}{entry.text}".encode("utf-8", "surrogatepass"), entry.id)
+        return crc32(f"{_written(self.at)}{self.by}{self.text}".encode("utf-8", "surrogatepass"), self.id)
 
 
 def message(text: str, by: str, name: str | None = None, n: int | None = None) -> Entry:
@@ -166,7 +162,7 @@ def _made(entry: Entry) -> str:
 
 def json_line(entry: Entry) -> str:
     """One entry as threadchat.v1 has it."""
-    number, at, name = entry.id, _written(entry.at), "null" if entry.name is None else quoted(entry.name)
+    number, name = entry.id, "null" if entry.name is None else quoted(entry.name)
     what = ""
     if entry.kind == MESSAGE:
         what = f',"n":{"null" if entry.n is None else entry.n},"text":{quoted(entry.text)}'
@@ -175,7 +171,7 @@ def json_line(entry: Entry) -> str:
         what = f',"order":"{entry.order}","text":{quoted(entry.text)}'
         what += "".join(f',"{key}":{json.dumps(value)}' for key, value in facts.items() if value is not None)
     return (
-        f'{{"type":"{entry.kind}","token":"{entry.epoch}.{number}.{_check(entry, at):x}","id":{number},"at":{at},'
+        f'{{"type":"{entry.kind}","token":"{entry.epoch}.{number}.{entry.check:x}","id":{number},"at":{_written(entry.at)},'
         f'"name":{name},"by":"{entry.by}"{what}}}'
     )
 

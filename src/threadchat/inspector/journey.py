@@ -127,7 +127,7 @@ class Followed(Entry):
         """A copy of the entry, which the log has not taken yet, on that journey."""
         followed = cls(entry)
         followed.kind, followed.by, followed.name = entry.kind, entry.by, entry.name
-        followed.n, followed.text, followed.journey = entry.n, entry.text, journey
+        followed.n, followed.text, followed.json, followed.journey = entry.n, entry.text, "", journey
         return followed
 
 

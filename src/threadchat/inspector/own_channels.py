@@ -22,6 +22,7 @@ from threadchat.inspector.journey import Followed
 from threadchat.inspector.watch import RegisterChannel, UnregisterChannel, WatchedHub
 from threadchat.inspector.watched_channels import BroadcastChannel, ChoosingBroadcastChannel, WatchedOutbox
 from threadchat.messages import Entry, message
+from threadchat.protocols.v1 import V1
 from threadchat.room import SERVER
 from threadchat.runtime.runqueue import RunQueue
 
@@ -184,6 +185,7 @@ class Altered(Entry):
         altered = cls(text.replace("\n", " "))
         altered.kind, altered.by, altered.name, altered.n, altered.text = entry.kind, entry.by, None, entry.n, text
         altered.id, altered.at, altered.epoch, altered._check = entry.id, entry.at, entry.epoch, entry.check
+        altered.json = ""
         return altered
 
     @property
@@ -287,7 +289,11 @@ class OwnOutbox(WatchedOutbox):
         if isinstance(item, Entry) and hasattr(item, "id"):
             return item
         current = self.traffic.current if self.traffic else None
-        return Altered.of(current, item) if current is not None else item
+        if current is None:
+            return item
+        if isinstance(self.client.protocol, V1):
+            self.client.protocol.shares_lines = False
+        return Altered.of(current, item)
 
     def _note(self, entry: str) -> None:
         traffic = self.traffic

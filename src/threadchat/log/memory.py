@@ -27,6 +27,7 @@ class MemoryLog:
         self.epoch = secrets.token_urlsafe(4)  # set once more by `restore`, before anybody uses the log
         self._keep = keep
         self._least = least
+        self._most = max(keep, least)
         self._keep_for = keep_for
         self._mutex = threading.Lock()  # guards the rest
         self._entries: list[Entry] = []
@@ -51,39 +52,23 @@ class MemoryLog:
 
     def append(self, entries: Sequence[Entry]) -> Sequence[Entry]:
         """See `Log.append`."""
-        return self.retain(self.number(entries))
+        with self._mutex:
+            return self._retain(self._number(entries))
 
     def number(self, entries: Sequence[Entry]) -> Sequence[Entry]:
         """Number the entries, without the repeats, and return them. Nobody reads them before `retain`."""
-        at, accepted = round(time.time(), 3), []
         with self._mutex:
-            number, given = self._before + len(self._entries), self._given
-            for entry in entries:
-                if entry.n is not None:
-                    if entry.n <= given.get(entry.by, 0):
-                        continue
-                    given[entry.by] = entry.n
-                number += 1
-                entry.id, entry.at, entry.epoch = number, at, self.epoch
-                accepted.append(entry)
-        return accepted
+            return self._number(entries)
 
     def retain(self, entries: Sequence[Entry]) -> Sequence[Entry]:
         """Keep what `number` has returned, or the entries of a store that come next. Returns them."""
-        if entries:
-            with self._mutex:
-                for entry in entries:
-                    if entry.n is not None:
-                        self._newest[entry.by], self._given[entry.by] = entry, entry.n
-                    self._bytes += len(entry.text)
-                self._entries += entries
-                self._trim(time.time())
-        return entries
+        with self._mutex:
+            return self._retain(entries)
 
     def expire(self) -> None:
         """Drop what is too old. Any thread may call this."""
         with self._mutex:
-            self._trim(time.time())
+            self._trim()
 
     def restore(self, epoch: str, before: int, check: int, newest: Iterable[Entry]) -> None:
         """Go on where a store has ended. Called first of all; what is kept then follows by `retain`.
@@ -149,23 +134,51 @@ class MemoryLog:
 
     # The caller of the methods below holds the mutex.
 
+    def _number(self, entries: Sequence[Entry]) -> list[Entry]:
+        at, epoch, given, accepted = round(time.time(), 3), self.epoch, self._given, []
+        number = self._before + len(self._entries)
+        for entry in entries:
+            if entry.n is not None:
+                if entry.n <= given.get(entry.by, 0):
+                    continue
+                given[entry.by] = entry.n
+            number += 1
+            entry.id, entry.at, entry.epoch = number, at, epoch
+            accepted.append(entry)
+        return accepted
+
+    def _retain(self, entries: Sequence[Entry]) -> Sequence[Entry]:
+        for entry in entries:
+            self._bytes += len(entry.text)
+            if entry.n is not None:
+                self._newest[entry.by], self._given[entry.by] = entry, entry.n
+        self._entries += entries
+        self._trim()
+        return entries
+
     def _check(self, number: int) -> int:
         return self._before_check if number <= self._before else self._entries[number - self._before - 1].check
 
-    def _trim(self, now: float) -> None:
+    def _trim(self) -> None:
         """Drop the oldest entries. Some at a time, since each time the others are moved."""
-        keep, size = max(self._keep, self._least), len(self._entries)
-        excess = size - keep if size - keep > keep // 16 else 0
+        size = len(self._entries)
+        excess = size - self._most if size > self._most + self._most // 16 else 0
         if self._bytes > MOST_BYTES and size > self._least:
             excess = max(excess, min(size - self._least, size // 8))
-        while excess < size and self._entries[excess].at < now - self._keep_for:
-            excess += 1
-        if excess <= 0:
-            return
+        if self._keep_for < inf:
+            oldest = time.time() - self._keep_for
+            while excess < size and self._entries[excess].at < oldest:
+                excess += 1
+        if excess:
+            self._drop(excess)
+
+    def _drop(self, excess: int) -> None:
+        """Drop so many entries, and numbers that nobody needs any more."""
         dropped = self._entries[:excess]
         del self._entries[:excess]
         self._before, self._before_check = dropped[-1].id, dropped[-1].check
         self._bytes -= sum(len(entry.text) for entry in dropped)
+        now = time.time()
         if now - self._forgotten > REMEMBERED:
             self._forgotten = now
             self._newest = {

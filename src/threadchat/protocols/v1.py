@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
-from threadchat.messages import JOIN, NAME, Entry, NotAMessage, clean_text, event, json_lines, message
+from threadchat.messages import JOIN, NAME, Entry, NotAMessage, clean_text, event, json_line, json_lines, message
 from threadchat.moderation import ORDERS, Refusal, Visitor
 from threadchat.names import NotAName
 from threadchat.people import Person
@@ -71,6 +71,7 @@ class V1(Subprotocol):
         self._known = known
         self._since = since
         self._seen = 0  # the newest id that was sent before the write pump took over
+        self.shares_lines = True  # False where the hub gives this client other entries than the rest of the room
         connection.form = self._lines
 
     @property
@@ -211,7 +212,7 @@ class V1(Subprotocol):
                 entries = [entry for entry in entries if entry.id > self._seen]
             elif entries[-1].id <= self._seen:
                 return ()
-        return json_lines(entries)
+        return json_lines(entries) if self.shares_lines else tuple(map(json_line, entries))
 
 
 def _number(number: object) -> int | None:
