@@ -87,7 +87,7 @@ class Entry(str):
 
 def message(text: str, by: str, name: str | None = None, n: int | None = None) -> Entry:
     """What somebody says. Plain clients get it on one line, with the name before it if there is one."""
-    line = text.replace("\n", " ")
+    line = text.replace("\n", " ") if "\n" in text else text
     entry = Entry(line if name is None else f"{name}: {line}")
     entry.kind, entry.by, entry.name, entry.n, entry.text, entry.json = MESSAGE, by, name, n, text, ""
     return entry

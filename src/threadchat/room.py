@@ -61,6 +61,7 @@ class Room:
         self.hub = hub
         self.tally = tally  # of all rooms
         self._passed = Passed()  # the hub's thread's
+        self._events = 0  # how many entries were accepted that are no messages
         # An eviction alone discards one send buffer.
         self.log = MemoryLog(options.keep, max(LEAST, 4 * options.send_buffer), options.keep_seconds)
         self.people = People()
@@ -76,7 +77,7 @@ class Room:
         self._ended = False  # whether the hub has ended
         self._judging = False  # whether `record` must look at each message
         self._clear: Order | None = None  # the order to drop what was said, once it has its id
-        hub.record = self._record_and_count
+        hub.record = self.record
         self._hub_thread = go(partial(_run_hub, self), "hub" if name == LOBBY else f"hub-{name}")
 
     @property
@@ -87,10 +88,12 @@ class Room:
     def record(self, items: Sequence[str]) -> Sequence[Entry]:
         """Write down what the hub is about to pass on. Returns the entries that are new: those to pass on."""
         entries = [item if isinstance(item, Entry) else message(item, SERVER) for item in items]
+        events = self._events
         with self._mutex:
             taken = self.log.append(self._accepted(entries))
             self._settle(entries)
-            return taken
+        self._passed.count(len(taken) - self._events + events, len(self.hub.clients))
+        return taken
 
     def open(self) -> None:
         """Called by each who enters, before anything else; may block. Raises Closed."""
@@ -98,11 +101,6 @@ class Room:
     def called(self, person: Person | None) -> str:
         """The room, and the person's name in it at this instant if there is one, for a line of the log."""
         return f"room {quoted(self.name)}" + ("" if person is None else f" as {quoted(person.name)}")
-
-    def _record_and_count(self, items: Sequence[str]) -> Sequence[Entry]:
-        entries = self.record(items)
-        self._passed.count([entry.kind for entry in entries].count(MESSAGE), len(self.hub.clients))
-        return entries
 
     def snapshot(self) -> Snapshot:
         """The room at this instant."""
@@ -227,13 +225,19 @@ class Room:
             self._recorded.notify_all()
 
     def _counts(self, entry: Entry) -> bool:
-        """Whether the entry says something new.
+        """Whether the entry is to be taken."""
+        if entry.kind == MESSAGE:
+            return self._may_be_said(entry)
+        news = self._is_news(entry)
+        self._events += news
+        return news
+
+    def _is_news(self, entry: Entry) -> bool:
+        """Whether an entry that is no message says something new.
 
         Two connections of one session join once, and a session that comes back with another name has changed it.
         Somebody who has come back by now did not leave.
         """
-        if entry.kind == MESSAGE:
-            return self._may_be_said(entry)
         if isinstance(entry, Order):
             self.moderation.obey(entry)
             self._judging |= self.moderation.in_force

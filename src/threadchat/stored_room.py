@@ -25,7 +25,7 @@ from threadchat.channel import Closed, WouldBlock
 from threadchat.hub import BROADCAST_BUFFER, Hub
 from threadchat.log import Addition, Stored
 from threadchat.log.writer import LogWriter
-from threadchat.messages import JOIN, LEAVE, LOG_DOWN, LOG_UP, NAME, Entry
+from threadchat.messages import JOIN, LEAVE, LOG_DOWN, LOG_UP, MESSAGE, NAME, Entry
 from threadchat.options import Options
 from threadchat.room import Room
 from threadchat.runtime.threads import NoThread, go
@@ -71,7 +71,8 @@ class StoredRoom(Room):
             if entries:
                 self._passed_on = entries[-1].id
                 self._recorded.notify_all()
-            return entries
+        self._passed.count([entry.kind for entry in entries].count(MESSAGE), len(self.hub.clients))
+        return entries
 
     def say(self, entry: Entry) -> None:
         """Give the entry to the log writer. Blocks while it has much to do. Raises Closed if the room has ended."""

@@ -62,19 +62,25 @@ class Plain(Subprotocol):
 
     def read(self, text: str) -> Entry | None:
         """See `Subprotocol.read`. Somebody whose line is refused is told so, in brackets."""
-        line = super().read(text)
+        line = text.replace("\n", " ").strip()
         if not line:
             return None
-        said = message(line, self._visitor.by, self.name)
+        said = message(line, self._visitor.by, None if self._person is None else self._person.name)
+        if not self._room.moderation.in_force or self._may_say(said):
+            return self._room.read(said)
+        return None
+
+    def _may_say(self, said: Entry) -> bool:
+        """Whether the organisers let this be said now; False if it was said here already, or refused."""
         try:
             self._room.moderation.check_speech(self._visitor)
             if not self._room.moderation.slow:
-                return self._room.read(said)
+                return True
             self._room.post(said, self._visitor)
         except Refusal as refusal:
             with suppress(ConnectionClosed):
                 self._connection.reply(f"({refusal})")
-        return None
+        return False
 
     def _unseen(self, entries: Sequence[Entry]) -> Sequence[str]:
         return [entry for entry in entries if entry.id > self._seen]
