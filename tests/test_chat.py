@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from helpers import LIMIT, SESSION_TAG, Scripted, Seat, go, until
+from mentions import ADDRESSED
 
 from threadchat.channel import Channel, Closed, Send, select
 from threadchat.terminal import backoff, dial
@@ -19,6 +20,7 @@ from threadchat.terminal.address import address_of
 from threadchat.terminal.chat import Chat, Gone
 from threadchat.terminal.join import dialer
 from threadchat.terminal.view import Said
+from threadchat.terminal.words import mentions
 
 
 class Seen:
@@ -375,10 +377,10 @@ def test_it_pings_so_that_a_server_that_is_there_is_not_silent(
 def test_what_was_said_before_it_came_is_past_and_what_it_missed_is_not(server: Scripted, enter: Enter) -> None:
     person = enter()
     seat = server.join(top=2)
-    seat.message(2, "hello Ann")
-    seat.message(3, "hello ann!")
-    seat.message(4, "hello Annabel")
-    person.sees("hello Ann", "hello ann!", "hello Annabel")
+    seat.message(2, "hello @Ann")
+    seat.message(3, "hello @ann!")
+    seat.message(4, "hello @Annabel")
+    person.sees("hello @Ann", "hello @ann!", "hello @Annabel")
     seat.cut()
     server.join(top=5, recovered=True).message(5, "@ANN: are you there?")
     until(lambda: len(person.view.said) == 4, "the message that it missed")
@@ -386,11 +388,17 @@ def test_what_was_said_before_it_came_is_past_and_what_it_missed_is_not(server: 
     assert [said.mentions_me for said in person.view.said] == [False, True, False, True]
 
 
+@pytest.mark.parametrize(("text", "marks"), ADDRESSED)
+def test_a_text_mentions_somebody_where_the_page_sees_it(text: str, marks: list[str]) -> None:
+    assert mentions(text, "Ann") is bool(marks)
+    assert not mentions(text, "")
+
+
 def test_nobody_mentions_themselves(server: Scripted, enter: Enter) -> None:
     person = enter()
     seat = server.join()
-    seat.message(1, "I am Ann", by=SESSION_TAG)
-    person.sees("I am Ann")
+    seat.message(1, "I am @Ann", by=SESSION_TAG)
+    person.sees("I am @Ann")
     assert not person.view.said[0].mentions_me
 
 

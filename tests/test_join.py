@@ -323,7 +323,7 @@ def test_a_name_has_its_colour_and_a_mention_rings_the_bell(server: Running, ter
     assert joined(server.url, "--name", "Bob", say="nobody\n")[0] == 0
     ann.shows(r"\x1b\[38;5;\d+mBob\x1b\[.*: nobody", "-e")
     ann.tmux("select-window", "-t", ":1")
-    assert joined(server.url, "--name", "Bob", say="hello Ann\n")[0] == 0
+    assert joined(server.url, "--name", "Bob", say="hello @Ann\n")[0] == 0
     until(lambda: ann.tmux("display-message", "-p", "-t", ":0", "#{window_bell_flag}") == "1\n", "the bell")
     ann.tmux("select-window", "-t", ":0")
     ann.presses("C-d")

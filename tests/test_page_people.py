@@ -19,6 +19,7 @@ from chat_page import (
     texts_of,
     write,
 )
+from mentions import ADDRESSED
 from playwright.sync_api import Locator, Page, expect
 from scripted_v1 import ME, Scripted
 
@@ -227,16 +228,7 @@ def test_tab_goes_on_to_the_button_where_there_is_no_name_to_complete(enter: Ent
     expect(field_of(page)).to_have_value(typed)
 
 
-@pytest.mark.parametrize(
-    ("text", "marks"),
-    [
-        ("@Ann hello, @ann!", ["@Ann", "@ann"]),
-        ("Ann: hello", ["Ann"]),
-        ("hello\nAnn, are you there?", ["Ann"]),
-        ("@Anna and @Ann2 and joann@example.org", []),
-        ("Ann is not addressed here", []),
-    ],
-)
+@pytest.mark.parametrize(("text", "marks"), ADDRESSED)
 def test_a_mention_is_marked(enter: Enter, text: str, marks: list[str]) -> None:
     page, line = enter()
     line.say(text)

@@ -48,8 +48,9 @@ def _clean_text(text: str) -> str:
 
 
 def mentions(text: str, name: str) -> bool:
-    """Whether the text has the name in it, as a word of its own."""
-    return bool(name) and re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text, re.IGNORECASE) is not None
+    """Whether the text addresses this name, as the page sees it: `@Ann`, or `Ann:` and `Ann,` where a line begins."""
+    called = rf"@{re.escape(name)}(?!\w)|^{re.escape(name)}[:,]"
+    return bool(name) and re.search(called, text, re.IGNORECASE | re.MULTILINE) is not None
 
 
 def colour_of(name: str) -> int:
