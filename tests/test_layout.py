@@ -214,7 +214,16 @@ OURS: dict[str, set[str]] = {
     "web.source": {"web.www"},
     "web.guide": {"web.highlight", "web.source"},
     "web.local": {"web.hosts"},
-    "web.metrics": {"client", "hub", "rooms", "tally", "web.refusals", "websocket.connection", "threadchat"},
+    "web.metrics": {
+        "client",
+        "hub",
+        "log.writer",
+        "rooms",
+        "tally",
+        "web.refusals",
+        "websocket.connection",
+        "threadchat",
+    },
     "web.refusals": {"rooms", "web.admission"},
     "web.upgrade": {"web.origins", "web.refusals", "web.throttled_log"},
     "web.app": {

@@ -47,6 +47,19 @@ def scrape(server: Running) -> dict[str, float]:
 # The figures
 
 
+def test_it_counts_what_the_log_writer_does_where_there_is_a_store(serve: Serve, tmp_path: Path) -> None:
+    server = serve(store=f"sqlite:{tmp_path / 'chat.db'}")
+    for text in ("one", "two"):
+        server.app.publish(text)
+    found = scrape(server)
+    assert found["threadchat_log_up"] == 1
+    assert found["threadchat_log_pending_entries"] == 0
+    assert found["threadchat_log_entries_total"] == found["threadchat_log_groups_total"] == 2
+    assert found["threadchat_log_seconds_total"] > 0
+    assert found["threadchat_log_failures_total"] == 0
+    assert "threadchat_log_up" not in scrape(serve())
+
+
 def test_it_counts_clients_rooms_messages_and_deliveries(serve: Serve) -> None:
     server = serve()
     with Peer(server.port) as ann, Peer(server.port) as bob, Peer(server.port, "/r/den/ws?name=Eve") as eve:

@@ -80,6 +80,11 @@ class Rooms:
             return sum(len(room.hub.clients) for room in self._rooms.values())
 
     @property
+    def writer(self) -> LogWriter | None:
+        """The log writer; None where the logs are in memory alone."""
+        return self._writer
+
+    @property
     def log_is_up(self) -> bool:
         """Whether what is said can be logged at this instant."""
         return self._writer is None or not (self._writer.is_down or self._writer.failed)

@@ -67,7 +67,11 @@ class LogWriter:
 
     def __init__(self, store: Store, keep_for: float = inf) -> None:
         self.said: Channel[tuple[LoggedRoom, Entry | None]] = Channel(SAID_BUFFER)
-        self.is_down = False  # written by the writer's thread
+        self.is_down = False  # written by the writer's thread, as the next four
+        self.groups = 0  # that were written
+        self.entries = 0  # in them
+        self.seconds = 0.0  # that the store took for all that it did, without what failed
+        self.failures = 0  # of the store
         self._store = store
         self._keep_for = keep_for  # seconds
         self._sweeping = keep_for < inf  # whether to drop what is too old before the next group
@@ -151,15 +155,19 @@ class LogWriter:
         additions = [room.accept(said) for room, said in group.items()]
         if any(addition.entries for addition in additions):
             self._until_it_works(partial(self._store.write, additions))
+            self.groups += 1
+            self.entries += sum(len(addition.entries) for addition in additions)
         for (room, said), addition in zip(group.items(), additions, strict=True):
             room.taken(said, addition.entries)
 
     def _until_it_works(self, action: Callable[[], T]) -> T:
         """Do it, again and again while the store is down. Raises _GivenUp after a stop."""
         while True:
+            began = time.perf_counter()
             try:
                 result = action()
             except StoreDown as error:
+                self.failures += 1
                 if not self.is_down:
                     log.error("the log is down, and nobody can say anything: %s", error)
                     self._tell(up=False)
@@ -170,6 +178,7 @@ class LogWriter:
                 if self.is_down:
                     log.warning("the log is up again")
                     self._tell(up=True)
+                self.seconds += time.perf_counter() - began
                 return result
 
     def _tell(self, up: bool) -> None:

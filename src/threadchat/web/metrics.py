@@ -18,6 +18,7 @@ from werkzeug.wrappers import Request, Response
 from threadchat import __version__
 from threadchat.client import CLOSE_CODES
 from threadchat.hub import Ending
+from threadchat.log.writer import LogWriter
 from threadchat.rooms import Rooms
 from threadchat.tally import Tally
 from threadchat.web.refusals import REASONS
@@ -118,3 +119,17 @@ class Collector:
             "result",
             ("recovered", "gap"),
         )
+        if (writer := self._rooms.writer) is not None:
+            yield from _of_writer(writer, self._rooms.log_is_up)
+
+
+def _of_writer(writer: LogWriter, is_up: bool) -> Iterator[Metric]:
+    """What the log writer does, where there is a store."""
+    from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily
+
+    yield GaugeMetricFamily("threadchat_log_up", "Whether what is said can be logged.", value=int(is_up))
+    yield GaugeMetricFamily("threadchat_log_pending_entries", "Entries that wait for the log writer.", len(writer.said))
+    yield CounterMetricFamily("threadchat_log_groups", "Groups of entries that were written.", value=writer.groups)
+    yield CounterMetricFamily("threadchat_log_entries", "Entries that were written.", value=writer.entries)
+    yield CounterMetricFamily("threadchat_log_seconds", "Seconds that the store took.", value=writer.seconds)
+    yield CounterMetricFamily("threadchat_log_failures", "Failures of the store.", value=writer.failures)
