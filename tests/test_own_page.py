@@ -101,6 +101,10 @@ def test_two_browsers_talk_over_a_hub_of_ones_own_and_come_back_to_the_next(tmp_
         new.write_text(solution.replace("Send(client.send, value)", "Send(client.send, value.upper())"))
         new.replace(file)
         process.wait_for("was saved: a new hub runs")
+        for page in pages:
+            write(page, "back")  # a page that comes back later has what was said from the log, where no hub changes it
+        for page in pages:
+            expect(texts_of(page)).to_have_count(3, timeout=COME_BACK)
         write(pages[1], "over the next")
         for page in pages:
             expect(texts_of(page).last).to_contain_text("OVER THE NEXT", timeout=COME_BACK)
