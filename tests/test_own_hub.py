@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -107,6 +108,7 @@ def own(monkeypatch: pytest.MonkeyPatch, inspect: Callable[..., Inspected], tmp_
         (own_hub, "LAST_WAIT", 0.2),
         (own_faults, "SOON", 0.05),
         (own_faults, "LONG", 0.1),
+        (own_faults, "SPINS", 0.2),
         (own_faults, "SETTLED", 0.05),
     ):
         monkeypatch.setattr(module, name, seconds)
@@ -327,6 +329,49 @@ def test_a_hub_that_sends_to_itself_is_told_with_its_line_and_the_rest_stays_usa
         assert look.until_event("hub")["text"] == f"Deadlock, line {line}"
         with Peer(mine.port, "/r/other/ws") as bob:
             bob.talk("the other rooms go on")
+
+
+def test_what_is_said_of_a_hub_that_sends_to_itself_is_true_of_each_of_its_channels(own: Make) -> None:
+    line = "self.part_with(value)\n"
+    code = changed(line, f"{line}                    self.broadcast.send('left')\n")
+    mine = own(code)
+    with Peer(mine.port) as ann:
+        ann.leave()
+        fault = mine.fault("asleep")
+    assert fault["mistake"] == "sends to itself"
+    assert fault["sentences"][1].startswith("The only thread that receives from `broadcast` is the hub itself")
+    assert "`unregister`" not in fault["about"]
+
+
+def test_a_hub_that_sends_where_nobody_receives_is_told(own: Make) -> None:
+    code = changed("self.part_with(value)\n", "self.part_with(value)\n                    self.gone.send(value)\n")
+    code = changed("        self.done:", "        self.gone: Channel[Client] = Channel()\n        self.done:", code)
+    mine = own(code)
+    with Peer(mine.port) as ann:
+        ann.leave()
+        fault = mine.fault("asleep")
+        assert fault["title"] == "Your hub waits to send"
+        assert fault["sentences"][0].endswith("it sends to `gone`. In Go: `gone <- value`.")
+        assert fault["sentences"][1].endswith(" s no thread has tried to receive from `gone`.")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells how long a thread has used the processor")
+def test_a_hub_that_never_sleeps_is_told_and_one_that_waits_is_not(own: Make) -> None:
+    head = "channel, value = select(self.register, self.unregister, self.broadcast, self.done"
+    code = changed(f"{head})", f"{head}, default=True)")
+    mine = own(code)
+    with Peer(mine.port) as ann:
+        fault = mine.fault("busy")
+        assert (fault["title"], fault["mistake"]) == ("Your hub never sleeps", "polling")
+        assert fault["line"] in range(number_of(code, "while True:"), number_of(code, "inbox.close()"))
+        assert fault["sentences"][0].startswith("Nothing has come for ")
+        ann.talk("it serves all the same")
+        mine.save(changed(f"{head})", f"{head}, timeout=60)"))
+    with Peer(mine.port) as bob:
+        bob.talk("nothing is wrong with a long timeout")
+        judge = mine.hub.version.judge
+        until(lambda: time.monotonic() - judge._since > 2 * own_faults.SPINS, "some looks")
+        assert mine.facts()["faults"] == []
 
 
 @pytest.mark.parametrize(
