@@ -179,8 +179,14 @@ def test_a_hub_may_send_something_else_in_place_of_a_message(own: Make) -> None:
 def test_a_hub_may_send_each_client_something_else(own: Make) -> None:
     mine = own(changed("Send(client.send, value)", "Send(client.send, f'{client.number}: {value}')"))
     with V1(mine.port, name="Ann") as ann, V1(mine.port, name="Bob") as bob:
+        until(lambda: len(known(mine)) == 2, "both registrations")  # who comes later reads it from the log
         ann.say("hello", n=1)
         assert [each.until(type="msg")["text"] for each in (ann, bob)] == ["1: Ann: hello", "2: Ann: hello"]
+
+
+def known(mine: Own) -> list[Any]:
+    """The clients that the hub has taken from `register`."""
+    return [client for client in mine.hub.clients if client.send.since is not None]  # type: ignore[attr-defined]
 
 
 def test_a_hub_may_take_and_send_all_that_is_pending_at_once(own: Make) -> None:
