@@ -35,8 +35,9 @@ from threadchat.waits import Wait, cases_of, name_of, wait_of
 
 SOON = 0.5  # seconds; a hub that is kept waiting for longer is told
 LONG = 2.0  # seconds without coming back to its channels, while somebody waits there
-SPINS = 3.0  # seconds without a sleep, while nothing comes
+SPINS = 3.0  # seconds without a sleep, while little comes
 SHARE = 0.1  # of the processor that a thread uses which does not sleep, on a machine with much else to do
+A_LOT = 0.0005  # seconds of the processor's time for an item and a client; no hub needs so much
 SETTLED = 0.3  # seconds; an entry that was numbered less long ago may still be on its way to a client
 MOST_MISSING = 1_000  # entries that are remembered for a client that has not got them
 MOST_TEXT = 40  # characters of a message that are quoted
@@ -62,7 +63,8 @@ class Judge:
         self._inboxes = inboxes
         self._doing: object = None  # what the hub's thread did when it was looked at last
         self._since = 0.0
-        self._used = 0.0  # seconds of the processor's time that it had used then
+        # When it was first seen awake after its last sleep, the processor's time used and the items taken until then.
+        self._awake: tuple[float, float, int] | None = None
         self._spins_at = 0  # the line where it was first seen to spin
         self._dropped: Fault | None = None
         self._drops = 0
@@ -81,14 +83,15 @@ class Judge:
         parked = wait is not None and wait.parked is not None
         doing: object = wait.parked if wait is not None and parked else self._traffic.taken
         if doing is not self._doing and doing != self._doing:
-            self._doing, self._since, self._used = doing, now, processor_time(thread)
+            self._doing, self._since = doing, now
         lasted = now - self._since
         if wait is None or not parked:
             if any(waiting.values()) and lasted > LONG and frame is not None:
                 found.append(self._busy(frame, lasted, waiting))
-            elif frame is not None and not any(waiting.values()) and lasted > SPINS:
-                found += self._spins(frame, lasted, processor_time(thread) - self._used)
+            elif frame is not None:
+                found += self._spins(thread, frame, now)
         else:
+            self._awake = None
             cases = list(cases_of(wait.parked, wait.on)) if wait.parked else []
             if cases and wait.lasts():
                 found += self._asleep(wait, cases, lasted, waiting)
@@ -142,12 +145,19 @@ class Judge:
         title = "Your hub does not come back to its channels"
         return Fault("busy", title, (f"{said} for {lasted:.0f} s.", *_others(waiting)), line)
 
-    def _spins(self, frame: FrameType, lasted: float, used: float) -> Iterator[Fault]:
-        if used < lasted * SHARE:
+    def _spins(self, thread: int, frame: FrameType, now: float) -> Iterator[Fault]:
+        if self._awake is None:
+            self._awake = now, processor_time(thread), self._traffic.taken
+        since, before, had = self._awake
+        if now - since < SPINS:
+            return
+        used, taken = processor_time(thread) - before, self._traffic.taken - had
+        if used < (now - since) * SHARE or used < taken * (1 + len(self._traffic.members)) * A_LOT:
             return
         self._spins_at = self._spins_at or _line_of(frame, self._own.name)
         line = self._spins_at
-        said = f"Nothing has come for {lasted:.0f} s, and the thread hub has not slept: it was at line {line}, "
+        few = f"{taken} items" if taken > 1 else "one item" if taken else "nothing"
+        said = f"The thread hub has not slept for {now - since:.0f} s, in which {few} came: it was at line {line}, "
         said += f"`{self._own.line(line)}`, and has used the processor for {used:.1f} s."
         sleep = "A `select` without a default sleeps until something comes, and burns nothing meanwhile."
         yield Fault("busy", "Your hub never sleeps", (said, sleep), line, "polling")
