@@ -239,6 +239,46 @@ AS_IN_GO = changed(
     ("hub.register.send(client)", "select(Send(hub.register, client), hub.ended)"),
 )  # fmt: skip
 
+TAKES_FIRST = changed(
+    "channel",
+    ("""\
+            if self._senders:
+                sender = self._senders.popleft()
+                self._buffer.append(sender.item)
+                sender.wake()
+            if self._buffer:
+                return self._buffer.popleft()
+""", """\
+            item = self._buffer.popleft() if self._buffer else None
+            if self._senders:
+                sender = self._senders.popleft()
+                sender.wake()
+                if item is None:
+                    return sender.item
+                self._buffer.append(sender.item)
+            if item is not None:
+                return item
+"""),
+)  # fmt: skip
+
+A_NEW_SET_EACH_TIME = changed(
+    "hub",
+    ("self.clients.add(value)", "self.clients = self.clients | {value}"),
+    ("self.clients.remove(value)", "self.clients = {client for client in self.clients if client is not value}"),
+)
+
+CLOSED_ONCE = changed(
+    "stop",
+    ("from __future__ import annotations\n", "from __future__ import annotations\n\nimport threading\n"),
+    ("Channel[None] = Channel(1)\n",
+     "Channel[None] = Channel()\n        self.lock, self.told = threading.Lock(), False\n"),
+    ("            channel, value = select(", "            try:\n                channel, value = select("),
+    ("broadcast, self.done)\n", "broadcast, self.done)\n            except Closed:\n                break\n"),
+    ("        select(Send(self.done, None), default=True)\n",
+     "        with self.lock:\n            if not self.told:\n                self.done.close()\n"
+     "            self.told = True\n"),
+)  # fmt: skip
+
 RIGHT = [
     ("worker", THREADING),
     ("close", CLOSED_CAUGHT),
@@ -247,8 +287,11 @@ RIGHT = [
     ("timeout", LATE_ONES_GIVE_UP),
     ("semaphore", TOKENS),
     ("channel", CONDITION),
+    ("channel", TAKES_FIRST),
     ("hub", IF_AND_ELSE),
+    ("hub", A_NEW_SET_EACH_TIME),
     ("full", EVICTED_AFTERWARDS),
     ("pumps", A_THREAD_FOR_EACH_PUMP),
     ("stop", AS_IN_GO),
+    ("stop", CLOSED_ONCE),
 ]

@@ -180,6 +180,24 @@ def test_the_solution_comes_with_the_go(capsys: pytest.CaptureFixture[str]) -> N
     assert not Path("exercises").exists(), "reading a solution makes no files"
 
 
+@pytest.mark.parametrize("word", ["4", "04", "default", "04_default", "04_default.py", "exercises/04_default.py"])
+def test_an_exercise_has_a_number_a_name_and_a_file(word: str, capsys: pytest.CaptureFixture[str]) -> None:
+    exercise()
+    capsys.readouterr()
+    assert "Exercise 4 of 12" in printed(capsys, word)
+
+
+def test_the_help_says_how_to_name_an_exercise_and_the_list_which_take_longer(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit):
+        exercise("--help")
+    assert "EXERCISE is a number, a name or a file, such as 4, default or 04_default.py" in " ".join(
+        capsys.readouterr().out.split()
+    )
+    assert "8 select Your own select (20 to 25 minutes)" in printed(capsys, "list")
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

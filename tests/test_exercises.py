@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import test_hub
 from helpers import LIMIT
-from right_answers import RIGHT
+from right_answers import RIGHT, changed
 
 from threadchat.exercises import checking, show
 from threadchat.exercises.cards import Card, Chapter, Wrong, parse, read_cards
@@ -134,6 +134,58 @@ def test_a_known_mistake_is_found_named_and_explained(
     assert " ".join(wrong.text.split()) in printed
 
 
+# Other code with the same mistakes: what each changes in the solution.
+ALSO_WRONG = [
+    ("channel", "the newest comes first", [("self._buffer.popleft()", "self._buffer.pop()")]),
+    ("channel", "polling", [
+        ("        self._woken.wait()", "        while not self._woken.wait(0.05):\n            pass"),
+    ]),
+    ("select", "a lost wake-up", [
+        ("    with LOCK:\n        ready = ",
+         "    for channel in random.sample((first, second), 2):\n"
+         "        if channel.buffer:\n"
+         "            return channel, channel.receive()\n"
+         "    with LOCK:\n        ready: list[Channel] = []\n        _ = "),
+    ]),
+    ("pumps", "the set belongs to the hub's thread", [
+        ("hub.register.send(client)", "hub.clients.add(client)"),
+    ]),
+    ("pumps", "close by the wrong side", [("self.hub.unregister.send(self)", "self.send.close()")]),
+    ("pumps", "a forgotten unregister", [("self.hub.unregister.send(self)", "self.connection.close()")]),
+    ("stop", "the set belongs to the hub's thread", [
+        ("        select(Send(self.done, None), default=True)\n",
+         "        select(Send(self.done, None), default=True)\n        print(len(self.clients), 'are told')\n"),
+    ]),
+    ("stop", "Closed is not caught", [
+        ("        except Closed:\n            pass  # the hub has stopped",
+         "        except KeyError:\n            pass  # the hub has stopped"),
+    ]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "mistake", "changes"), ALSO_WRONG, ids=[f"{name}: {mistake}" for name, mistake, _ in ALSO_WRONG]
+)
+def test_other_code_with_a_known_mistake_is_named_too(
+    name: str, mistake: str, changes: list[tuple[str, str]], tmp_path: Path
+) -> None:
+    (card,) = (card for card in CARDS if card.name == name)
+    finding = checked(card, changed(name, *changes), tmp_path).finding
+    assert finding
+    assert finding.name == mistake
+    assert mistake in {wrong.name for wrong in card.wrong}
+
+
+def test_the_line_where_a_thread_uses_the_hubs_set_is_told(tmp_path: Path) -> None:
+    source = changed("pumps", ("self.hub.unregister.send(self)", "self.hub.part_with(self)"))
+    number = {line.strip(): number for number, line in enumerate(source.splitlines(), 1)}
+    inner, outer = "if client in self.clients:", "self.hub.part_with(self)"
+    assert found(CARDS[10], source, tmp_path) == (
+        f"The thread Ann's request uses `clients` at line {number[inner]}, `{inner}`, "
+        f"called from line {number[outer]}, `{outer}`. So does the thread hub."
+    )
+
+
 RACES = {
     ("semaphore", "check then act"),
     ("channel", "a lost wake-up"),
@@ -158,7 +210,49 @@ def test_a_race_is_forced_in_the_same_run_each_time_and_its_story_is_told(
     assert (again.finding.name, again.runs) == (mistake, result.runs)
 
 
+def test_the_story_of_a_race_ends_where_it_goes_wrong(tmp_path: Path) -> None:
+    """Not with the threads that leave afterwards."""
+    card = CARDS[5]
+    (wrong,) = (wrong for wrong in card.wrong if wrong.name == "check then act")
+    finding = checked(card, wrong.code, tmp_path).finding
+    assert finding
+    assert finding.story[-1].endswith("  return job()")
+    assert not any("-= 1" in turn for turn in finding.story)
+
+
 # Code that does other things
+
+
+@pytest.mark.parametrize(
+    ("name", "source", "said"),
+    [
+        ("worker", changed("worker", ("lambda: shout(lines, loud)", "shout")),
+         "`go` calls its function without arguments: `lambda: shout(...)`."),
+        ("close", changed("close", ("    for _ in lines:\n", "    while True:\n        lines.receive()\n")),
+         "Catch Closed, or loop with `for`, which ends when the channel is closed and empty."),
+        ("timeout",
+         changed("timeout", ("        return None\n", "        return None\n    finally:\n        answers.close()\n")),
+         "Catch Closed, if another thread may close the channel meanwhile."),
+        ("timeout", changed("timeout", ("start(ask, f", "go(lambda: answers.send(ask()), f")),
+         "You asked server 3 three times."),
+        ("timeout", changed("timeout", ("receive(timeout=seconds)", "receive(timeout=1.0 - 1.0 / 64)")),
+         "should return 'answer 2' after 1 second. It returned None after 0.9844 seconds."),
+        ("rendezvous", changed("rendezvous", ("Channel(), Channel()", "Channel(1), Channel(1)")),
+         "Alice has sent her parcel and gone on"),
+        ("hub", changed("hub", ("select(self.register, self.unregister, self.broadcast)",
+         "self.broadcast, self.broadcast.receive()")), "sends to `register`. In Go: register <- ann"),
+    ],
+)  # fmt: skip
+def test_an_error_is_explained_with_what_to_do(name: str, source: str, said: str, tmp_path: Path) -> None:
+    (card,) = (card for card in CARDS if card.name == name)
+    text = found(card, source, tmp_path)
+    assert said in text
+    assert "`hub.register`" not in text, "a channel has one name in a report"
+
+
+def test_no_known_mistake_repeats_what_every_story_begins_with() -> None:
+    """A race's story begins with "It goes well in most orders"."""
+    assert not [wrong.name for card in CARDS for wrong in card.wrong if "goes well" in wrong.text]
 
 
 def worker(body: str) -> str:
@@ -189,7 +283,9 @@ def worker(body: str) -> str:
         ("import os\nos.read(os.pipe()[0], 1)", "The thread worker at line 8, `os.read(os.pipe()[0], 1)` does not come "
          "to an end: it waits for something that is no channel"),
         ("import queue", "need neither `queue`"),
-        ("import threading\nthreading.Semaphore()", "The exercises do not need `threading.Semaphore`. Of threading the "
+        ("import threading\nthreading.Semaphore()",
+         "The exercises do not need `threading.Semaphore`: a channel does what it does."),
+        ("import threading\nthreading.RLock()", "The exercises do not need `threading.RLock`. Of threading the "
          "check knows Condition, Event, Lock, Thread, "),
         ("from time import localtime", "The exercises do not need `time.localtime`."),
         ("input()", "raised EOFError"),

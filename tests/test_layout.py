@@ -471,7 +471,15 @@ OURS: dict[str, set[str]] = {
         "inspector.watch",
         "inspector.watched_channels",
     },
-    "inspector.own_faults": {"channel", "client", "messages", "waits", "inspector.own_channels", "inspector.own_file"},
+    "inspector.own_faults": {
+        "channel",
+        "client",
+        "messages",
+        "waits",
+        "inspector.kernel",
+        "inspector.own_channels",
+        "inspector.own_file",
+    },
     "inspector.own_hub": {
         "channel",
         "runtime.threads",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -107,6 +108,7 @@ def own(monkeypatch: pytest.MonkeyPatch, inspect: Callable[..., Inspected], tmp_
         (own_hub, "LAST_WAIT", 0.2),
         (own_faults, "SOON", 0.05),
         (own_faults, "LONG", 0.1),
+        (own_faults, "SPINS", 0.2),
         (own_faults, "SETTLED", 0.05),
     ):
         monkeypatch.setattr(module, name, seconds)
@@ -177,8 +179,14 @@ def test_a_hub_may_send_something_else_in_place_of_a_message(own: Make) -> None:
 def test_a_hub_may_send_each_client_something_else(own: Make) -> None:
     mine = own(changed("Send(client.send, value)", "Send(client.send, f'{client.number}: {value}')"))
     with V1(mine.port, name="Ann") as ann, V1(mine.port, name="Bob") as bob:
+        until(lambda: len(known(mine)) == 2, "both registrations")  # who comes later reads it from the log
         ann.say("hello", n=1)
         assert [each.until(type="msg")["text"] for each in (ann, bob)] == ["1: Ann: hello", "2: Ann: hello"]
+
+
+def known(mine: Own) -> list[Any]:
+    """The clients that the hub has taken from `register`."""
+    return [client for client in mine.hub.clients if client.send.since is not None]  # type: ignore[attr-defined]
 
 
 def test_a_hub_may_take_and_send_all_that_is_pending_at_once(own: Make) -> None:
@@ -327,6 +335,50 @@ def test_a_hub_that_sends_to_itself_is_told_with_its_line_and_the_rest_stays_usa
         assert look.until_event("hub")["text"] == f"Deadlock, line {line}"
         with Peer(mine.port, "/r/other/ws") as bob:
             bob.talk("the other rooms go on")
+
+
+def test_what_is_said_of_a_hub_that_sends_to_itself_is_true_of_each_of_its_channels(own: Make) -> None:
+    line = "self.part_with(value)\n"
+    code = changed(line, f"{line}                    self.broadcast.send('left')\n")
+    mine = own(code)
+    with Peer(mine.port) as ann:
+        ann.leave()
+        fault = mine.fault("asleep")
+    assert fault["mistake"] == "sends to itself"
+    assert fault["sentences"][1].startswith("The only thread that receives from `broadcast` is the hub itself")
+    assert "`unregister`" not in fault["about"]
+
+
+def test_a_hub_that_sends_where_nobody_receives_is_told(own: Make) -> None:
+    code = changed("self.part_with(value)\n", "self.part_with(value)\n                    self.gone.send(value)\n")
+    code = changed("        self.done:", "        self.gone: Channel[Client] = Channel()\n        self.done:", code)
+    mine = own(code)
+    with Peer(mine.port) as ann:
+        ann.leave()
+        fault = mine.fault("asleep")
+        assert fault["title"] == "Your hub waits to send"
+        assert fault["sentences"][0].endswith("it sends to `gone`. In Go: `gone <- value`.")
+        assert fault["sentences"][1].endswith(" s no thread has tried to receive from `gone`.")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells how long a thread has used the processor")
+def test_a_hub_that_never_sleeps_is_told_and_one_that_waits_is_not(own: Make) -> None:
+    head = "channel, value = select(self.register, self.unregister, self.broadcast, self.done"
+    code = changed(f"{head})", f"{head}, default=True)")
+    mine = own(code)
+    with Peer(mine.port) as ann:
+        fault = mine.fault("busy")
+        assert (fault["title"], fault["mistake"]) == ("Your hub never sleeps", "polling")
+        assert fault["line"] in range(number_of(code, "while True:"), number_of(code, "inbox.close()"))
+        assert fault["sentences"][0].startswith("The thread hub has not slept for ")
+        ann.talk("it serves all the same")
+        assert mine.fault("busy")["mistake"] == "polling", "a message now and then is no reason to be awake"
+        mine.save(changed(f"{head})", f"{head}, timeout=60)"))
+    with Peer(mine.port) as bob:
+        bob.talk("nothing is wrong with a long timeout")
+        judge = mine.hub.version.judge
+        until(lambda: judge._awake and time.monotonic() - judge._awake[0] > 2 * own_faults.SPINS, "some looks")
+        assert mine.facts()["faults"] == []
 
 
 @pytest.mark.parametrize(

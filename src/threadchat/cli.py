@@ -335,7 +335,7 @@ def _add_exercise_arguments(parser: Parser) -> None:
     from threadchat.exercises import command
 
     parser.usage = "threadchat exercise [ACTION] [EXERCISE] [--folder NAME]"
-    parser.add_argument("words", nargs="*", metavar="ACTION", help=command.HELP)
+    parser.add_argument("words", nargs="*", metavar="ACTION", help=f"{command.HELP}. EXERCISE is {command.EXERCISE}")
     parser.add_argument("--folder", metavar="NAME", help="where your files are (default: exercises)")
 
 

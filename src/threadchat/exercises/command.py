@@ -23,6 +23,7 @@ ACTIONS = {
     "reset": "begin a file anew; the old one is kept under another name",
 }
 HELP = "; ".join(f"{name}: {what}" for name, what in ACTIONS.items())
+EXERCISE = "a number, a name or a file, such as 4, default or 04_default.py; alone (`exercise 4`), it shows the text"
 LOOK_EVERY = 0.2  # seconds between two looks at a file
 GONE = (0, 0)
 
@@ -50,7 +51,8 @@ def run(words: Sequence[str], folder_name: str | None, refuse: Refuse) -> int:
 
 def _understood(words: Sequence[str], cards: list[Card], refuse: Refuse) -> tuple[str, Card | None]:
     by_word = {card.name: card for card in cards} | {str(card.number): card for card in cards}
-    by_word |= {card.file: card for card in cards}
+    for each in cards:
+        by_word |= dict.fromkeys((each.file, each.file.removesuffix(".py"), f"{each.number:02}"), each)
     rest = list(words)
     action = rest.pop(0) if rest and rest[0] in ACTIONS else ""
     card = by_word.get(Path(rest[0]).name) if rest else None

@@ -160,10 +160,13 @@ class Outcome:
 
 
 def story(schedule: Schedule) -> tuple[str, ...]:
-    """The last turns of the threads: the lines that they executed, and the code of the last one."""
+    """The last turns of the threads: the lines that they executed, and the code of the last one.
+
+    They are the last ones before the step that is wrong, if the check knows which that is.
+    """
     file = schedule.file
     turns: list[tuple[Task, list[int]]] = []
-    for task, line in schedule.history:
+    for task, line in schedule.history if schedule.cut is None else schedule.cut:
         if not turns or turns[-1][0] is not task:
             turns.append((task, []))
         turns[-1][1].append(line)
@@ -222,8 +225,12 @@ def _sleeper(task: Task, schedule: Schedule, code: Code) -> Sleeper:
         )
         own = schedule.names.get(id(cases[0][0])) if len(cases) == 1 and not line else None
         if own:  # the check says it
-            text, waits, go = f"{own}.receive()", f"receives from `{own}`", f"<-{own}"
-            cases = ((cases[0][0], cases[0][1], own),)
+            channel, operation, name = cases[0]
+            if operation == "receive":
+                text, waits, go = f"{own}.receive()", f"receives from `{own}`", f"<-{own}"
+            else:
+                waits, go = f"sends to `{own}`", go.replace(name, own, 1)
+            cases = ((channel, operation, own),)
         return Sleeper(task, line, text, called, waits, go, cases)
     return Sleeper(task, line, text, called, _waits(task.waits_for, frame), "", ())
 

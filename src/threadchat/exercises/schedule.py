@@ -123,10 +123,12 @@ class Schedule:
         self.history: list[tuple[Task, int]] = []  # the lines that were executed, of the learner's file
         self.uses: dict[int, tuple[Any, dict[str, list[str]]]] = {}  # of each channel: the threads, by operation
         self.names: dict[int, str] = {}  # of channels, in the check's own words
+        self.touches: dict[str, list[int]] = {}  # of the hub's set, by thread: the lines of its first use, inner first
+        self.cut: list[tuple[Task, int]] | None = None  # the history up to the step that is wrong, if that is known
+        self.naps = 0  # times that the clock has jumped
         self.ending = ""  # "ended", "deadlock", "busy" or "polling"
         self.choices = 1  # the most threads that were ready at a step
         self._plan = plan
-        self._naps = 0
         self._counter = 0
         self._ended = False
         self._errors = 0
@@ -234,6 +236,11 @@ class Schedule:
         if self.current.name not in names:
             names.append(self.current.name)
 
+    def mark(self) -> None:
+        """Note that what has just happened is wrong: the story of the run ends here."""
+        if self.cut is None:
+            self.cut = list(self.history)
+
     def users(self, channel: Any, operation: str) -> list[str]:
         """The names of the threads that have done this to the channel."""
         _, by_operation = self.uses.get(id(channel), (channel, {}))
@@ -256,8 +263,8 @@ class Schedule:
             if not timed:
                 self._finish("ended" if self.tasks[0].ended else "deadlock")
                 return  # the thread that has ended as the last one
-            self._naps += 1
-            if self._naps > NAPS:
+            self.naps += 1
+            if self.naps > NAPS:
                 self._finish("polling")
             first = min(timed, key=lambda task: (task.until, task.ready_since))
             assert first.until is not None

@@ -17,6 +17,7 @@ WIDEST = 88  # characters in a line
 COMMAND = os.environ.get("THREADCHAT_EXERCISE", "threadchat exercise")  # as the learner types it; scripts/exercise
 SERVE = COMMAND.removesuffix("exercise") + "serve"
 DEMO = f"{COMMAND.removesuffix('exercise')}demo"
+LONG = dict.fromkeys(("channel", "select", "stop"), " (20 to 25 minutes)")
 BOLD, RED, GREEN, DIM = "1", "31;1", "32;1", "2"
 
 
@@ -24,8 +25,9 @@ def explain(card: Card, folder: Folder, made: int) -> None:
     """Print the task of an exercise. `made` is the number of files that were just made."""
     if made == len(folder.cards):
         _paragraph(
-            f"Made the folder {folder.path} with a file for each of {made} exercises. They take 5 to 15 minutes each, "
-            "and lead from two threads and a channel to a chat hub of your own. They need Python, and no Go."
+            f"Made the folder {folder.path} with a file for each of {made} exercises. Most take 5 to 15 minutes, "
+            "and some 20 to 25. They lead from two threads and a channel to a chat hub of your own. They need Python, "
+            "and no Go."
         )
         print()
     elif made:
@@ -131,7 +133,7 @@ def catalogue(folder: Folder) -> None:
     for card in folder.cards:
         mark = "done" if card.name in done else "here" if card is current else ""
         colour = GREEN if mark == "done" else BOLD if mark else ""
-        print(_colour(colour, f"{mark:4}  {card.number:2}  {card.name:{width}}  {card.title}"))
+        print(_colour(colour, f"{mark:4}  {card.number:2}  {card.name:{width}}  {card.title}{LONG.get(card.name, '')}"))
 
 
 def was_reset(file: Path, kept: Path | None) -> None:

@@ -235,10 +235,15 @@ _MEMBERS: dict[str, dict[str, Any]] = {
 _MODULES = {name: types.ModuleType(name, f"{name}, as the check has it") for name in _MEMBERS}
 
 
+COUNTERS = {"Semaphore", "BoundedSemaphore", "Barrier"}  # an exercise makes one of channels
+
+
 def _missing(module: str) -> Callable[[str], object]:
     def missing(name: str) -> object:
         if name.startswith("__"):
             raise AttributeError(name)
+        if name in COUNTERS:
+            raise Failed(f"The exercises do not need `{module}.{name}`: a channel does what it does.")
         known = ", ".join(sorted(_MEMBERS[module]))
         raise Failed(f"The exercises do not need `{module}.{name}`. Of {module} the check knows {known}.")
 

@@ -37,13 +37,14 @@ class Scenario:
 
     `run` is the main thread; it raises Failed if the code does something wrong. `rest` names the threads that may sleep
     for ever afterwards ("*": all). `mistakes` are asked about each run before the general rules are. `orders` is how
-    many orders of the threads' steps are tried.
+    many orders of the threads' steps are tried. One that is `last` is run once, when all others have gone well.
     """
 
     run: Callable[[Code], None]
     mistakes: tuple[Mistake, ...] = ()
     rest: tuple[str, ...] = ()
     orders: int = 160
+    last: bool = False
 
 
 def judge(scenario: Scenario, outcome: Outcome) -> Finding | None:
@@ -89,17 +90,27 @@ def _raised(outcome: Outcome) -> Finding | None:
     where = f" at line {line}, `{text}`" if line else f" (the check) at `{text}`" if text else ""
     if isinstance(error, Closed):
         return Finding((f"The thread {task.name}{where} {_closed(outcome, error, text)}",))
-    return Finding((f"The thread {task.name} raised {type(error).__name__}{where}: {error}",))
+    said = f"The thread {task.name} raised {type(error).__name__}{where}: {error}"
+    if not text and isinstance(error, TypeError) and "positional argument" in str(error):
+        function = str(error).partition("()")[0].rpartition(".")[2]
+        how = "" if function == "<lambda>" else f": `lambda: {function}(...)`"
+        return Finding((said, f"`go` calls its function without arguments{how}."))
+    return Finding((said,))
 
 
 def _closed(outcome: Outcome, error: Closed, text: str) -> str:
     does = "sends to a closed channel" if isinstance(error.case, Send) or ".send" in text else ""
     does = does or ("closes a channel that is closed already" if ".close(" in text else "uses a closed channel")
-    does = "receives from a channel that is closed and empty" if ".receive(" in text else does
+    receives = ".receive(" in text or (not isinstance(error.case, Send) and "select(" in text)
+    does = "receives from a channel that is closed and empty" if receives else does
     closers = outcome.schedule.users(error.channel, "close")
     by = f" The channel was closed by {' and by '.join(closers)}." if closers else ""
-    go = "" if does.startswith("receives") else " In Go it would panic."
-    return f"{does}: that raised Closed.{go}{by}"
+    go = "" if receives else " In Go it would panic."
+    advice = ""
+    if outcome.line_of(error) and ".close(" not in text:
+        or_loop = ", or loop with `for`, which ends when the channel is closed and empty"
+        advice = f" Catch Closed{or_loop if receives else ', if another thread may close the channel meanwhile'}."
+    return f"{does}: that raised Closed.{go}{by}{advice}"
 
 
 def _too_slow(outcome: Outcome) -> Finding | None:

@@ -1,15 +1,19 @@
 """What the kernel knows of a connection: the bytes that it holds, how full its buffer is, and what the peer has taken.
 
-It tells so on Linux, of a plain TCP socket. Of anything else these functions know nothing, and say so.
+It tells so on Linux, of a plain TCP socket. Of anything else these functions know nothing, and say so. The kernel also
+knows how long a thread has used the processor.
 """
 
 from __future__ import annotations
 
 import array
+import os
 import socket
 import struct
 import sys
+import threading
 from contextlib import suppress
+from pathlib import Path
 from typing import NamedTuple
 
 with suppress(ImportError):  # Windows has none
@@ -56,6 +60,17 @@ def unanswered(connected: object) -> bool:
     """Whether the kernel has sent something again since the peer's kernel last answered."""
     told = _tcp_info(connected, RETRANSMITS + 1)
     return bool(told and told[RETRANSMITS])
+
+
+def processor_time(ident: int) -> float:
+    """How many seconds the thread with this ident has used the processor: in steps of 10 ms, 0 if that is unknown."""
+    native = next((thread.native_id for thread in threading.enumerate() if thread.ident == ident), None)
+    try:
+        told = Path(f"/proc/self/task/{native}/stat").read_text()
+        user, system = told.rpartition(")")[2].split()[11:13]  # after the thread's name; see proc(5)
+        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+    except (OSError, ValueError, AttributeError):  # the thread has ended, or this is not Linux
+        return 0.0
 
 
 def _held(connected: object, request: int, where: tuple[int, int]) -> Held | None:

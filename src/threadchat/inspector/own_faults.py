@@ -4,7 +4,8 @@ The server's other threads run on, so this is not `deadlock`, which asks whether
 asks what everybody waits for: the hub. The kinds of faults:
 
 - asleep: the hub's thread waits for itself, or for somebody who will not come soon, while others wait for it.
-- busy: it runs, or waits for something that is no channel, and does not come back to its channels.
+- busy: it runs, or waits for something that is no channel, and does not come back to its channels; or it looks at them
+  again and again, and never sleeps.
 - raised, returned: its thread has ended, and nobody had told it to stop.
 - dropped: an entry that it received was not sent to a client that was registered all the time.
 - unclosed: a client has unregistered, and its channel `send` is still open.
@@ -26,13 +27,17 @@ from typing import Any
 
 from threadchat.channel import Channel, Closed
 from threadchat.client import Client
+from threadchat.inspector.kernel import processor_time
 from threadchat.inspector.own_channels import OwnOutbox, Traffic
 from threadchat.inspector.own_file import Loaded
 from threadchat.messages import MESSAGE, Entry
-from threadchat.waits import Wait, cases_of, wait_of
+from threadchat.waits import Wait, cases_of, name_of, wait_of
 
 SOON = 0.5  # seconds; a hub that is kept waiting for longer is told
 LONG = 2.0  # seconds without coming back to its channels, while somebody waits there
+SPINS = 3.0  # seconds without a sleep, while little comes
+SHARE = 0.1  # of the processor that a thread uses which does not sleep, on a machine with much else to do
+A_LOT = 0.0005  # seconds of the processor's time for an item and a client; no hub needs so much
 SETTLED = 0.3  # seconds; an entry that was numbered less long ago may still be on its way to a client
 MOST_MISSING = 1_000  # entries that are remembered for a client that has not got them
 MOST_TEXT = 40  # characters of a message that are quoted
@@ -58,6 +63,9 @@ class Judge:
         self._inboxes = inboxes
         self._doing: object = None  # what the hub's thread did when it was looked at last
         self._since = 0.0
+        # When it was first seen awake after its last sleep, the processor's time used and the items taken until then.
+        self._awake: tuple[float, float, int] | None = None
+        self._spins_at = 0  # the line where it was first seen to spin
         self._dropped: Fault | None = None
         self._drops = 0
         self._counted = 0.0  # when they were told last
@@ -80,7 +88,10 @@ class Judge:
         if wait is None or not parked:
             if any(waiting.values()) and lasted > LONG and frame is not None:
                 found.append(self._busy(frame, lasted, waiting))
+            elif frame is not None:
+                found += self._spins(thread, frame, now)
         else:
+            self._awake = None
             cases = list(cases_of(wait.parked, wait.on)) if wait.parked else []
             if cases and wait.lasts():
                 found += self._asleep(wait, cases, lasted, waiting)
@@ -107,7 +118,10 @@ class Judge:
             elif isinstance(sends[0], OwnOutbox):
                 yield self._waits_for(sends[0], line, says, waiting)
             elif lasted > LONG:
-                yield Fault("asleep", "Your hub waits to send", (says, *_others(waiting)), line)
+                alone = len(sends) == 1 and sends[0].statistics().waiting_senders == 1
+                name = name_of(sends[0], wait.frame)
+                nobody = [f"In these {lasted:.0f} s no thread has tried to receive from `{name}`."] if alone else []
+                yield Fault("asleep", "Your hub waits to send", (says, *nobody, *_others(waiting)), line)
         elif not sends and lasted > SOON:
             out = [name for name, number in waiting.items() if number and self._inboxes[name] not in receives]
             if out:
@@ -130,6 +144,23 @@ class Judge:
         said = f"The thread hub is at line {line}, `{self._own.line(line)}`, and has not come back to its channels"
         title = "Your hub does not come back to its channels"
         return Fault("busy", title, (f"{said} for {lasted:.0f} s.", *_others(waiting)), line)
+
+    def _spins(self, thread: int, frame: FrameType, now: float) -> Iterator[Fault]:
+        if self._awake is None:
+            self._awake = now, processor_time(thread), self._traffic.taken
+        since, before, had = self._awake
+        if now - since < SPINS:
+            return
+        used, taken = processor_time(thread) - before, self._traffic.taken - had
+        if used < (now - since) * SHARE or used < taken * (1 + len(self._traffic.members)) * A_LOT:
+            return
+        self._spins_at = self._spins_at or _line_of(frame, self._own.name)
+        line = self._spins_at
+        few = f"{taken} items" if taken > 1 else "one item" if taken else "nothing"
+        said = f"The thread hub has not slept for {now - since:.0f} s, in which {few} came: it was at line {line}, "
+        said += f"`{self._own.line(line)}`, and has used the processor for {used:.1f} s."
+        sleep = "A `select` without a default sleeps until something comes, and burns nothing meanwhile."
+        yield Fault("busy", "Your hub never sleeps", (said, sleep), line, "polling")
 
     def _says(self, wait: Wait) -> tuple[int, str]:
         """The line where the hub's thread waits, and a sentence about it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from threadchat.exercises.checks.helpers import Start, known, settle
+from threadchat.exercises.checks.helpers import Start, known, must_sleep, settle
 from threadchat.exercises.outcome import Code, Outcome
 from threadchat.exercises.schedule import Failed
 from threadchat.exercises.standins import Event, Lock
@@ -23,11 +23,32 @@ def a_buffer_of_two(code: Code) -> None:
             "The channel has room for two items. The third send should have waited for a receive, and it has returned.",
             "an unbounded buffer",
         )
-    got = [channel.receive(), channel.receive(), channel.receive()]
-    if got != ["one", "two", "three"]:
-        name = "overtaking" if sorted(got) == ["one", "three", "two"] else ""
-        raise Failed(f"I sent 'one', 'two' and 'three', and received {', '.join(map(repr, got))}.", name)
+    must_sleep(third, "room")
+    _in_order(channel, channel.receive())
     third.join()
+
+
+def three_senders_in_line(capacity: int) -> Callable[[Code], None]:
+    def one_after_the_other(code: Code) -> None:
+        channel = code.Channel(capacity)
+        senders = []
+        for number, item in enumerate(("one", "two", "three"), 1):
+            senders.append(Start(f"sender {number}", channel.send, item))
+            settle()
+        first = channel.receive()
+        settle()
+        done = [sender.done for sender in senders]
+        if done == [True, False, False] and capacity:
+            raise Failed(
+                "The channel has room for one item. I sent 'one', senders 2 and 3 stood in line, and I received "
+                f"{first!r}. Now there is room, and sender 2 still sleeps in the line.",
+                "nobody moves up",
+            )
+        _in_order(channel, first)
+        for sender in senders:
+            sender.join()
+
+    return one_after_the_other
 
 
 def the_sender_comes_first(code: Code) -> None:
@@ -39,6 +60,7 @@ def the_sender_comes_first(code: Code) -> None:
             "The channel has no room, and nobody receives. The send should have waited, and it has returned.",
             "an unbounded buffer",
         )
+    must_sleep(sender, "a receiver")
     _expect(channel.receive(), "item")
     sender.join()
 
@@ -47,6 +69,7 @@ def the_receiver_comes_first(code: Code) -> None:
     channel = code.Channel(0)
     receiver = Start("receiver", channel.receive)
     settle()
+    must_sleep(receiver, "an item")
     channel.send("item")
     _expect(receiver.join(), "item")
 
@@ -72,6 +95,15 @@ def two_senders_and_two_receivers(capacity: int) -> Callable[[Code], None]:
             raise Failed(f"Two threads sent 1 and 2, and two threads received {got[0]} and {got[1]}.", name)
 
     return all_at_once
+
+
+def _in_order(channel: Any, first: Any) -> None:
+    """Receive two items more, and fail if the three do not come in their order."""
+    got = [first, channel.receive(), channel.receive()]
+    if got != ["one", "two", "three"]:
+        name = "the newest comes first" if sorted(map(str, got)) == ["one", "three", "two"] else ""
+        name = "overtaking" if got == ["three", "one", "two"] else name
+        raise Failed(f"I sent 'one', 'two' and 'three', and received {', '.join(map(repr, got))}.", name)
 
 
 def _expect(got: Any, sent: str) -> None:
@@ -116,5 +148,7 @@ SCENARIOS = tuple(
         they_come_at_the_same_time,
         two_senders_and_two_receivers(0),
         two_senders_and_two_receivers(1),
+        three_senders_in_line(0),
+        three_senders_in_line(1),
     )
 )

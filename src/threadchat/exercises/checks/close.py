@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from threadchat.channel import Channel, Closed
-from threadchat.exercises.checks.helpers import Start, known
+from threadchat.exercises.checks.helpers import Start, call_it, known
 from threadchat.exercises.outcome import Code, Outcome
 from threadchat.exercises.schedule import Failed
 from threadchat.exercises.verdict import Scenario
 
-TEXT = "one\ntwo\nthree\nfour\nfive"
+TEXT = "one\ntwo\n\nfour\nfive"  # an empty line is a line
 
 
 def two_counters(code: Code) -> None:
@@ -22,6 +22,8 @@ def no_lines(code: Code) -> None:
 def _read_and_count(code: Code, text: str, counters: int) -> None:
     lines: Channel[str] = Channel(1)
     totals: Channel[int] = Channel()
+    call_it(lines, "lines")
+    call_it(totals, "totals")
     reader = Start("reader", code.read, text, lines)
     for number in range(1, counters + 1):
         Start(f"counter {number}", code.count, lines, totals)
@@ -36,12 +38,16 @@ def _counter_sleeps(outcome: Outcome) -> bool:
     return outcome.deadlock and any(each.name.startswith("counter") and each.does("receive") for each in outcome.asleep)
 
 
-def _closers(outcome: Outcome) -> set[str]:
-    return {name for _, by_operation in outcome.schedule.uses.values() for name in by_operation.get("close", [])}
+def _closers(outcome: Outcome, channel: str) -> set[str]:
+    """The threads that have closed the channel of this name."""
+    schedule = outcome.schedule
+    named = [each for key, (each, _) in schedule.uses.items() if schedule.names.get(key) == channel]
+    return {name for each in named for name in schedule.users(each, "close")}
 
 
 def _forgotten(outcome: Outcome) -> bool:
-    return _counter_sleeps(outcome) and not _closers(outcome) and not any(task.error for task in outcome.schedule.tasks)
+    failed = any(task.error for task in outcome.schedule.tasks)
+    return _counter_sleeps(outcome) and not _closers(outcome, "lines") and not failed
 
 
 def _one_counter_ended(outcome: Outcome) -> bool:
@@ -50,7 +56,12 @@ def _one_counter_ended(outcome: Outcome) -> bool:
 
 
 def _wrong_side(outcome: Outcome) -> bool:
-    return any(name.startswith("counter") for name in _closers(outcome)) and outcome.error(Closed) is not None
+    counter_closes = any(name.startswith("counter") for name in _closers(outcome, "lines"))
+    return counter_closes and outcome.error(Closed) is not None
+
+
+def _one_of_several(outcome: Outcome) -> bool:
+    return bool(_closers(outcome, "totals")) and outcome.error(Closed) is not None
 
 
 def _too_early(outcome: Outcome) -> bool:
@@ -60,6 +71,7 @@ def _too_early(outcome: Outcome) -> bool:
 
 MISTAKES = (
     known("close by the wrong side", _wrong_side, raises=True),
+    known("close by one of several senders", _one_of_several, raises=True),
     known("close before the last send", _too_early, raises=True),
     known("an end mark instead of a close", _one_counter_ended),
     known("a forgotten close", _forgotten),

@@ -62,6 +62,18 @@ def somebody_waits(code: Code) -> None:
     reader.join()
 
 
+def an_empty_line(code: Code) -> None:
+    box: Channel[str] = Channel(2)
+    for line in ("", "two"):
+        box.send_nowait(line)
+    taken = code.take_all(box)
+    if taken != ["", "two"]:
+        raise Failed(
+            f"In the box were an empty line and 'two'. `take_all` should return ['', 'two'], and returned {taken!r}.",
+            "an empty line is lost",
+        )
+
+
 def _in_no_time(function: str) -> None:
     if now():
         raise Failed(
@@ -80,5 +92,6 @@ def _looked(outcome: Outcome) -> bool:
 MISTAKES = (known("check then act", _looked), known("no default", _waits))
 
 SCENARIOS = tuple(
-    Scenario(run, MISTAKES) for run in (a_box_with_room_for_two, two_offers_for_one_place, two_takers, somebody_waits)
+    Scenario(run, MISTAKES)
+    for run in (a_box_with_room_for_two, two_offers_for_one_place, two_takers, somebody_waits, an_empty_line)
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from threadchat.channel import Closed
-from threadchat.exercises.checks.helpers import Start, known, must_sleep, settle
+from threadchat.exercises.checks.helpers import Start, known, make_hub, must_sleep, now, settle, shares_the_set
 from threadchat.exercises.outcome import Code, Outcome
 from threadchat.exercises.schedule import Failed
 from threadchat.exercises.verdict import Scenario
@@ -15,6 +15,7 @@ MANY = 12  # messages
 
 def bob_does_not_read(code: Code) -> None:
     hub, ann, bob = _begin(code)
+    began = now()
     for number in range(MANY):
         hub.broadcast.send(f"message {number}")
         heard = ann.send.receive()
@@ -22,6 +23,12 @@ def bob_does_not_read(code: Code) -> None:
             raise Failed(
                 f"Bob does not read. Ann reads, and should have received 'message {number}'. She received {heard!r}."
             )
+    if now() > began:
+        raise Failed(
+            "Bob does not read, and his buffer is full. The hub has waited for him for "
+            f"{now() - began:.3g} seconds, and served nobody meanwhile. It should never wait for a client.",
+            "a timeout instead of a default",
+        )
     settle()
     if bob in hub.clients:
         _tell_why_not_evicted(hub, ann, bob)
@@ -69,7 +76,7 @@ def everybody_reads(code: Code) -> None:
 
 
 def _begin(code: Code) -> tuple[Any, Any, Any]:
-    hub = code.Hub()
+    hub = make_hub(code)
     running = Start("hub", hub.run)
     settle()
     must_sleep(running, "work")
@@ -117,6 +124,7 @@ def _not_removed(outcome: Outcome) -> bool:
 
 
 MISTAKES = (
+    shares_the_set,
     known("sends to itself", _to_itself),
     known("a send that waits", _waits),
     known("changes the set while it walks it", _changes_the_set, raises=True),

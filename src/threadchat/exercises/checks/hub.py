@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 from threadchat.channel import Closed
-from threadchat.exercises.checks.helpers import Start, call_it, known, must_sleep, settle
+from threadchat.exercises.checks.helpers import (
+    Start,
+    all_must_sleep,
+    call_it,
+    known,
+    make_hub,
+    settle,
+    shares_the_set,
+)
 from threadchat.exercises.outcome import Code, Outcome
 from threadchat.exercises.schedule import Failed
 from threadchat.exercises.verdict import Scenario
 
 
 def two_clients_talk(code: Code) -> None:
-    hub = code.Hub()
-    running = Start("hub", hub.run)
+    hub = make_hub(code)
+    Start("hub", hub.run)
     settle()
-    must_sleep(running, "work")
+    all_must_sleep("work")
     ann, bob = code.Client("Ann"), code.Client("Bob")
     hub.register.send(ann)
     hub.broadcast.send("Ann is alone")
@@ -29,7 +37,7 @@ def two_clients_talk(code: Code) -> None:
 
 
 def one_leaves(code: Code) -> None:
-    hub = code.Hub()
+    hub = make_hub(code)
     Start("hub", hub.run)
     ann, bob = code.Client("Ann"), code.Client("Bob")
     call_it(ann.send, "ann.send")
@@ -48,7 +56,7 @@ def one_leaves(code: Code) -> None:
 
 
 def one_leaves_twice(code: Code) -> None:
-    hub = code.Hub()
+    hub = make_hub(code)
     Start("hub", hub.run)
     ann, bob = code.Client("Ann"), code.Client("Bob")
     for client in (ann, bob):
@@ -61,7 +69,7 @@ def one_leaves_twice(code: Code) -> None:
 
 
 def all_at_once(code: Code) -> None:
-    hub = code.Hub()
+    hub = make_hub(code)
     Start("hub", hub.run)
     ann, bob = code.Client("Ann"), code.Client("Bob")
     for client in (ann, bob):
@@ -75,6 +83,11 @@ def all_at_once(code: Code) -> None:
             f"Three threads broadcast '1', '2' and '3' at once. Ann received {got[0]}, and Bob {got[1]}: all "
             "clients must see the same messages in the same order."
         )
+
+
+def _ended(outcome: Outcome) -> bool:
+    hub = next((task for task in outcome.schedule.tasks if task.name == "hub"), None)
+    return outcome.deadlock and hub is not None and hub.ended and not hub.error
 
 
 def _one_channel(outcome: Outcome) -> bool:
@@ -99,6 +112,8 @@ def _closes_twice(outcome: Outcome) -> bool:
 
 
 MISTAKES = (
+    shares_the_set,
+    known("no loop", _ended),
     known("one channel at a time", _one_channel),
     known("a case too few", _too_few),
     known("closes twice", _closes_twice, raises=True),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from threadchat.channel import Closed
-from threadchat.exercises.checks.helpers import Start, known, settle
+from threadchat.exercises.checks.helpers import Start, all_must_sleep, known, make_hub, settle, shares_the_set
 from threadchat.exercises.connection import Connection
 from threadchat.exercises.outcome import Code, Outcome
 from threadchat.exercises.schedule import Failed, schedule
@@ -17,7 +17,7 @@ class Chat:
 
     def __init__(self, code: Code) -> None:
         self.code = code
-        self.hub = code.Hub()
+        self.hub = make_hub(code)
         self.running = Start("hub", self.hub.run)
 
     def join(self, name: str) -> tuple[Connection, Start[Any]]:
@@ -30,6 +30,7 @@ def a_talk(code: Code) -> None:
     ann, anns = chat.join("Ann")
     ann.say("hello")
     settle()
+    all_must_sleep("work")
     _first_line_comes_back(chat, ann)
     bob, bobs = chat.join("Bob")
     settle()
@@ -43,6 +44,11 @@ def a_talk(code: Code) -> None:
     settle()
     if not anns.done:
         raise Failed("Ann's connection has ended, and `serve` has not returned.")
+    if any(_closers(client) for client in chat.hub.clients):
+        raise Failed(
+            "Ann has left. Her channel `send` is closed, but not by the hub, which still has her as a client.",
+            "close by the wrong side",
+        )
     if len(chat.hub.clients) != 1:
         raise Failed(
             f"Ann has left. The hub should have one client, and has {len(chat.hub.clients)}.", "a forgotten unregister"
@@ -108,6 +114,11 @@ def one_is_evicted(code: Code) -> None:
         )
 
 
+def _closers(client: Any) -> list[str]:
+    """The threads besides the hub's that have closed the client's channel."""
+    return [name for name in schedule().users(client.send, "close") if name != "hub"]
+
+
 def _first_line_comes_back(chat: Chat, ann: Connection) -> None:
     passed_on = schedule().users(chat.hub.broadcast, "send")
     written = [client for client in chat.hub.clients if schedule().users(client.send, "receive")]
@@ -147,6 +158,7 @@ def _closed_by_a_pump(outcome: Outcome) -> bool:
 
 
 MISTAKES = (
+    shares_the_set,
     known("close by the wrong side", _closed_by_a_pump, raises=True),
     known("a forgotten unregister", _still_registered),
 )

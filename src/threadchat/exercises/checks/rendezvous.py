@@ -13,40 +13,40 @@ from threadchat.exercises.verdict import Scenario
 
 def swap(code: Code) -> None:
     to_bob, to_alice = _bridge(code)
-    alice = Start("alice", code.alice, to_bob, to_alice, "a letter")
-    bob = Start("bob", code.bob, to_bob, to_alice, "a book")
+    alice = Start("alice", code.alice, to_bob, to_alice, "parcel 1")
+    bob = Start("bob", code.bob, to_bob, to_alice, "parcel 2")
     got = {"alice": alice.join(), "bob": bob.join()}
-    if got != {"alice": "a book", "bob": "a letter"}:
+    if got != {"alice": "parcel 2", "bob": "parcel 1"}:
         raise Failed(
-            f"Alice brought 'a letter' and left with {got['alice']!r}. Bob brought 'a book' and left with "
+            f"Alice brought 'parcel 1' and left with {got['alice']!r}. Bob brought 'parcel 2' and left with "
             f"{got['bob']!r}. They should have swapped."
         )
 
 
 def alice_comes_first(code: Code) -> None:
     to_bob, to_alice = _bridge(code)
-    alice = Start("alice", code.alice, to_bob, to_alice, "a letter")
+    alice = Start("alice", code.alice, to_bob, to_alice, "parcel 1")
     settle()
     if to_bob.statistics().pending:
         raise Failed(
-            "Alice has sent her letter and gone on to the next line, and Bob has not even come: the letter lies in the "
+            "Alice has sent her parcel and gone on to the next line, and Bob has not even come: the parcel lies in the "
             f"buffer, for which `bridge` made room (Channel({to_bob.capacity})).",
             "a buffer instead of a rendezvous",
         )
     if alice.done:
         raise Failed("Alice has left, and Bob has not even come.")
-    bob = Start("bob", code.bob, to_bob, to_alice, "a book")
+    bob = Start("bob", code.bob, to_bob, to_alice, "parcel 2")
     alice.join()
     bob.join()
 
 
 def bob_comes_first(code: Code) -> None:
     to_bob, to_alice = _bridge(code)
-    bob = Start("bob", code.bob, to_bob, to_alice, "a book")
+    bob = Start("bob", code.bob, to_bob, to_alice, "parcel 2")
     settle()
     if to_alice.statistics().pending:
-        raise Failed("Bob has sent his book before he has the letter.")
-    alice = Start("alice", code.alice, to_bob, to_alice, "a letter")
+        raise Failed("Bob has sent his parcel before he has taken Alice's.")
+    alice = Start("alice", code.alice, to_bob, to_alice, "parcel 1")
     alice.join()
     bob.join()
 

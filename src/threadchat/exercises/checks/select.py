@@ -6,7 +6,7 @@ import ast
 from typing import Any
 
 from threadchat.exercises.checks.helpers import Start, known, must_sleep, settle
-from threadchat.exercises.outcome import Code, Outcome
+from threadchat.exercises.outcome import Code, Outcome, Sleeper
 from threadchat.exercises.schedule import Failed
 from threadchat.exercises.standins import Event, Lock
 from threadchat.exercises.verdict import Scenario
@@ -94,8 +94,23 @@ def _selecting_sleeps(outcome: Outcome) -> bool:
 
 
 def _one_channel(outcome: Outcome) -> bool:
-    receives = [call for call in outcome.code.calls("receive") if call.lineno in _lines_of_select(outcome)]
-    return outcome.deadlock and bool(receives)
+    """Whether a thread sleeps in the `receive` of one channel that `select` has called."""
+    functions = [_functions(each, outcome.code.file) for each in outcome.asleep]
+    return outcome.deadlock and any({"receive", "select"} <= names for names in functions)
+
+
+def _functions(sleeper: Sleeper, file: str) -> set[str]:
+    """The learner's functions inside which the thread is."""
+    frame, names = sleeper.task.frame(), set()
+    while frame is not None:
+        names |= {frame.f_code.co_name} if frame.f_code.co_filename == file else set()
+        frame = frame.f_back
+    return names
+
+
+def _not_in_line(outcome: Outcome) -> bool:
+    found = outcome.error(ValueError)
+    return found is not None and "not in" in str(found[1]) and outcome.source_of(found[2]) == "select"
 
 
 def _two_places(outcome: Outcome) -> bool:
@@ -115,6 +130,7 @@ MISTAKES = (
     known("one after the other", _one_channel),
     known("a second Parked", _two_places),
     known("a lost wake-up", _selecting_sleeps),
+    known("not in line any more", _not_in_line, raises=True),
 )
 
 SCENARIOS = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from threadchat.exercises.checks.helpers import Start, known, now, wait
 from threadchat.exercises.outcome import Code, Outcome
-from threadchat.exercises.schedule import Failed
+from threadchat.exercises.schedule import Failed, schedule
 from threadchat.exercises.verdict import Scenario
 
 
@@ -16,6 +16,8 @@ def five_jobs_two_at_a_time(code: Code) -> None:
     def job(number: int) -> int:
         inside.append(number)
         most.append(len(inside))
+        if len(inside) > 2:
+            schedule().mark()
         wait(1)
         inside.remove(number)
         return number
@@ -34,6 +36,15 @@ def five_jobs_two_at_a_time(code: Code) -> None:
         )
     if now() > 3.5:
         raise Failed(f"Five jobs of one second each, two at a time, take 3 seconds. Here they took {now():g}.")
+
+
+def with_a_channel(code: Code) -> None:
+    five_jobs_two_at_a_time(code)
+    if not schedule().uses:
+        raise Failed(
+            "At most two threads were inside at once, and no channel was used: the exercise is to do it with one.",
+            "no channel",
+        )
 
 
 def a_job_that_fails(code: Code) -> None:
@@ -80,4 +91,8 @@ def _wrong_way(outcome: Outcome) -> bool:
 
 MISTAKES = (known("the wrong way round", _wrong_way), known("a forgotten release", _kept))
 
-SCENARIOS = (Scenario(five_jobs_two_at_a_time, MISTAKES), Scenario(a_job_that_fails, MISTAKES))
+SCENARIOS = (
+    Scenario(five_jobs_two_at_a_time, MISTAKES),
+    Scenario(a_job_that_fails, MISTAKES),
+    Scenario(with_a_channel, MISTAKES, last=True),
+)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from threadchat.channel import Closed
-from threadchat.exercises.checks.helpers import Start, known, settle
+from threadchat.exercises.checks.helpers import INBOXES, Start, all_must_sleep, known, settle, shares_the_set
 from threadchat.exercises.checks.pumps import Chat
 from threadchat.exercises.connection import Connection
 from threadchat.exercises.outcome import Code, Outcome
 from threadchat.exercises.schedule import Failed
 from threadchat.exercises.verdict import Scenario
-
-INBOXES = {"register", "unregister", "broadcast"}
 
 
 def a_quiet_moment(code: Code) -> None:
@@ -19,6 +17,7 @@ def a_quiet_moment(code: Code) -> None:
     settle()
     ann.say("hello")
     settle()
+    all_must_sleep("work")
     if ann.heard() != ["hello"]:
         raise Failed(f"Before any stop, Ann said 'hello', and heard {ann.heard()}.")
     chat.hub.stop()
@@ -77,7 +76,7 @@ def _closed(name: str, connection: Connection) -> None:
 
 def _hub_goes_on(outcome: Outcome) -> bool:
     hub = outcome.sleeper("hub")
-    return outcome.deadlock and hub is not None and {name for _, _, name in hub.cases} <= INBOXES
+    return outcome.deadlock and hub is not None and {name for _, _, name in hub.cases} <= set(INBOXES)
 
 
 def _hub_has_ended(outcome: Outcome) -> bool:
@@ -103,8 +102,15 @@ def _closes_twice(outcome: Outcome) -> bool:
     return found is not None and outcome.source_of(found[2]) == "stop"
 
 
+def _not_caught(outcome: Outcome) -> bool:
+    found = outcome.error(Closed)
+    return found is not None and found[2] > 0
+
+
 MISTAKES = (
+    shares_the_set,
     known("closes twice", _closes_twice, raises=True),
+    known("Closed is not caught", _not_caught, raises=True),
     known("a stop that waits", _stop_waits),
     known("a forgotten done", _hub_goes_on),
     known("senders left behind", _sends_to_the_hub),
