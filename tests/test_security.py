@@ -345,6 +345,7 @@ def test_nor_does_the_name_of_a_person_or_a_room_and_a_line_has_the_name_of_its_
                 room.hub.broadcast.send("more")
             until(lambda: not room.hub.clients, "the eviction")
         all_gone(server)
+        until(lambda: len(caplog.messages) == 4, "the last line of the log")
     assert [re.sub(r"from 127[.0]+1:\d+$", "from here", line) for line in caplog.messages] == [
         'client 1 joined room "a\\" as \\"b \\\\" as "Eve \\" from\u05d0" from here',
         r'client 1 left room "a\" as \"b \\" as "Bob: 1000": 1000',
