@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import signal
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -28,7 +28,8 @@ from helpers import (
     until,
 )
 
-from threadchat.channel import Channel
+from threadchat import serving
+from threadchat.channel import Channel, Closed
 from threadchat.client import Client
 from threadchat.web import drain
 
@@ -158,6 +159,23 @@ def test_sigterm_drains_and_then_stops(tmp_path: Path) -> None:
     assert re.fullmatch(r"drained: 3 clients told in 0\.[2-9] seconds \(close code 1012\)", drained)
     assert stopped.startswith("stopped: 0 clients told")
     assert "draining for 0.2 seconds: no new clients" in process.err
+
+
+def test_a_third_signal_before_the_drain_has_ended_changes_nothing() -> None:
+    class Signals:
+        def drain(self, work: Callable[[], int], cut: Callable[[], object]) -> int:
+            cut()
+            cut()
+            return work()
+
+    class Drained:
+        def drain(self, seconds: float, cut: Channel[None]) -> int:
+            with pytest.raises(Closed):
+                cut.receive()
+            return 7
+
+    said = serving._drain(Drained(), 60.0, Signals())  # type: ignore[arg-type]
+    assert said.startswith("drained: 7 clients told")
 
 
 @pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])

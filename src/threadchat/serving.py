@@ -15,11 +15,11 @@ import time
 import webbrowser
 from collections import Counter
 from collections.abc import Callable, Iterable
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from functools import partial
 
-from threadchat.channel import Channel
+from threadchat.channel import Channel, Closed
 from threadchat.log import StoreUnfit
 from threadchat.options import Options
 from threadchat.runtime.signals import StopSignals, status_before_start, stop_signals
@@ -108,7 +108,12 @@ def _drain(server: Server, seconds: float, signals: StopSignals) -> str:
     """Drain the server, until a signal ends that. Returns a sentence about its clients."""
     log.info("draining for %g seconds: no new clients", seconds)
     began, cut = time.monotonic(), Channel[None]()
-    told = signals.drain(lambda: server.drain(seconds, cut), cut.close)
+
+    def end() -> None:
+        with suppress(Closed):  # a third signal
+            cut.close()
+
+    told = signals.drain(lambda: server.drain(seconds, cut), end)
     took = time.monotonic() - began
     return f"drained: {_counted(told, 'client')} told in {took:.1f} seconds (close code {GOODBYE[0]})"
 
