@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import closing
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ def test_threadchat_refuses_an_invalid_address(server: Running) -> None:
     assert answer.startswith(b"HTTP/1.1 400 ")
 
 
+@pytest.mark.skipif(version("werkzeug") == "3.1.0", reason="the defect came later")
 def test_werkzeugs_host_is_empty_for_a_name_with_an_underscore() -> None:
     assert Request(create_environ(headers={"Host": "my_host:8080"})).host == ""
 

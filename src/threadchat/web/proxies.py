@@ -82,7 +82,7 @@ def _take_address(environ: WSGIEnvironment, count: int, throttled_log: Throttled
 
 
 def _take_scheme(environ: WSGIEnvironment, count: int, throttled_log: ThrottledLog) -> None:
-    given = parse_list_header(environ.get("HTTP_X_FORWARDED_PROTO", ""))[-count:]
+    given = [each for each in parse_list_header(environ.get("HTTP_X_FORWARDED_PROTO", "")) if each][-count:]
     if not given:
         return
     if scheme := SCHEMES.get(given[0].lower()):
