@@ -438,12 +438,15 @@ def test_a_client_that_has_left_is_freed_without_the_garbage_collector(
 
     visit()
     with no_collector():
+        timers = server.app.rooms._timers
+        for channel in (server.app.hub.done, *([timers._changed] if timers._thread else [])):
+            until(lambda channel=channel: channel.statistics().waiting_receivers == 1, "the threads that stay, parked")  # type: ignore[misc]
         before = objects_of_clients()
         visit()
         visit()
         with suppress(AssertionError):
             until(lambda: objects_of_clients() <= before)
-        until(lambda: not objects_of_clients() - before, "the end of the client's objects")
+        assert objects_of_clients() - before == Counter(), "these objects are left"
 
 
 @contextmanager
