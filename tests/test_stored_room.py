@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,10 +11,10 @@ from typing import Any
 import pytest
 from helpers import LIMIT, V1, Peer, Running, Serve, ask, go, until
 
-from threadchat import stored_room
+from threadchat import create_app, stored_room
 from threadchat.channel import Closed
 from threadchat.hub import Hub
-from threadchat.log import StoreDown
+from threadchat.log import StoreDown, StoreUnfit
 from threadchat.log.sqlite import SqliteStore
 from threadchat.messages import message
 from threadchat.options import Options
@@ -193,6 +194,60 @@ def test_race_2_a_client_that_joins_before_the_hub_has_passed_on_misses_nothing(
         assert [line["text"] for line in texts if line["type"] == "msg"] == ["in between", "and here I am"]
         ids = [line["id"] for line in texts]
         assert ids == list(range(ids[0], ids[0] + len(ids)))
+
+
+def test_race_3_what_is_cleared_before_the_hub_has_passed_it_on_is_passed_on(start: Callable[..., Running]) -> None:
+    server = start()
+    room = server.app.rooms.lobby
+    with V1(server.port, name="Ann", headers=KEY) as ann, V1(server.port, name="Bob") as bob:
+        ann.until(type="join", name="Bob")
+        reached, go_on = threading.Event(), threading.Event()
+        record = room.hub.record
+
+        def slow(items: Any) -> Any:
+            reached.set()
+            assert go_on.wait(LIMIT)
+            return record(items)
+
+        room.hub.record = slow
+        ann.say("one", n=1)
+        ann.say("two", n=2)
+        assert reached.wait(LIMIT)
+        ann.send(type="clear")
+        until(lambda: room.log.start[0] >= 2, "the log, cleared")
+        go_on.set()
+        assert bob.texts(2) == ["one", "two"]
+        assert bob.until(type="order")["order"] == "clear"
+    assert json.loads(ask(server, "GET", "/log.jsonl").body.splitlines()[0])["type"] == "order"
+
+
+def test_a_writer_that_fails_frees_everybody_and_says_so(
+    start: Callable[..., Running], caplog: pytest.LogCaptureFixture
+) -> None:
+    server = start()
+    writer = server.app.rooms.writer
+    assert writer is not None
+    writer._store.write = lambda additions: 1 / 0  # type: ignore[method-assign, assignment, return-value]
+    with pytest.raises(Closed):
+        server.app.publish("is waited for")
+    until(lambda: writer.failed)
+    assert ask(server, "GET", "/livez").body == b"The log writer has failed.\n"
+    with pytest.raises(Closed):
+        server.app.publish("x", room="another")
+
+
+def test_a_store_that_cannot_be_written_at_the_start_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(store: SqliteStore, before: float) -> None:
+        raise StoreDown("database or disk is full")
+
+    options = Options(store=f"sqlite:{tmp_path / 'chat.db'}", keep_days=1)
+    with monkeypatch.context() as patched:
+        patched.setattr(SqliteStore, "expire", full)
+        with pytest.raises(StoreUnfit, match=r"chat\.db cannot be used: database or disk is full"):
+            create_app(options)
+    create_app(options).close()  # the file is free again
 
 
 def test_a_room_that_ended_is_the_same_when_somebody_comes_back(tmp_path: Path) -> None:

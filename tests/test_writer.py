@@ -68,6 +68,7 @@ class FakeRoom:
         self.said: list[str] = []
         self.told: list[bool] = []
         self.loads = 0
+        self.failed = False
 
     def load(self, kept: Stored) -> None:
         self.loads += 1
@@ -80,6 +81,9 @@ class FakeRoom:
 
     def tell(self, up: bool) -> None:
         self.told.append(up)
+
+    def fail(self) -> None:
+        self.failed = True
 
 
 @pytest.fixture
@@ -200,6 +204,7 @@ def test_race_3_a_writer_that_fails_tells_everybody_who_sends(
     with pytest.raises(Closed):
         saying.result(LIMIT)
     until(lambda: writer.failed)
+    assert room.failed
     assert "the log writer has failed" in caplog.text
     assert "a defect" in caplog.text
 

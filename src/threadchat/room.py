@@ -121,8 +121,8 @@ class Room:
     def post(self, entry: Entry, visitor: Visitor | None = None) -> bool:
         """The same as `say`, and wait until the log has taken the entry: it then has its id. Not for the hub's thread.
 
-        Returns False if the log has taken it before (see `Log.append`). Raises Refusal if the visitor may not say it at
-        that moment, and Closed if the room has ended before.
+        Returns False if the log has taken it before (see `MemoryLog.append`). Raises Refusal if the visitor may not say
+        it at that moment, and Closed if the room has ended before.
         """
         post = Post(visitor)
         with self._mutex:

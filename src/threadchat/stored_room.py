@@ -4,14 +4,15 @@ The room's log in memory holds what the store holds, so that whoever joins or co
 
     read pump -> said -> log writer: accept (numbers, moderation), the store, taken (the log in memory)
                                                                         |
-                                                           hub: record -> what the log has since -> clients
+                                                           hub: record -> what is new -> clients
 
-The writer nudges the hub, and does not wait until the hub receives: the hub asks the log for what is new. So that the
-log does not run away from a slow hub, those who speak wait for the hub, and beyond that the writer does.
+The writer nudges the hub, and does not wait until the hub receives: the hub fetches what is new. So that the log does
+not run away from a slow hub, those who speak wait for the hub, and beyond that the writer does.
 
 The races, each forced by a test of the same number in tests/test_stored_room.py:
 1. The hub ends while the writer, or somebody who speaks, waits for it to catch up.
 2. A client joins while the log has entries that the hub has not passed on yet.
+3. The log is cleared while it has entries that the hub has not passed on yet.
 """
 
 from __future__ import annotations
@@ -33,21 +34,20 @@ from threadchat.runtime.timers import Timers
 from threadchat.tally import Tally
 from threadchat.websocket.connection import Connection, ConnectionClosed
 
-NUDGE = ""  # what the hub receives when there is something new in the log
+NUDGE = ""  # what the hub receives when there is something new
 BEHIND = BROADCAST_BUFFER  # entries that a hub may be behind its log before those who speak wait for it
 FAR_BEHIND = 2 * BEHIND  # the same for the writer
 RETURN_WAIT = 35.0  # seconds that people have to come back after a restart: a page tries again within 30
-EVERYTHING = 1 << 60  # entries
 
 
 class StoredRoom(Room):
-    """See `Room`. The log writer calls `load`, `accept`, `taken` and `tell` (see `LoggedRoom`)."""
+    """See `Room`. The log writer calls `load`, `accept`, `taken`, `tell` and `fail` (see `LoggedRoom`)."""
 
     def __init__(self, name: str, options: Options, timers: Timers, hub: Hub, tally: Tally, writer: LogWriter) -> None:
         self._writer = writer
         self._asked = False  # whether the writer was asked to load the room; guarded by the room's mutex, as the next
         self._loaded = False
-        self._passed_on = 0  # the newest id that the hub has passed on, or that was there when the room was loaded
+        self._fresh: list[Entry] = []  # what the log has and the hub has not passed on; guarded by the mutex too
         self._listeners: WeakSet[Connection] = WeakSet()  # those that are told when the store goes down
         super().__init__(name, options, timers, hub, tally)
         self._shown = {}
@@ -64,13 +64,10 @@ class StoredRoom(Room):
                 raise Closed(self.hub.broadcast)
 
     def record(self, items: Sequence[str]) -> Sequence[Entry]:
-        """What the log has that the hub has not passed on yet. `items` are nudges."""
+        """What is new in the log since the last time, cleared or not (race 3). `items` are nudges."""
         with self._mutex:
-            entries = self.log.read(self._passed_on, EVERYTHING)
-            assert entries is not None, "the log has run away from the hub"
-            if entries:
-                self._passed_on = entries[-1].id
-                self._recorded.notify_all()
+            entries, self._fresh = self._fresh, []
+            self._recorded.notify_all()
         self._passed.count([entry.kind for entry in entries].count(MESSAGE), len(self.hub.clients))
         return entries
 
@@ -103,7 +100,6 @@ class StoredRoom(Room):
                 self.moderation.obey(order)
             self._here.update(kept.here)
             self._shown.update(kept.here)
-            self._passed_on = self.log.top
             self._loaded = True
             self._recorded.notify_all()
         for by, name in kept.here.items():
@@ -121,6 +117,7 @@ class StoredRoom(Room):
         """See `LoggedRoom.taken`."""
         with self._mutex:
             self.log.retain(accepted)
+            self._fresh += accepted
             for entry in accepted:
                 if entry.kind in (JOIN, NAME):
                     self._shown[entry.by] = str(entry.name)
@@ -137,14 +134,20 @@ class StoredRoom(Room):
         with suppress(NoThread):
             go(partial(_tell, listeners, LOG_UP if up else LOG_DOWN), "logState")
 
+    def fail(self) -> None:
+        """See `LoggedRoom.fail`: it is as if the room had ended."""
+        with self._mutex:
+            self._ended = True
+            self._recorded.notify_all()
+
     def _say_nowait(self, entry: Entry) -> None:
         self._writer.said.send_nowait((self, entry))
 
     def _wait_for_hub(self, behind: int) -> None:
         """Wait until the hub is less than so many entries behind the log, or has ended (race 1)."""
-        if self.log.top - self._passed_on >= behind:
+        if len(self._fresh) >= behind:
             with self._mutex:
-                self._recorded.wait_for(lambda: self.log.top - self._passed_on < behind or self._ended)
+                self._recorded.wait_for(lambda: len(self._fresh) < behind or self._ended)
 
 
 def _tell(connections: Iterable[Connection], line: str) -> None:

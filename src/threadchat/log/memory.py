@@ -1,4 +1,4 @@
-"""A log in memory: it lasts as long as its room."""
+"""A log in memory: it lasts as long as its room. A store may keep the same beyond that (see `stored_room`)."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ REMEMBERED = 600.0  # seconds for which a session's last number is remembered at
 
 
 class MemoryLog:
-    """See `Log`. Keeps the newest `keep` entries, never fewer than `least`; none for longer than `keep_for` seconds.
+    """Keeps the newest `keep` entries, never fewer than `least`; none for longer than `keep_for` seconds.
 
-    With a `keep` of 0 nothing can be recovered. What is too old goes with the next entry, or by `expire`.
+    With a `keep` of 0 nothing can be recovered. What is too old goes with the next entry, or by `expire`. Any thread
+    may call the methods; only one thread appends, or numbers and retains.
     """
 
     def __init__(self, keep: int, least: int = LEAST, keep_for: float = inf) -> None:
@@ -40,18 +41,18 @@ class MemoryLog:
 
     @property
     def top(self) -> int:
-        """See `Log.top`."""
+        """The id of the newest entry; 0 if there was none."""
         with self._mutex:
             return self._before + len(self._entries)
 
     @property
     def extent(self) -> Extent:
-        """See `Log.extent`."""
+        """How far it reaches at this instant."""
         with self._mutex:
             return Extent(self.epoch, self._before + 1, self._before + len(self._entries), self._bytes)
 
     def append(self, entries: Sequence[Entry]) -> Sequence[Entry]:
-        """See `Log.append`."""
+        """Number the entries and keep them. Returns them without the repeats, which were taken before."""
         with self._mutex:
             return self._retain(self._number(entries))
 
@@ -87,13 +88,16 @@ class MemoryLog:
             return self._before, self._before_check
 
     def read(self, after: int, most: int) -> Sequence[Entry] | None:
-        """See `Log.read`."""
+        """The oldest `most` entries with an id above `after`; None if the first of them is not kept any more."""
         with self._mutex:
             start = after - self._before
             return self._entries[start : start + most] if start >= 0 else None
 
     def recent(self, count: int) -> int:
-        """See `Log.recent`. Joins and the like count too, as a tenth of a message each."""
+        """The id after which the newest `count` messages come: where a newcomer's history begins.
+
+        Joins and the like count too, as a tenth of a message each.
+        """
         with self._mutex:
             index, left = len(self._entries), float(min(count, self._keep))
             while index and left > 0:
@@ -102,12 +106,12 @@ class MemoryLog:
             return self._before + index
 
     def token(self, number: int) -> str:
-        """See `Log.token`."""
+        """The token of the point after the entry with this id, which is kept, or the newest that is not."""
         with self._mutex:
             return token(self.epoch, number, self._check(number))
 
     def find(self, text: str) -> int | None:
-        """See `Log.find`."""
+        """The id in a token; None if what comes after it cannot be given completely, or the token is not this log's."""
         with self._mutex:
             epoch, _, rest = text.partition(".")
             digits = rest.partition(".")[0]
@@ -119,7 +123,10 @@ class MemoryLog:
             return number if text == token(self.epoch, number, self._check(number)) else None
 
     def clear(self, number: int) -> None:
-        """See `Log.clear`."""
+        """Forget what was logged before the entry with this id. No token from before it is found any more.
+
+        Sessions' last numbers are remembered. Called by the thread that appends.
+        """
         with self._mutex:
             dropped = self._entries[: number - 1 - self._before]
             del self._entries[: len(dropped)]
@@ -128,7 +135,10 @@ class MemoryLog:
             self._bytes -= sum(len(entry.text) for entry in dropped)
 
     def last(self, by: str) -> int | None:
-        """See `Log.last`. Without the mutex, which would make each read pump wait for the hub with each message."""
+        """The last number that was taken from a session; None if the log knows none.
+
+        Without the mutex, which would make each read pump wait for the hub with each message.
+        """
         newest = self._newest.get(by)
         return None if newest is None else newest.n
 

@@ -57,12 +57,15 @@ class LoggedRoom(Protocol):
     def tell(self, up: bool) -> None:
         """Called when the store went down, or is up again."""
 
+    def fail(self) -> None:
+        """Called when the writer has failed: nothing is taken any more, and nobody may wait for it."""
+
 
 class LogWriter:
     """The writer of one process. `said` takes entries with their rooms; None instead of an entry opens the room.
-    Raises StoreDown.
 
-    Any thread may send to `said`, and call `stop`. The writer closes the store at its end.
+    Any thread may send to `said`, and call the methods. The writer closes the store at its end. What is older than
+    `keep_for` seconds is dropped at once. Raises StoreDown, and then the store stays open.
     """
 
     def __init__(self, store: Store, keep_for: float = inf) -> None:
@@ -74,7 +77,9 @@ class LogWriter:
         self.failures = 0  # of the store
         self._store = store
         self._keep_for = keep_for  # seconds
-        self._sweeping = keep_for < inf  # whether to drop what is too old before the next group
+        self._sweeping = False  # whether to drop what is too old before the next group
+        if keep_for < inf:
+            store.expire(time.time() - keep_for)
         self._names = store.names()  # of all rooms that the store may have; grows in the writer's thread
         # By name, the one that was opened last, as long as somebody has it. The writer's thread's own.
         self._rooms: WeakValueDictionary[str, LoggedRoom] = WeakValueDictionary()
@@ -116,9 +121,11 @@ class LogWriter:
             pass
         except Exception:
             log.exception("the log writer has failed")
-        finally:
             with suppress(Closed):
-                self.said.close()  # race 3: everybody who sends is told
+                self.said.close()  # race 3: those who send are told, and those who wait for the writer are freed
+            for room in {*self._rooms.values(), *(room for room, _ in self.said.take_pending())}:
+                room.fail()
+        finally:
             self._store.close()
 
     def _write_what_waits(self) -> bool:

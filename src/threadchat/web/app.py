@@ -22,7 +22,7 @@ from threadchat.channel import Closed
 from threadchat.client import serve_ws
 from threadchat.declarations import Made
 from threadchat.hub import Hub
-from threadchat.log import Store
+from threadchat.log import Store, StoreDown, StoreUnfit
 from threadchat.log.choose import open_store
 from threadchat.names import clean_room_name, quoted
 from threadchat.options import Options
@@ -76,8 +76,8 @@ class App:
 
     Any thread may call it, as WSGI servers do, and any thread may `close` it. `hub`, `make_hub` and `connection_type`
     are for a caller that watches the chat: the lobby's hub, what makes the hub of a room with the given name, and what
-    is called with (environ, options) for each client.
-    `identify` is `create_app`'s.
+    is called with (environ, options) for each client. `identify` is `create_app`'s.
+
     Raises StoreUnfit, and RuntimeError where gevent or eventlet has replaced threads.
     """
 
@@ -91,8 +91,15 @@ class App:
     ) -> None:
         self._fitness = Fitness()
         store = open_store(options.store, options.synchronous)
-        self.options = options = options if store is None else _with_kept_secrets(options, store)
-        self.rooms = Rooms(options, lambda name: hub if hub is not None and name == LOBBY else make_hub(name), store)
+        try:
+            self.options = options = options if store is None else _with_kept_secrets(options, store)
+            self.rooms = Rooms(
+                options, lambda name: hub if hub is not None and name == LOBBY else make_hub(name), store
+            )
+        except StoreDown as error:
+            if store is not None:
+                store.close()
+            raise StoreUnfit(f"{options.store} cannot be used: {error}") from error
         self._connection_type = connection_type
         self._hosts = Hosts(options.allow_hosts or ("*",))
         self._origins = Origins(options.allow_origins)

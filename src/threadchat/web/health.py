@@ -2,7 +2,7 @@
 
     | request     | 200                             | 503                                                         |
     | ----------- | ------------------------------- | ----------------------------------------------------------- |
-    | GET /livez  | the hub of each room answers    | one does not: only a restart helps                          |
+    | GET /livez  | the hub of each room answers    | one does not, or the log writer fails: only a restart helps |
     | GET /readyz | new clients are taken           | it drains, stops, has no log, or the WSGI server is unfit    |
 
 Both answer everybody, under any host name: a probe may have a name of its own for the server, and learns nothing else.
@@ -50,6 +50,8 @@ class Health:
         """What only a restart helps against; "" if there is nothing. Blocks for ANSWER_WAIT, or a little longer."""
         if self._fitness.forked:
             return "The hubs are in another process."
+        if (writer := self._rooms.writer) is not None and writer.failed:
+            return "The log writer has failed."
         with self._mutex:
             if time.monotonic() >= self._ask_again:
                 hubs = self._rooms.hubs
