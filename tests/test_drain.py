@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 import signal
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from helpers import (
     THREADCHAT,
     V1,
     Clock,
+    Held,
     Peer,
     Process,
     Serve,
@@ -79,19 +79,12 @@ def test_a_drain_goes_on_past_a_hub_that_hangs_and_can_be_cut_short_there(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server = serve()
-    goes_on, at_work, hub = threading.Event(), threading.Event(), server.app.hub
-    record = hub.record
-
-    def hang(items: Sequence[str]) -> Sequence[str]:
-        at_work.set()
-        goes_on.wait(LIMIT)
-        return record(items)
-
-    hub.record = hang
+    hub = server.app.hub
+    held = Held(hub)
     with Peer(server.port) as stuck, Peer(server.port), Peer(server.port, "/r/den/ws") as other:
         until(lambda: server.app.rooms.clients == 3)
         stuck.send(TEXT, "hello")
-        assert at_work.wait(LIMIT)
+        assert held.at_work.wait(LIMIT)
         cut = Channel[None]()
         monkeypatch.setattr(drain, "HUB_WAIT", 3600.0)
         draining = go(drain.drain, server.app.rooms, 0.1, cut, until_empty=False)
@@ -102,7 +95,7 @@ def test_a_drain_goes_on_past_a_hub_that_hangs_and_can_be_cut_short_there(
         draining = go(drain.drain, server.app.rooms, 1.0, Channel(), until_empty=False)
         assert other.goodbye()[0] == 1012
         assert draining.result(LIMIT) == 2
-        goes_on.set()
+        held.goes_on.set()
 
 
 def test_whoever_is_left_when_the_time_is_over_is_told_all_the_same(serve: Serve) -> None:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 from contextlib import closing
-from typing import Any
 
 import pytest
-from helpers import LIMIT, Serve, ask, go, until
+from helpers import LIMIT, Held, Serve, ask, go, until
 from werkzeug.exceptions import NotFound
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.test import Client
@@ -60,23 +58,17 @@ def test_a_hub_that_hangs_makes_the_process_not_alive_and_ready_all_the_same(
     server = serve()
     monkeypatch.setattr(health, "ANSWER_WAIT", 0.05)
     monkeypatch.setattr(health, "ASK_EVERY", 0.0)
-    goes_on, rooms = threading.Event(), server.app.rooms
+    rooms = server.app.rooms
     with rooms.enter("den") as den, rooms.enter("tea"):
-        record = den.hub.record
-
-        def hang(items: Any) -> Any:
-            goes_on.wait(LIMIT)
-            return record(items)
-
-        den.hub.record = hang
+        held = Held(den.hub)
         den.hub.broadcast.send("hello")
-        until(lambda: not len(den.hub.broadcast), "the hub that has taken the message")
+        assert held.at_work.wait(LIMIT)
         asked = [go(ask, server, "GET", "/livez") for _ in range(3)]
         for answer in asked:
             assert answer.result(LIMIT).status == 503
             assert answer.result().body == b"Hubs that do not answer: 1 of 3.\n"
         assert ask(server, "GET", "/readyz").status == 200
-        goes_on.set()
+        held.goes_on.set()
         until(lambda: ask(server, "GET", "/livez").status == 200, "the hub that goes on")
 
 
@@ -85,14 +77,13 @@ def test_a_busy_hub_answers_as_soon_as_it_has_passed_its_messages_on(
 ) -> None:
     server = serve()
     monkeypatch.setattr(health, "ANSWER_WAIT", LIMIT)
-    goes_on, hub = threading.Event(), server.app.hub
-    record = hub.record
-    hub.record = lambda items: (goes_on.wait(LIMIT), record(items))[1]
+    hub = server.app.hub
+    held = Held(hub)
     hub.broadcast.send("hello")
-    until(lambda: not len(hub.broadcast), "the hub that has taken the message")
+    assert held.at_work.wait(LIMIT)
     asked = go(ask, server, "GET", "/livez")
     until(lambda: hub.unregister.statistics().waiting_senders == 1, "the probe")
-    goes_on.set()
+    held.goes_on.set()
     assert asked.result(LIMIT).status == 200
 
 

@@ -9,15 +9,14 @@ import re
 import shutil
 import subprocess
 import sys
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pytest
-from helpers import HANDSHAKE, LIMIT, TEXT, V1, Peer, Process, Running, Serve, all_gone, ask, handshake, until
+from helpers import HANDSHAKE, LIMIT, TEXT, V1, Held, Peer, Process, Running, Serve, all_gone, ask, handshake, until
 from werkzeug.test import Client
 
 from threadchat import __version__, cli
@@ -82,21 +81,14 @@ def test_it_counts_clients_rooms_messages_and_deliveries(serve: Serve) -> None:
 
 def test_what_waits_for_a_hub_is_seen(serve: Serve) -> None:
     server = serve()
-    at_work, goes_on, hub = threading.Event(), threading.Event(), server.app.hub
-    record = hub.record
-
-    def hang(items: Sequence[str]) -> Sequence[str]:
-        at_work.set()
-        goes_on.wait(LIMIT)
-        return record(items)
-
-    hub.record = hang
+    hub = server.app.hub
+    held = Held(hub)
     hub.broadcast.send("the hub is at work")
-    assert at_work.wait(LIMIT)
+    assert held.at_work.wait(LIMIT)
     for _ in range(2):
         hub.broadcast.send("hello")
     assert scrape(server)["threadchat_hub_pending_messages"] == 2
-    goes_on.set()
+    held.goes_on.set()
     until(lambda: scrape(server)["threadchat_messages_total"] == 3)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import LIMIT, V1, Peer, Running, Serve, ask, go, until
+from helpers import LIMIT, V1, Held, Peer, Running, Serve, ask, go, until
 
 from threadchat import create_app, stored_room
 from threadchat.channel import Closed
@@ -139,29 +139,20 @@ def test_while_the_log_is_down_people_are_told_and_nothing_is_lost(start: Callab
 
 
 def test_race_1_a_hub_that_ends_frees_those_who_wait_for_it(rooms: Rooms) -> None:
-    reached = threading.Event()
     with rooms.enter("den") as den:
-        go_on = threading.Event()
-        record = den.hub.record
-
-        def slow(items: Any) -> Any:
-            reached.set()
-            assert go_on.wait(LIMIT)
-            return record(items)
-
-        den.hub.record = slow
+        held = Held(den.hub)
 
         def speak() -> None:
             for number in range(5_000):
                 den.say(message(f"{number}", "ann"))
 
         speaking = go(speak)
-        assert reached.wait(LIMIT)
+        assert held.at_work.wait(LIMIT)
         until(lambda: den.log.top >= stored_room.BEHIND)
         until(lambda: den._recorded._waiters, "somebody who waits for the hub")  # type: ignore[attr-defined]
         assert den.log.top < stored_room.FAR_BEHIND + 2 * stored_room.BEHIND, "the log does not run away"
         den.hub.stop()
-        go_on.set()
+        held.goes_on.set()
         with pytest.raises(Closed):
             speaking.result(LIMIT)
 
@@ -171,21 +162,12 @@ def test_race_2_a_client_that_joins_before_the_hub_has_passed_on_misses_nothing(
     with V1(server.port, name="Ann") as ann:
         room = server.app.rooms.lobby
         ann.until(type="join")
-        passing, go_on = threading.Event(), threading.Event()
-        record = room.hub.record
-
-        def slow(items: Any) -> Any:
-            if items and not go_on.is_set():
-                passing.set()
-                assert go_on.wait(LIMIT)
-            return record(items)
-
-        room.hub.record = slow
+        held = Held(room.hub)
         ann.say("in between", n=1)
-        assert passing.wait(LIMIT)
+        assert held.at_work.wait(LIMIT)
         until(lambda: room.log.last(ann.hello["by"]) == 1, "the log has it, and the hub not yet")
         coming = go(V1, server.port, name="Bob")
-        go_on.set()
+        held.goes_on.set()
         with coming.result(LIMIT) as bob:
             bob.say("and here I am", n=1)
             texts = [bob.receive()]
@@ -201,21 +183,13 @@ def test_race_3_what_is_cleared_before_the_hub_has_passed_it_on_is_passed_on(sta
     room = server.app.rooms.lobby
     with V1(server.port, name="Ann", headers=KEY) as ann, V1(server.port, name="Bob") as bob:
         ann.until(type="join", name="Bob")
-        reached, go_on = threading.Event(), threading.Event()
-        record = room.hub.record
-
-        def slow(items: Any) -> Any:
-            reached.set()
-            assert go_on.wait(LIMIT)
-            return record(items)
-
-        room.hub.record = slow
+        held = Held(room.hub)
         ann.say("one", n=1)
         ann.say("two", n=2)
-        assert reached.wait(LIMIT)
+        assert held.at_work.wait(LIMIT)
         ann.send(type="clear")
         until(lambda: room.log.start[0] >= 2, "the log, cleared")
-        go_on.set()
+        held.goes_on.set()
         assert bob.texts(2) == ["one", "two"]
         assert bob.until(type="order")["order"] == "clear"
     assert json.loads(ask(server, "GET", "/log.jsonl").body.splitlines()[0])["type"] == "order"
@@ -227,7 +201,7 @@ def test_a_writer_that_fails_frees_everybody_and_says_so(
     server = start()
     writer = server.app.rooms.writer
     assert writer is not None
-    writer._store.write = lambda additions: 1 / 0  # type: ignore[method-assign, assignment, return-value]
+    writer._store.write = lambda additions: 1 / 0  # type: ignore[method-assign, assignment]
     with pytest.raises(Closed):
         server.app.publish("is waited for")
     until(lambda: writer.failed)

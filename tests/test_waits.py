@@ -6,14 +6,14 @@ import re
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
-from helpers import FAR, LIMIT, PING, TEXT, Peer, Running, Serve, ask, go, join, open_socket, until
+from helpers import FAR, LIMIT, PING, TEXT, Held, Peer, Running, Serve, ask, go, join, open_socket, until
 
 from threadchat import stored_room
 from threadchat.channel import Channel, WouldBlock
@@ -93,19 +93,11 @@ class Scene:
 
     def hub_is_at_work(self) -> None:
         """Make the hub, which has one client, record a message until the stop has begun."""
-        hub, at_work, goes_on = self.serve().app.hub, threading.Event(), threading.Event()
-        record = hub.record
-
-        def hang(items: Sequence[str]) -> Sequence[str]:
-            at_work.set()
-            goes_on.wait(LIMIT)
-            return record(items)
-
-        hub.record = hang
+        held = Held(self.serve().app.hub)
         peer = self.peer(told=False)
         peer.send(TEXT, "hello")
-        assert at_work.wait(LIMIT)
-        self.after += [goes_on.set, peer.close]
+        assert held.at_work.wait(LIMIT)
+        self.after += [held.goes_on.set, peer.close]
 
     def drain(self, seconds: float) -> None:
         """Drain the server, and cut that short when the stop has begun."""
@@ -326,13 +318,9 @@ def run_ahead_of_the_hub(scene: Scene, behind: str, role: str, *functions: str) 
     """Hold the lobby's hub, and talk until the thread waits. `behind` names the limit that is reached."""
     server = scene.serve(store=f"sqlite:{scene.folder / 'chat.db'}", message_rate=0)
     scene.monkeypatch.setattr(stored_room, behind, 2)
-    goes_on = threading.Event()
-    room = server.app.rooms.lobby
     peer = scene.peer()
-    until(lambda: room.hub.clients)
-    record = room.hub.record
-    room.hub.record = lambda items: record(items) if goes_on.wait(LIMIT) else ()
-    scene.after.append(goes_on.set)
+    until(lambda: server.app.hub.clients)
+    scene.after.append(Held(server.app.hub).goes_on.set)
 
     def waits() -> bool:
         peer.send(TEXT, "x")

@@ -166,6 +166,21 @@ def hub_selects_first(monkeypatch: pytest.MonkeyPatch, *channels: Channel[Any]) 
     monkeypatch.setattr(hub, "select", chosen)
 
 
+class Held:
+    """Holds a hub as it records what it has received: `at_work` is set then, and it waits for `goes_on`."""
+
+    def __init__(self, held: hub.Hub) -> None:
+        self.at_work, self.goes_on = threading.Event(), threading.Event()
+        record = held.record
+
+        def hold(items: Sequence[str]) -> Sequence[str]:
+            self.at_work.set()
+            self.goes_on.wait(LIMIT)
+            return record(items)
+
+        held.record = hold
+
+
 def say_stuck(stuck: Channel[None]) -> None:
     """What a client's pumps do on its channel `stuck` when its peer does not read, or when they have ended."""
     with suppress(WouldBlock):
