@@ -80,13 +80,6 @@ class Collector:
         """The metrics at this instant."""
         from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily
 
-        def counter(event: str, help: str, label: str, values: Iterable[str]) -> CounterMetricFamily:
-            counted = tally.counted(event)
-            family = CounterMetricFamily(f"threadchat_{event}", help, labels=[label])
-            for value in values:
-                family.add_metric([value], counted.get(value, 0))
-            return family
-
         tally, hubs = self._rooms.tally, self._rooms.hubs
         messages, deliveries = tally.passed()
         build = {"version": __version__, "python": platform.python_version()}
@@ -111,16 +104,26 @@ class Collector:
             "Clients that were evicted because they did not read.",
             value=tally.counted("evictions").get("", 0),
         )
-        yield counter("disconnects", "Connections that have ended, by close code.", "code", (*CODES, OTHER))
-        yield counter("refusals", "Requests and connections that were refused, by reason.", "reason", REASONS)
-        yield counter(
-            "recoveries",
-            "Clients that came back with a token: they got what they had missed, or were told of a gap.",
-            "result",
-            ("recovered", "gap"),
-        )
+        yield from _of_connections(tally)
         if (writer := self._rooms.writer) is not None:
             yield from _of_writer(writer, self._rooms.log_is_up)
+
+
+def _of_connections(tally: Tally) -> Iterator[Metric]:
+    """How connections and requests have ended, and what those who came back were told."""
+    from prometheus_client.metrics_core import CounterMetricFamily
+
+    def counter(event: str, help: str, label: str, values: Iterable[str]) -> CounterMetricFamily:
+        counted = tally.counted(event)
+        family = CounterMetricFamily(f"threadchat_{event}", help, labels=[label])
+        for value in values:
+            family.add_metric([value], counted.get(value, 0))
+        return family
+
+    back = "Clients that came back with a token: they got what they had missed, or were told of a gap."
+    yield counter("disconnects", "Connections that have ended, by close code.", "code", (*CODES, OTHER))
+    yield counter("refusals", "Requests and connections that were refused, by reason.", "reason", REASONS)
+    yield counter("recoveries", back, "result", ("recovered", "gap"))
 
 
 def _of_writer(writer: LogWriter, is_up: bool) -> Iterator[Metric]:
