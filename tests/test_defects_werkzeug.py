@@ -246,7 +246,9 @@ def test_threadchats_websocket_outlives_the_time_limit_for_a_request(serve: Serv
     with Peer(serve(request_wait=0.1, pong_wait=LIMIT, ping_period=0.1).port) as peer:
         assert [peer.receive() for _ in range(3)] == [Frame(PING, b"")] * 3
         peer.send(TEXT, "still here")
-        assert peer.receive() == Frame(TEXT, b"still here")
+        while (received := peer.receive()).opcode == PING:
+            pass
+        assert received == Frame(TEXT, b"still here")
 
 
 def test_werkzeug_sends_its_version_and_pythons(werkzeug: Callable[[Any], BaseWSGIServer]) -> None:
