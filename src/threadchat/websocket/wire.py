@@ -121,7 +121,7 @@ def text_frames(lines: tuple[str, ...], most: int) -> bytes:
 
 def _parts(text: bytes, most: int) -> Iterator[memoryview]:
     """Part a text at newlines, into as many lines at a time as `most` bytes can hold, at least one."""
-    start, whole = 0, memoryview(text)  # whose parts are no copies
+    start, whole = 0, memoryview(text)  # a part of a view is not a copy
     while len(text) - start > most:
         end = text.rfind(b"\n", start, start + most + 1)
         if end < 0:  # the line is longer
