@@ -80,7 +80,7 @@ class Person:
             self.view.keys.send(line)
 
     def sees(self, *texts: str) -> None:
-        until(lambda: self.view.texts == list(texts), f"the messages {texts}, not {self.view.texts}")
+        until(lambda: self.view.texts == list(texts), lambda: f"the messages {texts}, not {self.view.texts}")
 
     def is_connected(self, whether: bool = True) -> None:
         until(lambda: self.view.states[-1][1] == whether, f"connected: {whether}")

@@ -277,7 +277,7 @@ class Watching:
             self.text += line
 
     def says(self, text: str, times: int = 1) -> None:
-        until(lambda: self.text.count(text) >= times, f"{text!r} in {self.text!r}")
+        until(lambda: self.text.count(text) >= times, lambda: f"{text!r} in {self.text!r}")
 
     def end(self) -> tuple[int, str]:
         """Press Ctrl-C. Returns the exit status, and what was printed to standard error."""

@@ -55,7 +55,7 @@ class Piped(Process):
         self.process.stdin.flush()
 
     def prints(self, *lines: str) -> None:
-        until(lambda: self.out.splitlines() == list(lines), f"the lines {lines}, not {self.out} {self.err}")
+        until(lambda: self.out.splitlines() == list(lines), lambda: f"the lines {lines}, not {self.out} {self.err}")
 
     def leaves(self) -> int:
         """End its input; returns the exit status."""
@@ -221,6 +221,8 @@ def test_a_pipe_goes_on_when_the_server_has_been_started_again(serve: Serve, tmp
         ann.says("one")
         ann.prints("Ann: one")
         first.stop()
+        # A line that is sent before that would be one of which nobody knows whether it was delivered.
+        until(lambda: "The connection is lost." in ann.err, "a word that the connection is lost")
         ann.says("two")
         second = serve(port=first.port)
         ann.prints("Ann: one", "Ann: two")

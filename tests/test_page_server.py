@@ -190,6 +190,7 @@ def test_after_a_restart_of_the_server_the_page_goes_on(serve: Serve, visit: Vis
     write(page, "before")
     expect(texts_of(page)).to_have_text(["before"])
     old.stop()
+    expect(status_of(page)).not_to_have_text("Connected ")  # what is written before may have been delivered
     write(page, "in between")
     field_of(page).fill("a draft")
     serve(port=old.port)

@@ -36,13 +36,19 @@ class Tmux:
 
     def shows(self, pattern: str, *how: str) -> str:
         """Wait until the screen has a line with the pattern; return the screen."""
-        until(lambda: re.search(pattern, self.screen(*how), re.MULTILINE), f"{pattern!r} on the screen {self.screen()}")
+        until(
+            lambda: re.search(pattern, self.screen(*how), re.MULTILINE),
+            lambda: f"{pattern!r} on the screen {self.screen()}",
+        )
         return self.screen(*how)
 
     @property
     def status(self) -> int:
         """The command's exit status, when it has ended."""
-        until(lambda: self._status.exists() and self._status.read_text(), f"the end of the command {self.screen()}")
+        until(
+            lambda: self._status.exists() and self._status.read_text(),
+            lambda: f"the end of the command {self.screen()}",
+        )
         return int(self._status.read_text())
 
     def close(self) -> None:

@@ -19,12 +19,15 @@ LIMIT = 20.0  # seconds; bounds a failure, nothing waits for it to pass
 FAR = 3600.0  # seconds; a deadline that no test reaches
 
 
-def until(condition: Callable[[], object], what: str = "the condition", limit: float = LIMIT) -> None:
-    """Return as soon as the condition holds; fail if it does not within the limit."""
+def until(
+    condition: Callable[[], object], what: str | Callable[[], str] = "the condition", limit: float = LIMIT
+) -> None:
+    """Return as soon as the condition holds; fail if it does not within the limit. `what` may be asked for then."""
     deadline = time.monotonic() + limit
     pause = threading.Event()
     while not condition():
-        assert time.monotonic() < deadline, f"{what} did not come true within {limit:g} s"
+        if time.monotonic() >= deadline:
+            raise AssertionError(f"{what if isinstance(what, str) else what()} did not come true within {limit:g} s")
         pause.wait(0.001)
 
 
