@@ -37,6 +37,11 @@ def cookie_of(answer: Answer) -> str:
     return answer.headers["Set-Cookie"].partition(";")[0]
 
 
+def wrong_cookie(server: Running) -> dict[str, str]:
+    """The header of a cookie that has the right name and another value."""
+    return {"Cookie": f"{cookie_of(give(server, KEY)).partition('=')[0]}=none"}
+
+
 def guarded(server: Running, headers: dict[str, str]) -> dict[str, int]:
     """The status of each address that needs the key."""
     return {
@@ -52,7 +57,7 @@ def guarded(server: Running, headers: dict[str, str]) -> dict[str, int]:
 OPEN = {"ws": 101, "room": 101, "say": 201, "log": 200, "jsonl": 200, "key": 204}
 
 
-@pytest.mark.parametrize("headers", [{}, {"Authorization": f"Basic {KEY}"}, {"Cookie": "threadchat-key="}])
+@pytest.mark.parametrize("headers", [{}, {"Authorization": f"Basic {KEY}"}, {"Cookie": "threadchat-key-="}])
 def test_without_the_key_the_page_is_served_and_the_chat_is_not(serve: Serve, headers: dict[str, str]) -> None:
     server = serve(key=KEY)
     assert guarded(server, headers) == dict.fromkeys(OPEN, 401)
@@ -131,7 +136,7 @@ def test_an_address_has_few_tries_wherever_it_makes_them(serve: Serve, clock: Cl
         assert give(server, f"wrong {number}").status == 401
         assert ask(server, "GET", "/log.txt", {"Authorization": f"Bearer no {number}"}).status == 401
     assert ask(server, "GET", "/ws", {**HANDSHAKE, "Authorization": "Bearer no"}).status == 401
-    assert ask(server, "GET", "/key", {"Cookie": "threadchat-key=none"}).status == 401
+    assert ask(server, "GET", "/key", wrong_cookie(server)).status == 401
     for right in (give(server, KEY), ask(server, "GET", "/log.txt", BEARER)):
         assert (right.status, right.headers["Retry-After"]) == (429, "10")
     assert ask(server, "GET", "/log.txt").status == 401, "to send nothing is no try"
@@ -141,9 +146,25 @@ def test_an_address_has_few_tries_wherever_it_makes_them(serve: Serve, clock: Cl
 
 def test_right_keys_and_the_same_wrong_one_again_use_no_tries_up(serve: Serve, clock: Clock) -> None:
     server = serve(key=KEY)
+    wrong = wrong_cookie(server)
     for _ in range(30):
         assert give(server, KEY).status == 204
-        assert ask(server, "GET", "/key", {"Cookie": "threadchat-key=of-yesterday"}).status == 401
+        assert ask(server, "GET", "/key", wrong).status == 401
+
+
+def test_two_chats_on_one_host_do_not_lock_each_others_people_out(serve: Serve) -> None:
+    one, other = serve(key=KEY), serve(key="another")
+    both = {"Cookie": f"{cookie_of(give(one, KEY))}; {cookie_of(give(other, 'another'))}"}
+    jar = SimpleCookie(both["Cookie"])
+    assert len(jar) == 2, "a browser keeps both: it knows a cookie by its name, and not by the port"
+    for server in (one, other):
+        assert ask(server, "GET", "/key", both).status == 204
+
+
+def test_an_organisers_key_takes_the_place_of_the_join_key(serve: Serve) -> None:
+    server = serve(key=KEY, moderator_key="of-the-house")
+    names = {cookie_of(give(server, key)).partition("=")[0] for key in (KEY, "of-the-house")}
+    assert len(names) == 1
 
 
 def test_no_key_and_no_cookie_is_ever_logged(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:

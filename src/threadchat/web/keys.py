@@ -12,7 +12,9 @@ it once for a cookie; programs send the key itself.
     | any of these, after too many wrong tries  | 429                                                                 |
 
 The cookie's value is derived from the key (HMAC), so that it holds over a restart with the same key, and does not tell
-the key. All comparisons take the same time, whatever is given. No key and no cookie is ever logged.
+the key. So is a part of its name, since all ports of a host share their cookies (RFC 6265, section 8.5): two chats there
+do not lock each other's people out. All comparisons take the same time, whatever is given. No key and no cookie is ever
+logged.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ from werkzeug.wrappers import Request, Response
 from threadchat.web.admission import source_of
 from threadchat.web.allowance import Allowance
 
-COOKIE = "threadchat-key"
+COOKIE = "threadchat-key-"  # what its name begins with
 MOST_BYTES = 2_048  # in the body of POST /key
 TRIES = 10  # wrong ones that an address has at once...
 TRIES_A_SECOND = 0.1  # ...and then
@@ -48,7 +50,7 @@ class Key:
 
     def __post_init__(self) -> None:
         role = b"threadchat organiser" if self.moderator else b"threadchat"
-        object.__setattr__(self, "cookie", hmac.new(self.text.encode(), role, hashlib.sha256).hexdigest())
+        object.__setattr__(self, "cookie", _derived(self.text, role))
 
 
 class Keys:
@@ -58,6 +60,7 @@ class Keys:
         given = ((key, False), (moderator_key, True))
         self._keys = [Key(text, moderator) for text, moderator in given if text is not None]
         self._needed = key is not None
+        self._cookie = COOKIE + "".join(_derived(each.text, b"threadchat cookie")[:8] for each in self._keys[:1])
         self._allowance = Allowance(TRIES, TRIES_A_SECOND)
         self._mutex = threading.Lock()  # held for each try; guards the next one
         self._wrong: dict[tuple[str, bytes], None] = {}  # the latest wrong tries: source, and a digest
@@ -72,7 +75,7 @@ class Keys:
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() == "bearer":
             return self._try(request, token.strip(), [key.text for key in self._keys])
-        if cookie := request.cookies.get(COOKIE):
+        if cookie := request.cookies.get(self._cookie):
             try:
                 return self._try(request, cookie, [key.cookie for key in self._keys])
             except (Unauthorized, TooManyRequests):
@@ -93,7 +96,7 @@ class Keys:
             (cookie,) = (key.cookie for key in self._keys if key.moderator is moderator)
             path = request.environ.get("SCRIPT_NAME", "").encode("latin-1").decode(errors="replace")
             secure = request.scheme in ("https", "wss")
-            response.set_cookie(COOKIE, cookie, path=f"{path}/", secure=secure, httponly=True, samesite="Strict")
+            response.set_cookie(self._cookie, cookie, path=f"{path}/", secure=secure, httponly=True, samesite="Strict")
         return response
 
     def _try(self, request: Request, given: str, right: list[str]) -> bool:
@@ -118,6 +121,10 @@ class Keys:
             if len(self._wrong) > MOST_REMEMBERED:
                 del self._wrong[next(iter(self._wrong))]
         raise _unauthorized("This is not the key of this chat.")
+
+
+def _derived(key: str, what: bytes) -> str:
+    return hmac.new(key.encode(), what, hashlib.sha256).hexdigest()
 
 
 def _read(request: Request) -> str:
