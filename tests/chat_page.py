@@ -11,6 +11,7 @@ from importlib.resources import files
 from typing import Any, Protocol
 
 import pytest
+from helpers import LIMIT
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 from scripted_v1 import Line, Scripted, scripted_server
 
@@ -42,6 +43,7 @@ def visit(browser: Browser) -> Iterator[Visit]:
 
     def open_page(url: str, *scripts: str, wait: bool = True, **options: Any) -> Page:
         context = browser.new_context(**options)
+        context.set_default_timeout(1_000 * LIMIT)
         contexts.append(context)
         page = context.new_page()
         for script in scripts:

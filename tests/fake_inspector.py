@@ -331,6 +331,7 @@ def look(browser: Browser, inspector: Inspector, errors: list[str]) -> Iterator[
 
     def open_page(*scripts: str, tour: bool = False, **options: Any) -> Page:
         context = browser.new_context(**{"viewport": {"width": 1280, "height": 800}, **options})
+        context.set_default_timeout(1_000 * LIMIT)
         contexts.append(context)
         page = context.new_page()
         page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)

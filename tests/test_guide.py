@@ -276,6 +276,7 @@ def visit(server: Running, browser: Browser, request: pytest.FixtureRequest) -> 
     """The guide in a window with these options. The browser's console must stay empty."""
     complaints: list[str] = []
     with browser.new_context(**request.param) as context:
+        context.set_default_timeout(1_000 * LIMIT)
         page = context.new_page()
         page.on("console", lambda message: complaints.append(message.text))
         page.on("requestfailed", lambda failed: complaints.append(failed.url))
