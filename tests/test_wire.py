@@ -74,6 +74,15 @@ def wire() -> Iterator[Wire]:
     made.close()
 
 
+@pytest.mark.parametrize("mask", [b"\0\0\0\0", b"\0\0\0\1", b"\xff\xfe\xfd\xfc"])
+def test_a_message_of_any_length_arrives_as_it_was_sent_whatever_its_mask(mask: bytes) -> None:
+    sizes = [*range(135), *range(510, 520), 1023, 3001, 65_535]
+    texts = ["".join(chr(97 + number % 26) for number in range(size)) for size in sizes]
+    wire = Wire(FrameProtocol(client=False, extensions=[]), BIG)
+    assert wire.receive(b"".join(frame(TEXT, text, mask=mask) for text in texts)) == texts
+    wire.close()
+
+
 # Events
 
 EVENTS: dict[str, tuple[bytes, list[Event]]] = {
