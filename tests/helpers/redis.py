@@ -24,7 +24,7 @@ needs_redis = pytest.mark.skipif(
 class RedisServer:
     """A redis-server in a process of its own, on 127.0.0.1 and on a socket in its folder.
 
-    `options` are lines of redis.conf, as `appendonly="yes"`; an underscore stands for a hyphen. `--store` takes `url` and
+    `options` are lines of redis.conf, as `appendonly="yes"`, with an underscore for a hyphen. `--store` takes `url` and
     `unix_url`. The port stays the same over a restart. It is none of those that the system gives to those who do not
     ask for one, since another test could get it in between.
     """
