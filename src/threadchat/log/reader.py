@@ -34,6 +34,7 @@ log = logging.getLogger("threadchat")
 
 LOOK_EVERY = 3.0  # seconds; a process may miss three of these before it is taken to be dead
 AGAIN = 0.25  # seconds from one try to read to the next
+SOON = 0.01  # the same for the second one
 LAST_WORDS = 1.0  # seconds at most that a stop takes for what is on its way back
 
 
@@ -78,9 +79,10 @@ class LogReader:
         self._names = names
         self._mutex = threading.Lock()  # guards the next one
         self._rooms: WeakValueDictionary[str, FollowedRoom] = WeakValueDictionary()  # as long as somebody has them
-        # These three are the reader's thread's own, in seconds of time.monotonic().
+        # These are the reader's thread's own, in seconds of time.monotonic().
         self._look_at = 0.0  # when to look next
         self._bury_at = time.monotonic() + RETURN_WAIT  # not before: people come back from where they were
+        self._troubled = False  # whether the last step did not work
         self._stopping = threading.Event()
         self._thread = go(self._run, "logReader")
 
@@ -117,17 +119,25 @@ class LogReader:
                 room.fail()  # race 5
 
     def _step(self) -> None:
-        """Read once. Whatever goes wrong with the store, the next step begins with a look."""
+        """Read once. Whatever goes wrong with the store, the next step begins with a look.
+
+        A connection that is lost, and made again at once, is no news.
+        """
         try:
             if time.monotonic() >= self._look_at:
                 self._look()
                 if self.is_down:
                     log.warning("the log can be read again")
                     self._tell(up=True)
+                self._troubled = False
             self._read()
         except StoreDown as error:
             self._look_at = 0.0
             self._wait_for_others()
+            if not self._troubled:
+                self._troubled = True
+                self._stopping.wait(SOON)
+                return
             if not self.is_down:
                 log.error("the log cannot be read, and nobody sees anything new: %s", error)
                 self._tell(up=False)

@@ -52,7 +52,7 @@ ROOMS, PROCESSES, NEWS, SECRETS = "threadchat:rooms", "threadchat:processes", "t
 TIMEOUT = 3.0  # seconds for a connection, and for an answer
 BLOCK = 1.0  # seconds that the reader waits for entries at most: well below TIMEOUT
 MOST = 1_024  # entries of a room that are read at once
-LEASE_TIME = 12.0  # seconds for which a process is taken to be alive after it was seen
+LEASE_TIME = 10.0  # seconds for which a process is taken to be alive after it was seen
 SETTLED = 600.0  # seconds after which a room that no process has is nobody's
 COMMANDS = "+@connection +@stream +@hash +@sortedset +@string +@scripting +del +exists +info +time ~threadchat:*"
 SHA = {script: hashlib.sha1(script.encode()).hexdigest() for script in (OPEN, APPEND, RENEW, EXPIRE, LEASE)}
@@ -62,11 +62,12 @@ Call = tuple[Any, ...]  # a command and its arguments
 class Line:
     """A connection to Redis, for one thread at a time. Its answers are bytes, as Redis gives them. Raises StoreDown.
 
-    It is made when it is first used, and again after it was lost. Nothing is asked twice: redis-py's own tries would
-    append twice what was appended while the answer was lost.
+    It is made when it is first used, and again after it was lost. redis-py's own tries are off: they would append twice
+    what was appended while the answer was lost. `again` is whether to ask once more, for callers to whom that is safe.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, again: bool) -> None:
+        self._again = again
         self._client = redis.Redis.from_url(
             url,
             protocol=2,
@@ -78,22 +79,29 @@ class Line:
 
     def ask(self, *call: Any) -> Any:
         """The answer to one command."""
-        with _down():
-            return self._client.execute_command(*call)  # type: ignore[no-untyped-call]
+        return self.ask_all([call])[0]
 
     def ask_all(self, calls: Sequence[Call]) -> list[Any]:
         """The answers to all these commands, which are sent at once."""
         with _down():
             try:
-                return self._pipelined(calls)
-            except redis.exceptions.NoScriptError:  # a new Redis, or one that has started again
-                self._pipelined([("SCRIPT", "LOAD", script) for script in SHA])
-                return self._pipelined(calls)
+                return self._with_scripts(calls)
+            except redis.ConnectionError:  # it was lost while nobody used it, or somebody has cut it
+                if not self._again:
+                    raise
+                return self._with_scripts(calls)
 
     def close(self) -> None:
         """Close the connection; the next question makes another one."""
         with suppress(redis.RedisError):
             self._client.close()
+
+    def _with_scripts(self, calls: Sequence[Call]) -> list[Any]:
+        try:
+            return self._pipelined(calls)
+        except redis.exceptions.NoScriptError:  # a new Redis, or one that has started again
+            self._pipelined([("SCRIPT", "LOAD", script) for script in SHA])
+            return self._pipelined(calls)
 
     def _pipelined(self, calls: Sequence[Call]) -> list[Any]:
         pipeline = self._client.pipeline(transaction=False)
@@ -113,7 +121,8 @@ class RedisStore:
         self.process = secrets.token_hex(4)  # by which the others know this one
         self._batch = 0  # the number of the next group
         try:
-            self._writer, self._reader = Line(url), Line(url)
+            # The scripts see to it that the writer may ask again; the reader looks first (see LogReader).
+            self._writer, self._reader = Line(url, again=True), Line(url, again=False)
         except ValueError as error:
             raise StoreUnfit(f"this is not the address of a Redis: {error}") from error
         self._news = b"0-0"  # the newest that the reader has seen
