@@ -98,10 +98,10 @@ class LogReader:
         with suppress(StoreDown):  # then it finds the room all the same
             self._store.wake(room.name)  # race 1
 
-    def stop(self) -> None:
-        """Read what is on its way (race 4), and end. Returns when the thread has ended."""
+    def stop(self, up: bool = True) -> None:
+        """Read what is on its way (race 4), if the store is `up`, and end. Returns when the thread has ended."""
         self._stopping.set()
-        if not self.is_down:
+        if up and not self._troubled:
             with suppress(StoreDown):
                 self._store.wake()
         self._thread.join()
@@ -110,7 +110,7 @@ class LogReader:
         try:
             while not self._stopping.is_set():
                 self._step()
-            if not self.is_down:
+            if not self._troubled:
                 with suppress(StoreDown):
                     self._end()
         except Exception:
