@@ -17,6 +17,7 @@ import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import lru_cache
+from json.encoder import encode_basestring as quoted
 from typing import Any
 from urllib.parse import quote, unquote
 
@@ -56,6 +57,7 @@ LEASE_TIME = 10.0  # seconds for which a process is taken to be alive after it w
 SETTLED = 600.0  # seconds after which a room that no process has is nobody's
 COMMANDS = "+@connection +@stream +@hash +@sortedset +@string +@scripting +del +exists +info +time ~threadchat:*"
 SHA = {script: hashlib.sha1(script.encode()).hexdigest() for script in (OPEN, APPEND, RENEW, EXPIRE, LEASE)}
+_read_json = json.JSONDecoder().raw_decode  # a third of the time of json.loads
 Call = tuple[Any, ...]  # a command and its arguments
 
 
@@ -359,12 +361,12 @@ def _mark(entry: Entry) -> str:
 
 
 def _rest(entry: Entry) -> bytes:
-    """What an entry says besides its kind, its id and its time."""
-    facts = None
+    """What an entry says besides its kind, its id and its time, as a list in JSON."""
+    facts = "null"
     if isinstance(entry, Order):
-        facts = (entry.order, entry.target, entry.seconds, entry.locked, entry.marks)
-    text = json.dumps((entry.by, entry.name, entry.n, entry.text, facts), ensure_ascii=False)
-    return text.encode("utf-8", "surrogatepass")
+        facts = json.dumps((entry.order, entry.target, entry.seconds, entry.locked, entry.marks))
+    name, n = "null" if entry.name is None else quoted(entry.name), "null" if entry.n is None else entry.n
+    return f"[{quoted(entry.by)},{name},{n},{quoted(entry.text)},{facts}]".encode("utf-8", "surrogatepass")
 
 
 def _entry(epoch: str, number: bytes, fields: Sequence[bytes]) -> Entry:
@@ -373,7 +375,7 @@ def _entry(epoch: str, number: bytes, fields: Sequence[bytes]) -> Entry:
 
 
 def _made(epoch: str, number: bytes, kind: str, at: bytes, rest: bytes) -> Entry:
-    by, name, n, text, facts = json.loads(rest.decode("utf-8", "surrogatepass"))
+    (by, name, n, text, facts), _ = _read_json(rest.decode("utf-8", "surrogatepass"))
     if kind == MESSAGE:
         entry = message(text, by, name, n)
     elif kind == ORDER:
