@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import pytest
 from helpers import LIMIT, go, until
@@ -46,12 +46,13 @@ class FakeStore:
             self.opened.add(opened)
             self.something.notify_all()
 
-    def read(self, after: dict[str, Point], wait: bool) -> tuple[dict[str, Arrivals], set[str]]:
+    def read(self, after: Mapping[str, tuple[str, int]], wait: bool) -> tuple[dict[str, Arrivals], set[str]]:
         self._call("read")
         with self.something:
             for _ in range(2):
                 new = {
-                    room: [each for each in self.logs.get(room, ()) if each.id > at.top] for room, at in after.items()
+                    room: [each for each in self.logs.get(room, ()) if each.id > top]
+                    for room, (_, top) in after.items()
                 }
                 arrived = {room: Arrivals(entries, ()) for room, entries in new.items() if entries}
                 opened, self.opened = self.opened, set()
@@ -99,6 +100,10 @@ class FakeRoom:
         self.texts: list[str] = []
         self.told: list[bool] = []
         self.ended = self.is_far_behind = self.failed = self.lost = False
+
+    @property
+    def reached(self) -> tuple[str, int]:
+        return "epoch", len(self.texts)
 
     @property
     def point(self) -> Point:
@@ -205,7 +210,7 @@ def test_a_connection_that_is_lost_once_is_no_news(
     reader.follow(den)
     real = store.read
 
-    def lose_it_once(after: dict[str, Point], wait: bool) -> tuple[dict[str, Arrivals], set[str]]:
+    def lose_it_once(after: Mapping[str, tuple[str, int]], wait: bool) -> tuple[dict[str, Arrivals], set[str]]:
         store.read = real  # type: ignore[method-assign]
         raise StoreDown("cut")
 

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +74,7 @@ class Kit:
         return [getattr(entry, "id", None) for entry in entries]
 
     def read(self) -> Sequence[Entry]:
-        arrived, _ = self.store.read({ROOM: self.point}, wait=False)
+        arrived, _ = self.store.read({ROOM: (self.log.epoch, self.log.top)}, wait=False)
         return self.log.retain(arrived[ROOM].entries) if arrived else []
 
     @property
@@ -166,7 +167,7 @@ def test_joins_of_another_process_are_told_from_ones_own(kit: Callable[..., Kit]
     one, two = kit(), kit()
     two.write(event(JOIN, "bob", "Bob"))
     assert one.store.write([one.addition(event(JOIN, "ann", "Ann"), message("x", "ann"))]) == set()
-    arrived, opened = one.store.read({ROOM: one.point}, wait=True)
+    arrived, opened = one.store.read({ROOM: (one.log.epoch, 0)}, wait=True)
     assert arrived[ROOM].foreign == {1}
     assert opened == set()
 
@@ -197,10 +198,15 @@ def test_orders_in_force_are_kept_and_taken_back(kit: Callable[..., Kit]) -> Non
 def test_what_is_cleared_is_gone_and_ids_and_numbers_go_on(kit: Callable[..., Kit], client: Redis) -> None:
     one = kit()
     one.write(message("secret", "ann", None, 1), order(CLEAR, "", "ann", "Ann"), message("new", "ann", None, 2))
+    behind = kit()
     one.log.clear(2)
     kept = kit()
     assert [each.id for each in kept.kept.entries] == [2, 3]
     assert kept.log.start == one.log.start
+    assert behind.kept.entries == kept.kept.entries
+    assert [each.id for each in one.store.read({ROOM: (one.log.epoch, 0)}, wait=False)[0][ROOM].entries] == [1, 2, 3]
+    one.store.look([replace(one.point, cleared=2)])
+    assert kit().log.start == one.log.start
     assert not any("secret" in str(client.xrange(key)) for key in client.scan_iter("*:log"))
     assert one.write(message("secret", "ann", None, 1)) == [None]
 

@@ -46,8 +46,12 @@ class FollowedRoom(Protocol):
         """By which the store knows the room."""
 
     @property
+    def reached(self) -> tuple[str, int]:
+        """The epoch of its log, and the newest id that this has."""
+
+    @property
     def point(self) -> Point:
-        """The newest entry that its log has."""
+        """The same, and all that shows whether the log is still the same."""
 
     @property
     def ended(self) -> bool:
@@ -165,11 +169,11 @@ class LogReader:
         """Read what there is, or wait for it. Returns whether there was something."""
         followed = self._followed()
         rooms = {room.name: room for room in followed if not room.is_far_behind}
-        after = {room.name: room.point for room in rooms.values()}
+        after = {name: room.reached for name, room in rooms.items()}
         arrived, opened = self._store.read(after, wait and len(rooms) == len(followed))
         self._names |= opened
         for name, arrivals in arrived.items():
-            if arrivals.entries[0].id == after[name].top + 1:
+            if arrivals.entries[0].id == after[name][1] + 1:
                 rooms[name].arrived(arrivals)
             else:
                 self._lose(rooms[name])  # race 2

@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import secrets
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from json.encoder import encode_basestring as quoted
@@ -46,6 +47,8 @@ from threadchat.messages import (
     message,
     order,
 )
+
+log = logging.getLogger("threadchat")
 
 VERSION = b"1"  # of the keys
 OLDEST = (6, 2)  # XTRIM MINID
@@ -203,6 +206,7 @@ class RedisStore:
         calls: list[Call] = [("XREVRANGE", NEWS, "+", "-", "COUNT", 1), ("ZRANGE", ROOMS, 0, -1)]
         for point in points:
             calls += [("HMGET", _keys(point.room)[0], "epoch", "top"), _range(point.room, point.top, point.top)]
+        calls += [("XTRIM", _keys(each.room)[1], "MINID", each.cleared) for each in points if each.cleared]
         if points:
             calls.append(("ZADD", ROOMS, *(word for each in points for word in (now, quote(each.room, safe="")))))
         news, rooms, *answers = self._reader.ask_all(calls)
@@ -218,11 +222,11 @@ class RedisStore:
             self._reader.ask_all(renewed)
         return lost, {unquote(name.decode()) for name in rooms}
 
-    def read(self, after: dict[str, Point], wait: bool) -> tuple[dict[str, Arrivals], set[str]]:
+    def read(self, after: Mapping[str, tuple[str, int]], wait: bool) -> tuple[dict[str, Arrivals], set[str]]:
         """See `SharedStore.read`."""
         keys = {_keys(room)[1]: room for room in after}
         how = ["BLOCK", int(1000 * (BLOCK if wait else BLOCK / 50))]
-        ids = [self._news, *(f"{point.top}-0" for point in after.values())]
+        ids = [self._news, *(top for _, top in after.values())]
         found, arrived, opened = self._reader.ask("XREAD", "COUNT", MOST, *how, "STREAMS", NEWS, *keys, *ids), {}, set()
         for key, items in found or ():
             room = keys.get(key.decode())
@@ -230,7 +234,7 @@ class RedisStore:
                 self._news = items[-1][0]
                 opened = {unquote(fields[1].decode()) for _, fields in items} - {""}
                 continue
-            epoch = after[room].epoch
+            epoch, _ = after[room]
             entries = [_entry(epoch, *each) for each in items]
             foreign = {
                 entry.id
@@ -304,6 +308,10 @@ class RedisStore:
                 f"this Redis would delete whole rooms when its memory is full (maxmemory-policy {policy}): set it to "
                 "noeviction, with `redis-cli config set maxmemory-policy noeviction`, and in redis.conf"
             )
+        if facts.get("aof_enabled") == "0":
+            log.warning(
+                "this Redis forgets the rooms, or the newest of them, when it ends: set `appendonly yes` for it"
+            )
         self._writer.ask("HSETNX", SECRETS, "version", VERSION)
         if self._writer.ask("HGET", SECRETS, "version") != VERSION:
             raise StoreUnfit("this Redis was written by another version of threadchat: choose another database")
@@ -316,7 +324,7 @@ class RedisStore:
         self.write([Addition(room, [event(JOIN, "x", "x"), message("x", "x", None, 1)], 0, 0, epoch, 0)])
         self.wake()
         self.look([Point(room, epoch, 0, "")])
-        self.read({room: Point(room, epoch, 0, "")}, wait=False)
+        self.read({room: (epoch, 0)}, wait=False)
         self.leave(0.0)
         self.bury(self.process)
         self._writer.ask("DEL", *_keys(room))
@@ -389,7 +397,7 @@ def _made(epoch: str, number: bytes, kind: str, at: bytes, rest: bytes) -> Entry
 
 def _stored(
     meta: Sequence[bytes],
-    log: Sequence[tuple[bytes, Sequence[bytes]]],
+    stream: Sequence[tuple[bytes, Sequence[bytes]]],
     numbers: Sequence[bytes],
     spoke: Sequence[bytes],
     here: Sequence[bytes],
@@ -397,8 +405,9 @@ def _stored(
 ) -> Stored:
     """What OPEN has answered."""
     epoch, top, before = meta[0].decode(), int(meta[1]), int(meta[2])
-    entries = [_entry(epoch, *each) for each in log]
+    entries = [_entry(epoch, *each) for each in stream]
     check = int(meta[3]) if meta[3] else cleared(before + 1, epoch)
+    entries = [entry for entry in entries if entry.id > before]  # the others were cleared a moment ago
     if entries and entries[0].id > before + 1:  # trimmed: the first one serves for its check value
         before, check = entries[0].id, entries[0].check
         del entries[0]
