@@ -23,7 +23,7 @@ class FakeStore:
     def __init__(self) -> None:
         self.logs: dict[str, list[Entry]] = {}
         self.lost: set[str] = set()
-        self.dead: set[str] = set()
+        self.dead: dict[str, bool] = {}  # processes, and whether they have left in order
         self.opened: set[str] = set()
         self.buried: list[str] = []
         self.left: list[float] = []
@@ -67,7 +67,7 @@ class FakeStore:
         self._call("look")
         return self.lost & {point.room for point in points}, set(self.logs)
 
-    def lease(self) -> set[str]:
+    def lease(self) -> dict[str, bool]:
         self._call("lease")
         return self.dead
 
@@ -252,15 +252,26 @@ def test_race_2_a_log_that_is_another_one_or_was_trimmed_ends_its_room_alone(
     assert not other.lost
 
 
+def test_those_who_were_here_before_have_time_to_come_back(read: Callable[[], LogReader], store: FakeStore) -> None:
+    store.dead = {"killed": False}
+    reader = read()
+    until(lambda: store.calls.count("lease"))
+    reader.stop()  # from here on the test does what the thread does
+    store.dead = {"killed": False, "stopped": True, "died now": False}
+    reader._look()
+    assert store.buried == ["died now"]
+    reader._returned_at = 0.0
+    reader._look()
+    assert set(store.buried) == {"died now", "killed", "stopped"}
+
+
 def test_race_3_nobody_is_buried_who_may_just_have_been_cut_off(
     read: Callable[[], LogReader], store: FakeStore
 ) -> None:
     reader = read()
-    reader.stop()  # from here on the test does what the thread does
-    store.dead = {"other"}
-    reader._look()
-    assert not store.buried, "people have time to come back after a start"
-    reader._bury_at = 0.0
+    until(lambda: store.calls.count("lease"))
+    reader.stop()
+    store.dead = {"other": False}
     reader._look()
     assert store.buried == ["other"]
     store.down = "the network is gone"
@@ -269,10 +280,10 @@ def test_race_3_nobody_is_buried_who_may_just_have_been_cut_off(
     reader._look()
     assert store.buried == ["other"], "the other one was cut off too"
     reader._bury_at = 0.0
-    store.dead = {"other", "this"}
+    store.dead = {"other": False, "this": False}
     for _ in range(2):
         reader._look()
-        store.dead = {"other"}
+        store.dead = {"other": False}
     assert store.buried == ["other"], "this process itself had stood still, and the other one perhaps as well"
 
 

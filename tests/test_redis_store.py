@@ -320,21 +320,26 @@ def test_whoever_was_here_by_way_of_a_dead_process_alone_has_left_once(
     monkeypatch.setattr(module, "LEASE_TIME", -1.0)
     dead.store.lease()
     monkeypatch.setattr(module, "LEASE_TIME", 60.0)
-    assert one.store.lease() == {dead.store.process}
+    assert one.store.lease() == {dead.store.process: False}
     for each in (one, two, one):
         each.store.bury(dead.store.process)
     one.read()
     assert [facts(each) for each in one.log.read(2, 9) or ()] == [(LEAVE, 3, "ann", "Ann", None, "")]
     assert kit().kept.here == {"bob": "Bob"}
-    assert one.store.lease() == set()
+    assert one.store.lease() == {}
 
 
 def test_a_process_that_leaves_is_given_time(kit: Callable[..., Kit]) -> None:
     one, two = kit(), kit()
+    two.write(event(JOIN, "ann", "Ann"))
     two.store.leave(60.0)
-    assert one.store.lease() == set()
+    assert one.store.lease() == {}
+    assert kit().kept.here == {"ann": "Ann"}
     two.store.leave(-1.0)
-    assert one.store.lease() == {two.store.process}
+    assert one.store.lease() == {two.store.process: True}
+    one.store.bury(two.store.process)
+    assert one.store.lease() == {}
+    assert kit().kept.here == {}
 
 
 def test_a_secret_is_made_once(kit: Callable[..., Kit]) -> None:

@@ -150,11 +150,14 @@ class SharedStore(Store, Protocol):
         sooner: other processes are to read first that it was.
         """
 
-    def lease(self) -> set[str]:
-        """Be taken to be alive for some seconds more. Returns the processes that are not any more."""
+    def lease(self) -> dict[str, bool]:
+        """Be taken to be alive for some seconds more. Returns the processes that are not any more.
+
+        True is for those that have left in order, and whose time to come back is over.
+        """
 
     def leave(self, lasts: float) -> None:
-        """Be taken to be alive for so many seconds, for the last time."""
+        """End in order: those who are here by way of this process have so many seconds to come back."""
 
     def bury(self, process: str) -> None:
         """Say that those have left who were in a room only by way of this process, which is not alive any more."""

@@ -57,6 +57,7 @@ TIMEOUT = 3.0  # seconds for a connection, and for an answer
 BLOCK = 1.0  # seconds that the reader waits for entries at most: well below TIMEOUT
 MOST = 1_024  # entries of a room that are read at once
 LEASE_TIME = 10.0  # seconds for which a process is taken to be alive after it was seen
+LEFT = "-"  # behind the name of a process that has left in order
 SETTLED = 600.0  # seconds after which a room that no process has is nobody's
 COMMANDS = "+@connection +@stream +@hash +@sortedset +@string +@scripting +del +exists +info +time ~threadchat:*"
 SHA = {script: hashlib.sha1(script.encode()).hexdigest() for script in (OPEN, APPEND, RENEW, EXPIRE, LEASE)}
@@ -244,14 +245,15 @@ class RedisStore:
             arrived[room] = Arrivals(entries, foreign)
         return arrived, opened
 
-    def lease(self) -> set[str]:
+    def lease(self) -> dict[str, bool]:
         """See `SharedStore.lease`."""
-        (dead,) = self._reader.ask_all([self._lease(LEASE_TIME)])
-        return {each.decode() for each in dead}
+        (dead,) = self._reader.ask_all([_lease(self.process, LEASE_TIME)])
+        names = [each.decode() for each in dead]
+        return {name.removesuffix(LEFT): name.endswith(LEFT) for name in names}
 
     def leave(self, lasts: float) -> None:
         """See `SharedStore.leave`."""
-        self._reader.ask_all([self._lease(lasts)])
+        self._reader.ask_all([_lease(self.process + LEFT, lasts), ("ZREM", PROCESSES, self.process)])
 
     def bury(self, process: str) -> None:
         """See `SharedStore.bury`."""
@@ -269,10 +271,7 @@ class RedisStore:
             if gone and epoch is not None:
                 addition = Addition(room, gone, 0, 0, epoch.decode(), 0)
                 self._reader.ask_all([self._append(process, "", addition)])
-        self._reader.ask("ZREM", PROCESSES, process)
-
-    def _lease(self, lasts: float) -> Call:
-        return ("EVALSHA", SHA[LEASE], 1, PROCESSES, self.process, int(1000 * lasts))
+        self._reader.ask("ZREM", PROCESSES, process, process + LEFT)
 
     def _append(self, process: str, batch: str, addition: Addition) -> Call:
         arguments: list[Any] = [process, batch, addition.epoch, addition.top, addition.before, int(1000 * REMEMBERED)]
@@ -343,6 +342,10 @@ def _keys(room: str) -> list[str]:
 
 def _script(script: str, room: str, *arguments: Any) -> Call:
     return ("EVALSHA", SHA[script], len(KEYS), *_keys(room), *arguments)
+
+
+def _lease(process: str, lasts: float) -> Call:
+    return ("EVALSHA", SHA[LEASE], 1, PROCESSES, process, int(1000 * lasts))
 
 
 def _renew(room: str, epoch: str) -> Call:
