@@ -25,7 +25,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from typing import Protocol
 from weakref import WeakValueDictionary
@@ -158,8 +158,7 @@ class LogReader:
         looked = self._store.look([room.point for room in rooms.values()])
         self._names |= looked.names
         self._due |= looked.behind
-        for name in looked.lost:
-            self._lose(rooms[name])  # race 2
+        self._lose([rooms[name] for name in looked.lost])  # race 2
         dead = self._store.lease()
         if self._earlier is None:
             self._earlier = set(dead)
@@ -183,14 +182,15 @@ class LogReader:
         rooms = self._followed(self._due)
         self._due &= rooms.keys()
         after = {name: rooms[name].reached for name in self._due if not rooms[name].is_far_behind}
-        arrived = self._store.read(after) if after else {}
+        arrived, lost = self._store.read(after) if after else {}, []
         for name in after:
             if (arrivals := arrived.get(name)) is None or not arrivals.more:
                 self._due.discard(name)
             if arrivals is not None and arrivals.entries[0].id != after[name][1] + 1:
-                self._lose(rooms[name])  # race 2
+                lost.append(rooms[name])  # race 2
             elif arrivals is not None:
                 rooms[name].arrived(arrivals)
+        self._lose(lost)
         return bool(arrived)
 
     def _end(self) -> None:
@@ -199,9 +199,11 @@ class LogReader:
             pass
         self._store.leave(RETURN_WAIT)
 
-    def _lose(self, room: FollowedRoom) -> None:
-        log.warning("a room's log was replaced or cut in the store: those who are there come back to what it has now")
-        room.lose()
+    def _lose(self, rooms: Sequence[FollowedRoom]) -> None:
+        if rooms:
+            log.warning("the store has other logs than before, of %d rooms: those who are there come back", len(rooms))
+        for room in rooms:
+            room.lose()
 
     def _tell(self, up: bool) -> None:
         self.is_down = not up
