@@ -284,6 +284,21 @@ def test_a_reader_finds_out_that_a_log_is_another_one(
     assert two.load().epoch != one.log.epoch
 
 
+def test_a_reader_whose_connection_was_lost_while_it_was_idle_looks_first(
+    kit: Callable[..., Kit], client: Redis
+) -> None:
+    one = kit()
+    one.write(message("a", "ann"))
+    one.store.look([])
+    assert one.store.news(wait=False) == set()
+    client.client_kill_filter(_type="normal", skipme=True)
+    for _ in range(2):
+        with pytest.raises(StoreDown, match="lost"):
+            one.store.read({ROOM: (one.log.epoch, 0)})
+    one.store.look([])
+    assert len(one.store.read({ROOM: (one.log.epoch, 0)})[ROOM].entries) == 1
+
+
 def test_a_writer_finds_out_too_and_nothing_is_logged(kit: Callable[..., Kit], client: Redis) -> None:
     one = kit()
     one.write(message("a", "ann", None, 1), message("b", "ann", None, 2))

@@ -51,6 +51,7 @@ class RedisStore:
         except ValueError as error:
             raise StoreUnfit(f"this is not the address of a Redis: {error}") from error
         self._news = b"0-0"  # the newest that the reader has seen
+        self._looked_over = 0  # the number of the connection over which it has looked
         try:
             with _unfit():
                 self._check()
@@ -131,6 +132,7 @@ class RedisStore:
         if points:
             calls.append(("ZADD", ROOMS, *(word for each in points for word in (now, quote(each.room, safe="")))))
         news, rooms, *answers = self._reader.ask_all(calls)
+        self._looked_over = self._reader.connections
         self._news = news[0][0] if news else b"0-0"  # of what came before, the rooms are behind
         lost, behind, renewed = set(), set(), []
         for point, (epoch, top), found in zip(points, answers[0::2], answers[1::2], strict=False):
@@ -148,7 +150,7 @@ class RedisStore:
     def news(self, wait: bool) -> set[str]:
         """See `SharedStore.news`."""
         block = int(1000 * (BLOCK if wait else BLOCK / 50))
-        found = self._reader.ask("XREAD", "COUNT", MOST, "BLOCK", block, "STREAMS", NEWS, self._news)
+        found = self._ask("XREAD", "COUNT", MOST, "BLOCK", block, "STREAMS", NEWS, self._news)
         if not found:
             return set()
         ((_, items),) = found
@@ -160,7 +162,7 @@ class RedisStore:
     def read(self, after: Mapping[str, tuple[str, int]]) -> dict[str, Arrivals]:
         """See `SharedStore.read`."""
         keys = {_keys(room)[1]: room for room in after}
-        found = self._reader.ask("XREAD", "COUNT", MOST, "STREAMS", *keys, *(top for _, top in after.values()))
+        found = self._ask("XREAD", "COUNT", MOST, "STREAMS", *keys, *(top for _, top in after.values()))
         arrived = {}
         for key, items in found or ():
             room = keys[key.decode()]
@@ -173,6 +175,13 @@ class RedisStore:
             }
             arrived[room] = Arrivals(entries, foreign, len(items) == MOST)
         return arrived
+
+    def _ask(self, *call: Any) -> Any:
+        """Ask over the connection over which the reader has looked: another one may lead to another Redis."""
+        answer = self._reader.ask(*call)
+        if self._reader.connections != self._looked_over:
+            raise StoreDown("the connection to Redis was lost")
+        return answer
 
     def lease(self) -> dict[str, bool]:
         """See `SharedStore.lease`."""
