@@ -90,7 +90,7 @@ class App:
         identify: Identify | None = None,
         make_hub: Callable[[str], Hub] = lambda name: Hub(),
     ) -> None:
-        self._fitness = Fitness()
+        self._fitness = Fitness(options.is_shared)
         store = open_store(options.store, options.synchronous)
         try:
             self.options = options = options if store is None else _with_kept_secrets(options, store)
