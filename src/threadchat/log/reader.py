@@ -34,6 +34,7 @@ log = logging.getLogger("threadchat")
 
 LOOK_EVERY = 3.0  # seconds; a process may miss three of these before it is taken to be dead
 AGAIN = 0.25  # seconds from one try to read to the next
+SOON = 0.01  # the same for the second one
 LAST_WORDS = 1.0  # seconds at most that a stop takes for what is on its way back
 
 
@@ -45,8 +46,12 @@ class FollowedRoom(Protocol):
         """By which the store knows the room."""
 
     @property
+    def reached(self) -> tuple[str, int]:
+        """The epoch of its log, and the newest id that this has."""
+
+    @property
     def point(self) -> Point:
-        """The newest entry that its log has."""
+        """The same, and all that shows whether the log is still the same."""
 
     @property
     def ended(self) -> bool:
@@ -78,9 +83,10 @@ class LogReader:
         self._names = names
         self._mutex = threading.Lock()  # guards the next one
         self._rooms: WeakValueDictionary[str, FollowedRoom] = WeakValueDictionary()  # as long as somebody has them
-        # These three are the reader's thread's own, in seconds of time.monotonic().
+        # These are the reader's thread's own, in seconds of time.monotonic().
         self._look_at = 0.0  # when to look next
         self._bury_at = time.monotonic() + RETURN_WAIT  # not before: people come back from where they were
+        self._troubled = False  # whether the last step did not work
         self._stopping = threading.Event()
         self._thread = go(self._run, "logReader")
 
@@ -96,10 +102,10 @@ class LogReader:
         with suppress(StoreDown):  # then it finds the room all the same
             self._store.wake(room.name)  # race 1
 
-    def stop(self) -> None:
-        """Read what is on its way (race 4), and end. Returns when the thread has ended."""
+    def stop(self, up: bool = True) -> None:
+        """Read what is on its way (race 4), if the store is `up`, and end. Returns when the thread has ended."""
         self._stopping.set()
-        if not self.is_down:
+        if up and not self._troubled:
             with suppress(StoreDown):
                 self._store.wake()
         self._thread.join()
@@ -108,7 +114,7 @@ class LogReader:
         try:
             while not self._stopping.is_set():
                 self._step()
-            if not self.is_down:
+            if not self._troubled:
                 with suppress(StoreDown):
                     self._end()
         except Exception:
@@ -117,17 +123,25 @@ class LogReader:
                 room.fail()  # race 5
 
     def _step(self) -> None:
-        """Read once. Whatever goes wrong with the store, the next step begins with a look."""
+        """Read once. Whatever goes wrong with the store, the next step begins with a look.
+
+        A connection that is lost, and made again at once, is no news.
+        """
         try:
             if time.monotonic() >= self._look_at:
                 self._look()
                 if self.is_down:
                     log.warning("the log can be read again")
                     self._tell(up=True)
+                self._troubled = False
             self._read()
         except StoreDown as error:
             self._look_at = 0.0
             self._wait_for_others()
+            if not self._troubled:
+                self._troubled = True
+                self._stopping.wait(SOON)
+                return
             if not self.is_down:
                 log.error("the log cannot be read, and nobody sees anything new: %s", error)
                 self._tell(up=False)
@@ -155,11 +169,11 @@ class LogReader:
         """Read what there is, or wait for it. Returns whether there was something."""
         followed = self._followed()
         rooms = {room.name: room for room in followed if not room.is_far_behind}
-        after = {room.name: room.point for room in rooms.values()}
+        after = {name: room.reached for name, room in rooms.items()}
         arrived, opened = self._store.read(after, wait and len(rooms) == len(followed))
         self._names |= opened
         for name, arrivals in arrived.items():
-            if arrivals.entries[0].id == after[name].top + 1:
+            if arrivals.entries[0].id == after[name][1] + 1:
                 rooms[name].arrived(arrivals)
             else:
                 self._lose(rooms[name])  # race 2
