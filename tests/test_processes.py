@@ -365,13 +365,39 @@ time.sleep(60)
     assert "process 1 has ended, and is replaced" not in caplog.text
 
 
-def test_a_further_signal_is_passed_on_as_well(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_race_4_one_that_was_sent_the_signal_too_drains_to_its_end(run: Run, tmp_path: Path) -> None:
+    code = """
+name = "other"
+def note(*_):
+    first(name)
+    os._exit(0)
+signal.signal(signal.SIGTERM, note)
+report(ready="")
+if place["number"] == 1 and first("leaves"):
+    name = "cut"
+    report(leaves=True)
+    while not os.path.exists(f"{FOLDER}/replaced"):
+        time.sleep(0.001)
+    os.kill(os.getppid(), signal.SIGTERM)
+    while not os.path.exists(f"{FOLDER}/other"):
+        time.sleep(0.001)
+    os._exit(0)
+elif place["number"] == 1:
+    first("replaced")
+time.sleep(60)
+"""
+    assert run(code.replace("{FOLDER}", str(tmp_path))) == 0
+    assert (tmp_path / "other").exists()
+    assert not (tmp_path / "cut").exists()
+
+
+def test_a_further_signal_is_passed_on_as_well(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first one is not enough for these; the second one, after half a second, ends them at once."""
     monkeypatch.setattr("threadchat.runtime.signals.SAME_STOP", 0.0)
     code = """
 def again(*_):
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    if place["number"] == 1:
+    if not first("told"):  # both have been told once
         os.kill(os.getppid(), signal.SIGTERM)
 signal.signal(signal.SIGTERM, again)
 report(ready="")
@@ -380,7 +406,7 @@ if not first("ready"):
 while True:
     time.sleep(60)
 """
-    assert run(code) == 128 + signal.SIGTERM
+    assert run(code.replace("{FOLDER}", str(tmp_path))) == 128 + signal.SIGTERM
 
 
 def test_a_welcome_that_cannot_be_printed_stops_them(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,6 +23,7 @@ The races, each forced by a test of the same number in tests/test_processes.py:
 1. A sibling ends while all are told to stop.
 2. This process is killed.
 3. A sibling is told to stop twice, or dies while it drains.
+4. Whoever stops all of them sends SIGTERM to each one as well, as systemd does with KillMode=control-group.
 """
 
 from __future__ import annotations
@@ -133,10 +134,11 @@ class Processes:
     def send(self, number: int) -> None:
         """Send all of them a signal to stop. None is replaced from now on."""
         with self._changed:
-            self._stopping = True
+            first, self._stopping = not self._stopping, True
             self._changed.notify_all()
             for each in self._running:
-                each.process.send_signal(number)
+                if not (first and number == signal.SIGTERM and each.leaves):  # race 4: it drains, and would end that
+                    each.process.send_signal(number)
 
     def join(self) -> None:
         """Wait until all of them have ended. Called after `send`."""
