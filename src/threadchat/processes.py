@@ -183,6 +183,8 @@ class Processes:
                     self._starting.discard(sibling.number)
                     if not self._starting:
                         self._announce(report["ready"])
+                else:
+                    log.info("process %d is ready", sibling.number)
             elif "failed" in report:
                 self._reason = report["failed"]
             elif "leaves" in report:
