@@ -86,3 +86,9 @@ def test_nobody_waits_for_one_that_is_absent(shares: list[Share], table: Path, g
     else:
         remove(table, 2)
     assert shares[0].may_take(never)
+
+
+def test_it_is_known_how_many_connections_the_others_have(shares: list[Share]) -> None:
+    for share, count in zip(shares[:2], (3, 4), strict=True):
+        share.count(count)
+    assert [share.elsewhere() for share in shares] == [4, 3, 7]

@@ -169,11 +169,8 @@ def _serve(given: argparse.Namespace, parser: Parser) -> int:
         listener = socket_handed_over() if sibling is None else sibling.listener
     except (TooSmall, CannotTake) as error:
         parser.fail(str(error))
-    if sibling is not None:
-        server_options = replace(server_options, host=sibling.place.host, port=sibling.place.port)
-    elif listener is not None:
-        host, port = listener.getsockname()[:2]
-        server_options = replace(server_options, host=host, port=port)
+    host, port = _where_it_listens(server_options, sibling, listener)
+    server_options = replace(server_options, host=host, port=port)
     try:
         if sibling is None and server_options.processes > 1:
             return _serve_with_several(server_options, listener, given.arguments)
@@ -190,6 +187,18 @@ def _serve(given: argparse.Namespace, parser: Parser) -> int:
             parser.fail(str(error))
         sibling.report(failed=str(error))  # once for all of them
         return 2
+
+
+def _where_it_listens(
+    options: ServerOptions, sibling: Sibling | None, listener: socket.socket | None
+) -> tuple[str, int]:
+    """The host and the port: those of the options, unless a socket was handed over."""
+    if sibling is not None:
+        return sibling.place.host, sibling.place.port
+    if listener is not None:
+        host, port = listener.getsockname()[:2]
+        return host, port
+    return options.host, options.port
 
 
 def _check_several(options: Options, inspected: bool, parser: Parser) -> None:
