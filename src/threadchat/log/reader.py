@@ -2,12 +2,15 @@
 
     the store -> log reader -> the room's log -> hub -> send -> write pumps
 
-What this process has written comes back the same way, so that all processes see one order. The reader asks for what
-comes after the newest entry that each room has, so that it misses nothing, however often the connection is lost. It
-never waits for a hub: a room that is far behind is left out for a while.
+What this process has written comes back the same way, so that all processes see one order. The reader waits for news:
+the names of rooms to which something was written. It then asks for what comes after the newest entry that each of them
+has, so that it misses nothing, however often the connection is lost. It never waits for a hub: a room whose hub is far
+behind is left out for a while.
 
-Every LOOK_EVERY seconds, and after each trouble, it looks whether the logs are still those that the rooms know, says
-that this process is alive, and buries those that are not: whoever was here by way of them alone has left.
+Every LOOK_EVERY seconds, and after each trouble, the reader looks whether the logs are still those that the rooms know,
+and whether any of them has something of which the news was lost. It says that this process is alive, and buries those
+that are not: whoever was here by way of them alone has left. People who were here before this process started have
+RETURN_WAIT to come back.
 
 The races, each forced by a test of the same number in tests/test_reader.py:
 1. A room is opened while the reader waits for entries of the others.
@@ -22,7 +25,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Collection
 from contextlib import suppress
 from typing import Protocol
 from weakref import WeakValueDictionary
@@ -83,9 +86,12 @@ class LogReader:
         self._names = names
         self._mutex = threading.Lock()  # guards the next one
         self._rooms: WeakValueDictionary[str, FollowedRoom] = WeakValueDictionary()  # as long as somebody has them
+        self._due: set[str] = set()  # rooms that have something new; the reader's thread's own
         # These are the reader's thread's own, in seconds of time.monotonic().
         self._look_at = 0.0  # when to look next
-        self._bury_at = time.monotonic() + RETURN_WAIT  # not before: people come back from where they were
+        self._bury_at = 0.0  # when a process that is taken to be dead may be buried
+        self._returned_at = time.monotonic() + RETURN_WAIT  # when those are back who were here before this process
+        self._earlier: Collection[str] | None = None  # processes that were dead before this one
         self._troubled = False  # whether the last step did not work
         self._stopping = threading.Event()
         self._thread = go(self._run, "logReader")
@@ -119,7 +125,7 @@ class LogReader:
                     self._end()
         except Exception:
             log.exception("the log reader has failed")
-            for room in self._followed():
+            for room in self._followed().values():
                 room.fail()  # race 5
 
     def _step(self) -> None:
@@ -148,17 +154,21 @@ class LogReader:
             self._stopping.wait(AGAIN)
 
     def _look(self) -> None:
-        rooms = {room.name: room for room in self._followed()}
-        lost, names = self._store.look([room.point for room in rooms.values()])
-        self._names |= names
-        for name in lost:
+        rooms = self._followed()
+        looked = self._store.look([room.point for room in rooms.values()])
+        self._names |= looked.names
+        self._due |= looked.behind
+        for name in looked.lost:
             self._lose(rooms[name])  # race 2
         dead = self._store.lease()
+        if self._earlier is None:
+            self._earlier = set(dead)
         if self._store.process in dead:
             self._wait_for_others()
         elif time.monotonic() >= self._bury_at:
-            for process in dead:
-                self._store.bury(process)
+            for process, left in dead.items():
+                if time.monotonic() >= self._returned_at or not (left or process in self._earlier):
+                    self._store.bury(process)
         self._look_at = time.monotonic() + LOOK_EVERY
 
     def _wait_for_others(self) -> None:
@@ -167,16 +177,20 @@ class LogReader:
 
     def _read(self, wait: bool = True) -> bool:
         """Read what there is, or wait for it. Returns whether there was something."""
-        followed = self._followed()
-        rooms = {room.name: room for room in followed if not room.is_far_behind}
-        after = {name: room.reached for name, room in rooms.items()}
-        arrived, opened = self._store.read(after, wait and len(rooms) == len(followed))
-        self._names |= opened
-        for name, arrivals in arrived.items():
-            if arrivals.entries[0].id == after[name][1] + 1:
-                rooms[name].arrived(arrivals)
-            else:
+        named = self._store.news(wait and not self._due)
+        self._names |= named
+        self._due |= named
+        rooms = self._followed(self._due)
+        self._due &= rooms.keys()
+        after = {name: rooms[name].reached for name in self._due if not rooms[name].is_far_behind}
+        arrived = self._store.read(after) if after else {}
+        for name in after:
+            if (arrivals := arrived.get(name)) is None or not arrivals.more:
+                self._due.discard(name)
+            if arrivals is not None and arrivals.entries[0].id != after[name][1] + 1:
                 self._lose(rooms[name])  # race 2
+            elif arrivals is not None:
+                rooms[name].arrived(arrivals)
         return bool(arrived)
 
     def _end(self) -> None:
@@ -191,13 +205,14 @@ class LogReader:
 
     def _tell(self, up: bool) -> None:
         self.is_down = not up
-        for room in self._followed():
+        for room in self._followed().values():
             room.tell(up)
 
-    def _followed(self) -> Sequence[FollowedRoom]:
+    def _followed(self, names: Collection[str] | None = None) -> dict[str, FollowedRoom]:
+        """The rooms that are read, by name: all, or those of these names."""
         with self._mutex:
-            rooms = list(self._rooms.values())
+            rooms = [room for each in (self._rooms if names is None else names) if (room := self._rooms.get(each))]
             for room in rooms:
                 if room.ended:
                     del self._rooms[room.name]
-        return [room for room in rooms if not room.ended]
+        return {room.name: room for room in rooms if not room.ended}
