@@ -360,7 +360,7 @@ if place["number"] == 1:
 time.sleep(60)
 """
     caplog.set_level("INFO")
-    assert run(code) == 0
+    assert run(code) in (0, 128 + signal.SIGKILL)  # its end may be noticed only when all are told to stop
     assert caplog.text.count("process 1 stops, and is replaced") == 1
     assert "process 1 has ended, and is replaced" not in caplog.text
 

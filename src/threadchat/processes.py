@@ -171,7 +171,8 @@ class Processes:
                 self._ended += 1
                 self._statuses += [status] if sibling.is_ready else []
             elif sibling.leaves:
-                log.info("process %d has ended: %s", sibling.number, described(status))
+                level = logging.ERROR if status else logging.INFO
+                log.log(level, "process %d has ended: %s", sibling.number, described(status))
             else:
                 self._replace(sibling, described(status))
 
