@@ -29,6 +29,15 @@ def test_as_many_clients_as_the_limit_are_admitted_and_then_none_until_one_has_g
         assert admitted(admission, stack, "192.0.2.3")
 
 
+def test_connections_of_other_processes_count_as_well() -> None:
+    admission, elsewhere = Admission(most=3, most_per_address=3), 1
+    admission.elsewhere = lambda: elsewhere
+    with ExitStack() as stack:
+        assert [admitted(admission, stack, "192.0.2.1") for _ in range(3)] == [True, True, False]
+        elsewhere = 0
+        assert admitted(admission, stack, "192.0.2.1")
+
+
 @pytest.mark.parametrize(
     ("first", "second", "same"),
     [
@@ -116,6 +125,6 @@ def test_where_an_address_has_too_many_clients_its_next_handshake_is_answered_wi
         with Peer(server.port) as other:
             other.talk("another address")
         first.close()
-        until(lambda: not server.app._admission._from)
+        until(lambda: not server.app.admission._from)
         with Peer(server.port) as again:
             again.talk("back")

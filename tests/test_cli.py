@@ -266,6 +266,7 @@ class Served:
         qr: bool,
         drain: float,
         listener: object,
+        sibling: object = None,
     ) -> int:
         self.options, self.host, self.port, self.trusted_proxies = options, host, port, trusted_proxies
         self.qr, self.drain = qr, drain

@@ -10,7 +10,11 @@ from options_table import options_table
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
-READMES = [README, *(ROOT / folder / "README.md" for folder in ("scripts/benchmark", "tests", "tests/examples"))]
+READMES = [
+    README,
+    *(ROOT / folder / "README.md" for folder in ("scripts/benchmark", "tests", "tests/examples")),
+    ROOT / "tests" / "examples" / "processes.md",
+]
 LINKS = [
     (page, target)
     for page in READMES

@@ -175,6 +175,7 @@ def test_the_units_leave_time_for_the_drain_and_room_for_the_threads() -> None:
     (drain,) = re.findall(r"--drain (\d+)", service["ExecStart"])
     assert int(service["TimeoutStopSec"]) >= int(drain) + 10
     assert int(service["TasksMax"]) >= 2 * 10_000  # --max-clients
+    assert service["KillMode"] == "mixed"  # with --processes, the first one tells the others
     assert unit(UNITS[1])["Socket"]["ListenStream"] == "8080"
 
 

@@ -22,7 +22,7 @@ from helpers import LIMIT, THREADCHAT, Peer, Process, ask, go
 
 from threadchat import cli
 from threadchat.runtime import system
-from threadchat.runtime.system import give_way_to_wakers, stay_on_one_processor
+from threadchat.runtime.system import give_way_to_wakers, own_command, stay_on_one_processor
 
 THREADS = 100
 
@@ -361,6 +361,25 @@ def test_staying_on_one_processor_is_skipped_where_the_system_lacks_it(
     monkeypatch.delattr(os, missing)
     before, after = in_thread(stay_on_one_processor, lambda: look(0))
     assert before == after
+
+
+def test_processes_with_other_numbers_stay_on_other_processors_as_far_as_there_are_so_many(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    chosen: list[set[int]] = []
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {7, 2, 4})
+    monkeypatch.setattr(os, "sched_setaffinity", lambda _, processors: chosen.append(processors))
+    for number in range(4):
+        stay_on_one_processor(number)
+    assert chosen == [{2}, {4}, {7}, {2}]
+
+
+def test_the_program_is_started_anew_as_it_was_started_or_as_a_module(monkeypatch: pytest.MonkeyPatch) -> None:
+    plainly = ["/usr/bin/python3", "-W", "error", "-m", "threadchat", "serve", "--port", "0"]
+    monkeypatch.setattr(sys, "orig_argv", plainly)
+    assert own_command(["serve"]) == [sys.executable, *plainly[1:]]
+    monkeypatch.setattr(sys, "orig_argv", ["/usr/bin/python3", "-m", "pdb", "-m", "threadchat", "serve"])
+    assert own_command(["serve"]) == [sys.executable, "-m", "threadchat", "serve"]
 
 
 @pytest.mark.parametrize("refused", ["sched_setaffinity", "sched_getaffinity"])

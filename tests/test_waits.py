@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 import sys
 import threading
 import time
@@ -39,8 +40,11 @@ from threadchat.log import redis as store
 from threadchat.log.writer import LogWriter
 from threadchat.messages import message
 from threadchat.room import LOBBY
+from threadchat.runtime import share
+from threadchat.runtime.sibling import Place
 from threadchat.shared_room import SharedRoom
-from threadchat.web import drain, health
+from threadchat.web import drain, health, metrics
+from threadchat.web.together import Together
 from threadchat.websocket import connection
 
 SECONDS = 10.0  # that a stop may take
@@ -423,6 +427,35 @@ def accept_has_too_many_unread_requests(scene: Scene) -> None:
     until(lambda: is_in("accept", "add", "wait"))
 
 
+def accept_gives_way_to_another_process(scene: Scene) -> None:
+    scene.monkeypatch.setattr(share, "PATIENCE", 1.0)
+    server = scene.serve()
+    table = scene.folder / "table"
+    share.make_table(table, 2)
+    for number in (1, 2):
+        own = share.Share(table, number)
+        own.count(0)
+        server.server._server._share = server.server._server._share or own
+    for _ in range(5):
+        scene.peer()
+    scene.stack.callback(open_socket(server).close)
+    until(lambda: is_in("accept", "may_take"))
+
+
+def request_asks_other_processes_for_their_figures(scene: Scene) -> None:
+    pytest.importorskip("prometheus_client")
+    server = scene.serve()
+    place = Place(1, 2, "127.0.0.1", 80, str(scene.folder), -1, -1)
+    silent = scene.stack.enter_context(socket.socket(socket.AF_UNIX))
+    silent.bind(str(place.figures(2)))
+    silent.listen()
+    server.app.together = together = Together(place, metrics.Collector(server.app.rooms))
+    scene.stack.callback(together.stop)
+    asking = go(ask, server, "GET", "/metrics")
+    scene.stack.callback(lambda: asking.result(LIMIT))
+    until(lambda: is_in("request", "_asked"))
+
+
 def stop_waits_for_a_peer_that_does_not_close(scene: Scene) -> None:
     scene.serve()
     scene.peer()
@@ -466,6 +499,8 @@ WAITS = {
         request_waits_for_what_it_has_said,
         hub_of_a_room_that_is_taken_out_ends,
         accept_has_too_many_unread_requests,
+        accept_gives_way_to_another_process,
+        request_asks_other_processes_for_their_figures,
         stop_waits_for_a_peer_that_does_not_close,
     )
 }

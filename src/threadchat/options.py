@@ -86,14 +86,14 @@ class Options:
         10_000,
         Group.ADMISSION,
         "clients",
-        "how many clients may be connected at once; the next one is answered with 503",
+        "how many clients may be connected at once, to all `--processes` together; the next one is answered with 503",
     )
     max_clients_per_address: int = whole_number(
         256,
         Group.ADMISSION,
         "clients",
         "how many clients may come from one address, or one IPv6 network of 64 bits; this machine's loopback addresses "
-        "have no limit of their own",
+        "have no limit of their own. Of several `--processes` each counts for itself",
     )
     max_unread_requests: int = whole_number(
         1_000,
@@ -179,7 +179,7 @@ class Options:
         Group.ROOMS,
         "rooms",
         "how many rooms there may be at once; when one more is wanted, the room that has been empty for longest ends, "
-        "and while none is empty the answer is 503",
+        "and while none is empty the answer is 503. Of several `--processes` each counts the rooms of its own clients",
     )
     room_linger: float = seconds(
         600.0,
@@ -222,6 +222,11 @@ class Options:
             raise OptionError("{store} must be memory:, sqlite:FILE or redis://HOST, not {0!r}", self.store)
         if self.key is not None and self.key == self.moderator_key:
             raise OptionError("{moderator_key} must differ from {key}")
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether the store is one that several processes, each with a chat of these options, can share."""
+        return self.store.partition(":")[0] in ("redis", "rediss", "unix")
 
     @property
     def keep_seconds(self) -> float:
@@ -289,12 +294,19 @@ class ServerOptions:
         "`/readyz`, and one client after the other is told to come back (close code 1012); a second signal ends the "
         "drain, and Ctrl-C stops without one",
     )
+    processes: int = whole_number(
+        1,
+        Group.PROCESS,
+        "processes",
+        "how many processes serve the chat, on this machine; more than one need a `--store` that they can share. New "
+        "clients go to the one that has the fewest connections, and a process that ends is replaced",
+    )
     processors: str = choice(
         "one",
         ("one", "all"),
         Group.PROCESS,
         "where the threads may run: on one processor, where they wake each other sooner, since only one of them can "
-        "run Python at a time; or on all",
+        "run Python at a time; or on all. Several processes take one processor each, as far as there are so many",
     )
     log_level: str = choice(
         "info",

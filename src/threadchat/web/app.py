@@ -39,6 +39,7 @@ from threadchat.web.origins import Origins
 from threadchat.web.refusals import Unavailable, reason_of, unavailable
 from threadchat.web.spoken import spoken
 from threadchat.web.throttled_log import ThrottledLog
+from threadchat.web.together import Together
 from threadchat.web.upgrade import check_origin, check_upgrade
 from threadchat.web.visitors import Identify, Visitors
 from threadchat.websocket.connection import Connection, ConnectionClosed, HandshakeFailed
@@ -89,7 +90,7 @@ class App:
         identify: Identify | None = None,
         make_hub: Callable[[str], Hub] = lambda name: Hub(),
     ) -> None:
-        self._fitness = Fitness()
+        self._fitness = Fitness(options.is_shared)
         store = open_store(options.store, options.synchronous)
         try:
             self.options = options = options if store is None else _with_kept_secrets(options, store)
@@ -103,12 +104,13 @@ class App:
         self._connection_type = connection_type
         self._hosts = Hosts(options.allow_hosts or ("*",))
         self._origins = Origins(options.allow_origins)
-        self._admission = Admission(options.max_clients, options.max_clients_per_address)
+        self.admission = Admission(options.max_clients, options.max_clients_per_address)
         self._saying = say.Say(options)
         self._keys = Keys(options.key, options.moderator_key)
         self._visitors = Visitors(self._keys, identify)
         self._throttled_log = ThrottledLog(log)
         self._health = health.Health(self.rooms, self._fitness)
+        self.together: Together | None = None  # for one of several processes
         exits.opened(self)
 
     @property
@@ -152,7 +154,7 @@ class App:
         if self._fitness.forked:
             return  # the hubs' threads and the clients are in the other process
         self.rooms.stop()
-        self._admission.wait_until_empty()
+        self.admission.wait_until_empty()
 
     def _respond(self, request: Request) -> Response:
         """Answer a request. Raises HTTPException, and WebSocketDone when a WebSocket has come and gone."""
@@ -181,7 +183,7 @@ class App:
                 return self._health.answer(endpoint, request)
             case "metrics":
                 self._check_near(request, *metrics.NEAR, self.options.metrics_from_anywhere)
-                return metrics.answer(request, self.rooms)
+                return metrics.answer(request, self.rooms, self.together)
             case "guide":
                 return www.response(request, self._guide(request).encode(), "text/html")
             case "page":
@@ -225,7 +227,7 @@ class App:
         try:
             with (
                 self._room_for(address, name),
-                self._admission.admit(address) as number,
+                self.admission.admit(address) as number,
                 self.rooms.enter(name, to_stay=True) as room,
                 spoken(room, connection, request, visitor) as protocol,
             ):
