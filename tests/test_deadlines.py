@@ -114,6 +114,40 @@ def test_add_waits_for_a_connection_that_has_only_just_been_accepted(
     assert [dropped(peer) for peer in (a, b)] == [False, False]
 
 
+def test_a_request_that_the_server_has_not_read_costs_no_peer_its_place(
+    monkeypatch: pytest.MonkeyPatch, pairs: Pairs
+) -> None:
+    """However long that takes: it is the server that is busy, as when thousands come back at once."""
+    monkeypatch.setattr(deadlines, "LEAST_WAIT", 0.0)
+    monkeypatch.setattr(deadlines, "LOOK_AGAIN", 0.001)
+    requests = PendingRequests(wait=10.0, most_unread=1)
+    (first, a), (second, b) = pairs(), pairs()
+    a.send(b"GET")
+    requests.add(first)
+    looks = Looks(monkeypatch)
+    adding = go(requests.add, second)
+    until(lambda: len(looks.found) > 2)
+    assert set(looks.found) == {True}
+    first.recv(3)  # of a request that does not go on, the peer is at fault
+    adding.result(LIMIT)
+    assert [dropped(peer) for peer in (a, b)] == [True, False]
+    first.close()  # by its thread, which has not said so yet
+    assert deadlines._has_come(first)
+
+
+class Looks:
+    """Notes what is found of the connections that are looked at."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.found: list[bool] = []
+        self._look = deadlines._has_come
+        monkeypatch.setattr(deadlines, "_has_come", self)
+
+    def __call__(self, connection: socket.socket) -> bool:
+        self.found.append(self._look(connection))
+        return self.found[-1]
+
+
 def test_silent_connections_keep_no_client_out(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(deadlines, "LEAST_WAIT", 0.0)
     server = serve(max_unread_requests=5, request_wait=LIMIT * 2)

@@ -28,6 +28,7 @@ from threadchat.log import Addition, Stored
 from threadchat.log.writer import LogWriter
 from threadchat.messages import JOIN, LEAVE, LOG_DOWN, LOG_UP, MESSAGE, NAME, Entry
 from threadchat.options import Options
+from threadchat.people import Person
 from threadchat.room import Room
 from threadchat.runtime.threads import NoThread, go
 from threadchat.runtime.timers import Timers
@@ -102,10 +103,10 @@ class StoredRoom(Room):
             self._shown.update(kept.here)
             self._loaded = True
             self._recorded.notify_all()
-        for by, name in kept.here.items():
-            person = self.people.arrive(by, name)
+        there = [self.people.arrive(by, name) for by, name in kept.here.items()]
+        for person in there:
             self.people.depart(person)
-            self._timers.after(RETURN_WAIT, partial(self._leave, person, person.departures))
+        self._timers.after(RETURN_WAIT, partial(self._part_with, [(each, each.departures) for each in there]))
 
     def accept(self, said: Sequence[Entry]) -> Addition:
         """See `LoggedRoom.accept`."""
@@ -123,8 +124,9 @@ class StoredRoom(Room):
                     self._shown[entry.by] = str(entry.name)
                 elif entry.kind == LEAVE:
                     self._shown.pop(entry.by, None)
-            with suppress(WouldBlock, Closed):  # WouldBlock: so many nudges are there already
-                self.hub.broadcast.send_nowait(NUDGE)
+            if accepted:
+                with suppress(WouldBlock, Closed):  # WouldBlock: so many nudges are there already
+                    self.hub.broadcast.send_nowait(NUDGE)
             self._settle(said)
 
     def tell(self, up: bool) -> None:
@@ -139,6 +141,11 @@ class StoredRoom(Room):
         with self._mutex:
             self._ended = True
             self._recorded.notify_all()
+
+    def _part_with(self, there: Iterable[tuple[Person, int]]) -> None:
+        """Let those leave who were here before a restart and have not come back since."""
+        for person, departures in there:
+            self._leave(person, departures)
 
     def _say_nowait(self, entry: Entry) -> None:
         self._writer.said.send_nowait((self, entry))

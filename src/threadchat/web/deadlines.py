@@ -7,7 +7,10 @@ import threading
 import time
 from contextlib import suppress
 
+from threadchat.websocket.ready import readable
+
 LEAST_WAIT = 1.0  # seconds that a request has to be read in, however many other connections want its place
+LOOK_AGAIN = 0.1  # seconds until the next look at a request that the server itself has not read yet
 
 
 class PendingRequests:
@@ -29,7 +32,8 @@ class PendingRequests:
     def add(self, connection: socket.socket) -> None:
         """Track a connection that was just accepted. If there are too many, the one unread for longest is shut down.
 
-        Blocks until that one has had LEAST_WAIT, since it may be the server that was too busy to read its request.
+        Blocks until that one has had LEAST_WAIT, since it may be the server that was too busy to read its request; and
+        for longer if it is: what the peer has sent then still lies there. Meanwhile others wait in the listen queue.
         """
         with self._changed:
             while len(self._unread) >= self._most_unread:
@@ -37,6 +41,8 @@ class PendingRequests:
                 patience = accepted + LEAST_WAIT - time.monotonic()
                 if patience > 0:
                     self._changed.wait(patience)
+                elif _has_come(oldest):
+                    self._changed.wait(LOOK_AGAIN)
                 else:
                     del self._unread[oldest]
                     _shut_down(oldest)
@@ -77,6 +83,14 @@ class PendingRequests:
         with self._changed:
             for connection in self._unread:
                 _shut_down(connection)
+
+
+def _has_come(connection: socket.socket) -> bool:
+    """Whether something of the request lies there that the server has not read."""
+    try:
+        return readable(connection).wait(0)
+    except (OSError, ValueError):  # it was closed, and is about to be forgotten
+        return True
 
 
 def _shut_down(connection: socket.socket) -> None:
