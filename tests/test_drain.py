@@ -167,7 +167,8 @@ def test_a_third_signal_before_the_drain_has_ended_changes_nothing() -> None:
                 cut.receive()
             return 7
 
-    said = serving._drain(Drained(), 60.0, Signals())  # type: ignore[arg-type]
+    told, said = serving._drain(Drained(), 60.0, Signals())  # type: ignore[arg-type]
+    assert told == 7
     assert said.startswith("drained: 7 clients told")
 
 

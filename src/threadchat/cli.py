@@ -9,6 +9,8 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import os
+import socket
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -20,10 +22,11 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from threadchat import __version__
 from threadchat.declarations import Option, OptionError, declared
 from threadchat.options import ALL_OPTIONS, Options, ServerOptions
+from threadchat.runtime.sibling import Sibling
 from threadchat.runtime.signals import INTERRUPTED, interrupting
 from threadchat.runtime.supervisor import CannotTake, socket_handed_over
-from threadchat.runtime.system import TooSmall, fit_for_a_crowd, stay_on_one_processor
-from threadchat.serving import CannotServe, discard_output, open_browser, say, serve
+from threadchat.runtime.system import TooSmall, fit_for_a_crowd, own_command, stay_on_one_processor
+from threadchat.serving import CannotServe, discard_output, listening, open_browser, say, serve
 from threadchat.web import metrics, source
 from threadchat.web.app import App
 from threadchat.web.server import Server
@@ -119,7 +122,9 @@ def _run(name: str, arguments: Sequence[str]) -> int:
         _without_command(name)
     parser = Parser(prog=f"threadchat {name}", usage=f"threadchat {name} [OPTION ...]", description=command.description)
     command.add_arguments(parser)
-    return command.run(parser.parse_all(arguments), parser)
+    given = parser.parse_all(arguments)
+    given.arguments = [name, *arguments]
+    return command.run(given, parser)
 
 
 def _without_command(first: str) -> NoReturn:
@@ -150,34 +155,60 @@ def _serve(given: argparse.Namespace, parser: Parser) -> int:
         parser.error(error.told({option.name: option.flag for option in ALL_OPTIONS}))
     if options.metrics_from_anywhere and not metrics.is_possible():
         parser.fail(metrics.MISSING.removesuffix("."))
+    inspected = server_options.inspect or server_options.inspect_from_anywhere or server_options.hub is not None
     if server_options.hub is not None and options.store != "memory:":
         parser.error("--hub is for a room that is kept in memory: leave --store out")
-    logging.basicConfig(
-        level=server_options.log_level.upper(), format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr
-    )
+    if server_options.processes > 1:
+        _check_several(options, inspected, parser)
+    sibling = Sibling.of_this_process()
+    name = "" if sibling is None else f" process {sibling.place.number}:"
+    form = f"%(asctime)s %(levelname)s{name} %(message)s"
+    logging.basicConfig(level=server_options.log_level.upper(), format=form, stream=sys.stderr)
     try:
         fit_for_a_crowd()
-    except TooSmall as error:
+        listener = socket_handed_over() if sibling is None else sibling.listener
+    except (TooSmall, CannotTake) as error:
         parser.fail(str(error))
-    if server_options.processors == "one":
-        stay_on_one_processor()
-    try:
-        listener = socket_handed_over()
-    except CannotTake as error:
-        parser.fail(str(error))
-    if listener is not None:
+    if sibling is not None:
+        server_options = replace(server_options, host=sibling.place.host, port=sibling.place.port)
+    elif listener is not None:
         host, port = listener.getsockname()[:2]
         server_options = replace(server_options, host=host, port=port)
-    where = server_options.host, server_options.port, server_options.trusted_proxies
-    how: dict[str, Any] = {"qr": not server_options.no_qr, "drain": server_options.drain, "listener": listener}
     try:
-        if server_options.inspect or server_options.inspect_from_anywhere or server_options.hub:
+        if sibling is None and server_options.processes > 1:
+            return _serve_with_several(server_options, listener, given.arguments)
+        if server_options.processors == "one":
+            stay_on_one_processor(None if sibling is None else sibling.place.number - 1)
+        where = server_options.host, server_options.port, server_options.trusted_proxies
+        how: dict[str, Any] = {"qr": not server_options.no_qr, "drain": server_options.drain, "listener": listener}
+        if inspected:
             _need_source(parser)
-            inspected = _inspector(server_options, given.demo, given.no_browser, parser)
-            return serve(options, *where, *inspected, **how)
-        return serve(options, *where, **how)
+            return serve(options, *where, *_inspector(server_options, given.demo, given.no_browser, parser), **how)
+        return serve(options, *where, sibling=sibling, **how)
     except CannotServe as error:
-        parser.fail(str(error))
+        if sibling is None:
+            parser.fail(str(error))
+        sibling.report(failed=str(error))  # once for all of them
+        return 2
+
+
+def _check_several(options: Options, inspected: bool, parser: Parser) -> None:
+    """Exit with status 2 if these options cannot be had with several processes."""
+    if inspected:
+        parser.error("the inspector, --hub and the demo show a chat of one process: leave --processes out")
+    if not options.is_shared:
+        parser.error("--processes needs a store that several processes can share: --store redis://HOST")
+    if not hasattr(os, "fork"):
+        parser.fail("several processes cannot share a socket here, as they can on Linux and macOS")
+
+
+def _serve_with_several(options: ServerOptions, listener: socket.socket | None, arguments: Sequence[str]) -> int:
+    """Serve with several processes. Raises CannotServe."""
+    from threadchat import processes  # not at the top: one process does without it
+
+    with listener or listening(options.host, options.port) as listener:
+        listener.setblocking(False)  # another process may take the connection that one has just seen
+        return processes.run(own_command(arguments), options.processes, options.host, listener)
 
 
 def _inspector(

@@ -31,7 +31,7 @@ from threadchat.web.origins import ascii_name, canonical_origin
 
 _ZONE = re.compile("^([0-9a-f:.]*:[0-9a-f:.]*)%[^/%]+$", re.IGNORECASE)
 
-_STORE_FILE = re.compile("sqlite:.")
+_STORE = re.compile("memory:$|sqlite:.|rediss?://.|unix://.")
 
 
 def _read_host(pattern: str) -> str:
@@ -86,14 +86,15 @@ class Options:
         10_000,
         Group.ADMISSION,
         "clients",
-        "how many clients may be connected at once; the next one is answered with 503",
+        "how many clients may be connected at once; the next one is answered with 503. Of several processes (see "
+        "`--processes`) each takes its part of them",
     )
     max_clients_per_address: int = whole_number(
         256,
         Group.ADMISSION,
         "clients",
         "how many clients may come from one address, or one IPv6 network of 64 bits; this machine's loopback addresses "
-        "have no limit of their own",
+        "have no limit of their own. Each process counts for itself",
     )
     max_unread_requests: int = whole_number(
         1_000,
@@ -161,7 +162,10 @@ class Options:
         Group.ROOMS,
         "STORE",
         "where the rooms are kept: `memory:` forgets them when the server ends; `sqlite:FILE` keeps them in a file, "
-        "for one process, so that after a restart everybody goes on where they were",
+        "for one process, so that after a restart everybody goes on where they were; `redis://HOST` keeps them in a "
+        "Redis (6.2 or later, with `appendonly yes`), for any number of processes that are one chat. Its address is "
+        "`redis://[USER:PASSWORD@]HOST[:PORT][/DATABASE]`, or `rediss://...` for TLS, or `unix://SOCKET`; it needs the "
+        "extra `threadchat[redis]`. Sentinel and Cluster are not supported",
     )
     synchronous: str = choice(
         "normal",
@@ -176,7 +180,7 @@ class Options:
         Group.ROOMS,
         "rooms",
         "how many rooms there may be at once; when one more is wanted, the room that has been empty for longest ends, "
-        "and while none is empty the answer is 503",
+        "and while none is empty the answer is 503. Each process counts those rooms that its own clients are in",
     )
     room_linger: float = seconds(
         600.0,
@@ -215,10 +219,15 @@ class Options:
         if self.ping_every >= self.pong_wait:
             sentence = "{ping_period} ({0:g} seconds) must be less than {pong_wait} ({1:g} seconds)"
             raise OptionError(sentence, self.ping_every, self.pong_wait)
-        if self.store != "memory:" and not _STORE_FILE.match(self.store):
-            raise OptionError("{store} must be memory: or sqlite:FILE, not {0!r}", self.store)
+        if not _STORE.match(self.store):
+            raise OptionError("{store} must be memory:, sqlite:FILE or redis://HOST, not {0!r}", self.store)
         if self.key is not None and self.key == self.moderator_key:
             raise OptionError("{moderator_key} must differ from {key}")
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether the store is one that several processes, each with a chat of these options, can share."""
+        return self.store.partition(":")[0] in ("redis", "rediss", "unix")
 
     @property
     def keep_seconds(self) -> float:
@@ -286,12 +295,19 @@ class ServerOptions:
         "`/readyz`, and one client after the other is told to come back (close code 1012); a second signal ends the "
         "drain, and Ctrl-C stops without one",
     )
+    processes: int = whole_number(
+        1,
+        Group.PROCESS,
+        "processes",
+        "how many processes serve the chat, on this machine; more than one need a `--store` that they can share. New "
+        "clients go to the one that has the fewest connections, and a process that ends is replaced",
+    )
     processors: str = choice(
         "one",
         ("one", "all"),
         Group.PROCESS,
         "where the threads may run: on one processor, where they wake each other sooner, since only one of them can "
-        "run Python at a time; or on all",
+        "run Python at a time; or on all. Several processes take one processor each, as far as there are so many",
     )
     log_level: str = choice(
         "info",

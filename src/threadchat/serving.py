@@ -14,21 +14,26 @@ import threading
 import time
 import webbrowser
 from collections import Counter
-from collections.abc import Callable, Iterable
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
+from math import ceil
 
 from threadchat.channel import Channel, Closed
 from threadchat.log import StoreUnfit
 from threadchat.options import Options
+from threadchat.runtime.share import Share
+from threadchat.runtime.sibling import Sibling
 from threadchat.runtime.signals import StopSignals, status_before_start, stop_signals
 from threadchat.runtime.supervisor import tell
 from threadchat.runtime.threads import NoThread
+from threadchat.web import metrics
 from threadchat.web.app import App, create_app
 from threadchat.web.drain import GOODBYE
-from threadchat.web.hosts import hosts_of
-from threadchat.web.server import Server
+from threadchat.web.hosts import hosts_of, resolved
+from threadchat.web.server import Server, listen
+from threadchat.web.together import Together
 from threadchat.welcome import welcome
 
 log = logging.getLogger("threadchat")
@@ -56,6 +61,7 @@ def serve(
     qr: bool = False,
     drain: float = 0.0,
     listener: socket.socket | None = None,
+    sibling: Sibling | None = None,
 ) -> int:
     """Run a chat in the main thread until a stop signal: SIGINT, SIGTERM or SIGHUP. Returns the exit status, 0.
 
@@ -65,47 +71,124 @@ def serve(
 
     The server answers to the hosts that the options allow and to those of the address where it listens.
     `trusted_proxies` and `listener` are Server's. `started` is called once it listens. `qr` is whether a phone may scan
-    a code. Raises CannotServe.
+    a code. As one of several processes, it reports to the one that has started it what it would otherwise print, and
+    takes its part of `max_clients`. Raises CannotServe.
     """
     options = replace(options, allow_hosts=(*hosts_of(host), *options.allow_hosts))
+    role = _Alone() if sibling is None else _OneOfSeveral(sibling)
+    options = role.limited(options)
     others = set(threading.enumerate())
     with stop_signals() as signals:
         try:
             with closing(make_app(options)) as app:
                 if number := signals.came():
                     return status_before_start(number)
-                server = _listening(app, host, port, trusted_proxies, listener)
+                with _told_why_not(host, port):
+                    server = Server(app, host, port, trusted_proxies, listener, role.share)
                 try:
                     server.start()
                     if started is not None:
                         started(server)
-                    say("\n".join(welcome(server, trusted_proxies, qr, app.options.key, app.options.moderator_key)))
-                    tell("READY=1")
+                    keys = app.options.key, app.options.moderator_key
+                    role.serves(server, "\n".join(welcome(server, trusted_proxies, qr, *keys)))
                     number = signals.wait()
-                    tell("STOPPING=1")
-                    if number == signal.SIGINT and sys.stdout.isatty():
-                        _say_last("")  # after the ^C that the terminal shows
+                    role.stops(server, number)
                     if number == signal.SIGTERM and drain:
-                        _say_last(_drain(server, drain, signals))
+                        role.has_drained(*_drain(server, drain, signals))
                 finally:
-                    told = signals.stop(partial(_stop, server, others))
+                    role.leave()
+                    stopped = signals.stop(partial(_stop, server, others))
         except NoThread as error:
             raise CannotServe(f"cannot start a thread: {error} (see `ulimit -u` and `ulimit -v`)") from error
         except StoreUnfit as error:
             raise CannotServe(str(error)) from error
-        _say_last(told)
+        role.has_stopped(*stopped)
     return 0
 
 
-def _listening(app: App, host: str, port: int, trusted_proxies: int, listener: socket.socket | None) -> Server:
+class _Alone:
+    """A chat of one process, which prints what happens."""
+
+    share: Share | None = None  # of the connections
+
+    def limited(self, options: Options) -> Options:
+        """The limits of this process."""
+        return options
+
+    def serves(self, server: Server, lines: str) -> None:
+        """Called with the welcome, once the server listens. Raises BrokenPipeError and CannotServe."""
+        say(lines)
+        tell("READY=1")
+
+    def stops(self, server: Server, number: int) -> None:
+        """Called when this signal has come."""
+        tell("STOPPING=1")
+        if number == signal.SIGINT and sys.stdout.isatty():
+            say_last("")  # after the ^C that the terminal shows
+
+    def leave(self) -> None:
+        """Called before the server stops, whether or not it has started."""
+
+    def has_drained(self, clients: int, sentence: str) -> None:
+        """Called with the number of clients that were told, and a sentence about it."""
+        say_last(sentence)
+
+    def has_stopped(self, clients: int, sentence: str) -> None:
+        """The same, at the end."""
+        say_last(sentence)
+
+
+class _OneOfSeveral(_Alone):
+    """One of the processes of a chat, which reports what happens (see processes.py)."""
+
+    def __init__(self, sibling: Sibling) -> None:
+        self.share = sibling.share
+        self._sibling = sibling
+        self._together: Together | None = None
+
+    def limited(self, options: Options) -> Options:
+        return replace(options, max_clients=ceil(options.max_clients / self._sibling.place.processes))
+
+    def serves(self, server: Server, lines: str) -> None:
+        if metrics.is_possible():
+            own = metrics.Collector(server.app.rooms)
+            server.app.together = self._together = Together(self._sibling.place, own)
+        self._sibling.report(ready=lines)
+
+    def stops(self, server: Server, number: int) -> None:
+        self.leave()
+        server.stop_accepting()  # before the next process has this one's place
+        self._sibling.report(leaves=True)
+
+    def leave(self) -> None:
+        if self._together is not None:
+            self._together.stop()
+
+    def has_drained(self, clients: int, sentence: str) -> None:
+        log.info(sentence)
+        self._sibling.report(drained=clients)
+
+    def has_stopped(self, clients: int, sentence: str) -> None:
+        log.info(sentence)
+        self._sibling.report(stopped=clients)
+
+
+def listening(host: str, port: int) -> socket.socket:
+    """A socket for a server that is yet to be made. Raises CannotServe."""
+    with _told_why_not(host, port):
+        return listen(resolved(host, port))
+
+
+@contextmanager
+def _told_why_not(host: str, port: int) -> Iterator[None]:
     try:
-        return Server(app, host, port, trusted_proxies, listener)
+        yield
     except (OSError, UnicodeError) as error:  # UnicodeError: not a host name at all, such as ".example"
         raise CannotServe(_why_not(host, port, error)) from error
 
 
-def _drain(server: Server, seconds: float, signals: StopSignals) -> str:
-    """Drain the server, until a signal ends that. Returns a sentence about its clients."""
+def _drain(server: Server, seconds: float, signals: StopSignals) -> tuple[int, str]:
+    """Drain the server, until a signal ends that. Returns how many clients were told, and a sentence about it."""
     log.info("draining for %g seconds: no new clients", seconds)
     began, cut = time.monotonic(), Channel[None]()
 
@@ -115,11 +198,14 @@ def _drain(server: Server, seconds: float, signals: StopSignals) -> str:
 
     told = signals.drain(lambda: server.drain(seconds, cut), end)
     took = time.monotonic() - began
-    return f"drained: {_counted(told, 'client')} told in {took:.1f} seconds (close code {GOODBYE[0]})"
+    return told, f"drained: {counted(told, 'client')} told in {took:.1f} seconds (close code {GOODBYE[0]})"
 
 
-def _stop(server: Server, others: set[threading.Thread]) -> str:
-    """Stop the server, and return a sentence about its clients and threads. `others` are threads of somebody else."""
+def _stop(server: Server, others: set[threading.Thread]) -> tuple[int, str]:
+    """Stop the server. Returns how many clients were told, and a sentence about them and about the threads.
+
+    `others` are threads of somebody else.
+    """
     others = {*others, threading.current_thread()}
     ours = _roles(others)
     server.stop_accepting()
@@ -128,8 +214,8 @@ def _stop(server: Server, others: set[threading.Thread]) -> str:
     server.stop()
     left = _roles(others)
     ended = [role for thread, role in ours.items() if thread not in left]
-    told = f"stopped: {_counted(clients, 'client')} told (close code 1001), {_counted(len(ended), 'thread')} ended"
-    return f"{told} ({_listed(ended)})" + (f"; still running: {_listed(left.values())}" if left else "")
+    told = f"stopped: {counted(clients, 'client')} told (close code 1001), {counted(len(ended), 'thread')} ended"
+    return clients, f"{told} ({_listed(ended)})" + (f"; still running: {_listed(left.values())}" if left else "")
 
 
 def _roles(others: set[threading.Thread]) -> dict[threading.Thread, str]:
@@ -177,15 +263,17 @@ def discard_output() -> None:
     os.close(nowhere)
 
 
-def _say_last(line: str) -> None:
+def say_last(line: str) -> None:
+    """Print a line, if anybody reads it."""
     try:
         print(line, flush=True)
     except OSError:  # nobody reads it, or the terminal was closed; the stop has worked nevertheless
         discard_output()
 
 
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """1 client, 2 clients."""
+    return f"{number} {noun}" if number == 1 else f"{number} {plural or f'{noun}s'}"
 
 
 def _why_not(host: str, port: int, error: OSError | UnicodeError) -> str:

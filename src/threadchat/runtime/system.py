@@ -126,14 +126,24 @@ def give_way_to_wakers() -> None:
         os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
 
-def stay_on_one_processor() -> None:
+def stay_on_one_processor(number: int | None = None) -> None:
     """Keep the calling thread, and the threads that it starts from now on, on one of its processors (Linux).
+
+    Processes with other numbers stay on other processors, as far as there are so many; one without stays on any.
 
     Threads that share the interpreter's lock hardly ever run at the same time. To wake a thread on another processor,
     which may be asleep itself, takes longer than the work that the thread then does.
     """
     with suppress(AttributeError, OSError):
-        os.sched_setaffinity(0, {random.choice(sorted(os.sched_getaffinity(0)))})
+        mine = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {random.choice(mine) if number is None else mine[number % len(mine)]})
+
+
+def own_command(arguments: Sequence[str]) -> list[str]:
+    """What starts this program anew, with these arguments."""
+    if was_started_plainly(sys.orig_argv, sys.argv[0]):
+        return [sys.executable, *sys.orig_argv[1:]]
+    return [sys.executable, "-m", "threadchat", *arguments]
 
 
 def _use_all_descriptors() -> None:

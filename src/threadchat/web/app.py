@@ -23,7 +23,7 @@ from threadchat.client import serve_ws
 from threadchat.declarations import Made
 from threadchat.hub import Hub
 from threadchat.log import Store, StoreDown, StoreUnfit
-from threadchat.log.choose import open_store
+from threadchat.log.choose import open_store, shown
 from threadchat.names import clean_room_name, quoted
 from threadchat.options import Options
 from threadchat.room import LOBBY
@@ -39,6 +39,7 @@ from threadchat.web.origins import Origins
 from threadchat.web.refusals import Unavailable, reason_of, unavailable
 from threadchat.web.spoken import spoken
 from threadchat.web.throttled_log import ThrottledLog
+from threadchat.web.together import Together
 from threadchat.web.upgrade import check_origin, check_upgrade
 from threadchat.web.visitors import Identify, Visitors
 from threadchat.websocket.connection import Connection, ConnectionClosed, HandshakeFailed
@@ -99,7 +100,7 @@ class App:
         except StoreDown as error:
             if store is not None:
                 store.close()
-            raise StoreUnfit(f"{options.store} cannot be used: {error}") from error
+            raise StoreUnfit(f"{shown(options.store)} cannot be used: {error}") from error
         self._connection_type = connection_type
         self._hosts = Hosts(options.allow_hosts or ("*",))
         self._origins = Origins(options.allow_origins)
@@ -109,6 +110,7 @@ class App:
         self._visitors = Visitors(self._keys, identify)
         self._throttled_log = ThrottledLog(log)
         self._health = health.Health(self.rooms, self._fitness)
+        self.together: Together | None = None  # for one of several processes
         exits.opened(self)
 
     @property
@@ -181,7 +183,7 @@ class App:
                 return self._health.answer(endpoint, request)
             case "metrics":
                 self._check_near(request, *metrics.NEAR, self.options.metrics_from_anywhere)
-                return metrics.answer(request, self.rooms)
+                return metrics.answer(request, self.rooms, self.together)
             case "guide":
                 return www.response(request, self._guide(request).encode(), "text/html")
             case "page":

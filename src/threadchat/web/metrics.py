@@ -22,6 +22,7 @@ from threadchat.log.writer import LogWriter
 from threadchat.rooms import Rooms
 from threadchat.tally import Tally
 from threadchat.web.refusals import REASONS
+from threadchat.web.together import Together
 from threadchat.websocket.connection import Connection
 
 if TYPE_CHECKING:
@@ -54,16 +55,15 @@ def is_possible() -> bool:
     return True
 
 
-def answer(request: Request, rooms: Rooms) -> Response:
-    """The metrics of a chat. Raises NotFound, which says what is missing, without prometheus-client."""
+def answer(request: Request, rooms: Rooms, together: Together | None) -> Response:
+    """The metrics of a chat, of all its processes. Raises NotFound, which says what is missing, without its library."""
     if not is_possible():
         raise NotFound(MISSING)
-    from prometheus_client import CollectorRegistry, ProcessCollector
+    from prometheus_client import CollectorRegistry
     from prometheus_client.exposition import choose_encoder
 
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(Collector(rooms))
-    ProcessCollector(registry=registry)  # processor time, memory, open files
+    registry.register(together or Collector(rooms))
     encode, content_type = choose_encoder(request.headers.get("Accept", ""))
     response = Response(encode(registry), content_type=content_type)
     response.cache_control.no_store = True
@@ -71,13 +71,14 @@ def answer(request: Request, rooms: Rooms) -> Response:
 
 
 class Collector:
-    """Collects the figures of one chat."""
+    """Collects the figures of one process."""
 
     def __init__(self, rooms: Rooms) -> None:
         self._rooms = rooms
 
     def collect(self) -> Iterator[Metric]:
         """The metrics at this instant."""
+        from prometheus_client import CollectorRegistry, ProcessCollector
         from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily
 
         tally, hubs = self._rooms.tally, self._rooms.hubs
@@ -107,6 +108,7 @@ class Collector:
         yield from _of_connections(tally)
         if (writer := self._rooms.writer) is not None:
             yield from _of_writer(writer, self._rooms.log_is_up)
+        yield from ProcessCollector(registry=CollectorRegistry()).collect()  # processor time, memory, open files
 
 
 def _of_connections(tally: Tally) -> Iterator[Metric]:

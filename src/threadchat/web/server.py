@@ -20,6 +20,7 @@ from werkzeug.serving import ThreadedWSGIServer, get_interface_ip
 
 from threadchat.channel import Channel
 from threadchat.options import Options
+from threadchat.runtime.share import Share
 from threadchat.runtime.system import KEPT_FREE, most_descriptors
 from threadchat.runtime.threads import NoThread, start
 from threadchat.tally import Tally
@@ -28,9 +29,10 @@ from threadchat.web.app import App
 from threadchat.web.deadlines import PendingRequests
 from threadchat.web.drain import drain
 from threadchat.web.handler import RequestHandler
-from threadchat.web.hosts import resolved, unmapped
+from threadchat.web.hosts import Address, resolved, unmapped
 from threadchat.web.proxies import behind_proxies
 from threadchat.web.throttled_log import ThrottledLog
+from threadchat.websocket.ready import readable
 
 log = logging.getLogger("threadchat")
 
@@ -48,31 +50,32 @@ class Server:
     `host` is an address or a name. `0.0.0.0` stands for all IPv4 addresses of this machine, and `*` or `::` for the
     IPv6 addresses as well, where the system can have both in one.
 
-    `listener` is a socket that listens already, at this address: another process may keep it, and go on with it.
+    `listener` is a socket that listens already, at this address: another process may keep it, and go on with it. With
+    `share`, several processes take connections from it.
 
     With `trusted_proxies` reverse proxies, one behind the other, a client's address, scheme and host are those that the
     proxies give (see web/proxies.py). Then nobody but the proxies may be able to reach the port.
     """
 
     def __init__(
-        self, app: App, host: str, port: int, trusted_proxies: int = 0, listener: socket.socket | None = None
+        self,
+        app: App,
+        host: str,
+        port: int,
+        trusted_proxies: int = 0,
+        listener: socket.socket | None = None,
+        share: Share | None = None,
     ) -> None:
         self.app = app
         wsgi_app = behind_proxies(app, trusted_proxies) if trusted_proxies else app
         self._address = resolved(host, port)
-        family, sockaddr, _ = self._address
-        self._both = family == socket.AF_INET6 and self._address.everywhere and socket.has_dualstack_ipv6()
         self._keeps_listening = listener is not None
-        if listener is not None:
+        with listener or listen(self._address) as listener:
+            self._both = self._address.family == socket.AF_INET6 and self._address.everywhere
             self._both = self._both and not listener.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
-        # Defects: where a port is taken, werkzeug prints and exits; and its listen queue is short. So the socket that
-        # listens is made here.
-        with listener or socket.create_server(
-            sockaddr, family=family, backlog=LISTEN_QUEUE, dualstack_ipv6=self._both
-        ) as listener:
-            number = listener.fileno()
+            where, number = self._address.sockaddr[0], listener.fileno()
             self._server = _WSGIServer(
-                app.options, app.rooms.tally, sockaddr[0], port, wsgi_app, RequestHandler, fd=number
+                app.options, app.rooms.tally, share, where, port, wsgi_app, RequestHandler, fd=number
             )
         self.port: int = self._server.port
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,), name="accept")
@@ -127,6 +130,7 @@ class Server:
 
     def start(self) -> None:
         """Accept connections, in a thread of the server's own. Raises NoThread."""
+        self._server.show_connections()
         start(self._thread)
 
     def stop_accepting(self) -> None:
@@ -134,6 +138,7 @@ class Server:
         if self._thread.is_alive():
             self._server.shutdown()
             self._thread.join()
+        self._server.leave_to_others()
         self._server.server_close()
 
     def drain(self, seconds: float, cut: Channel[None]) -> int:
@@ -154,12 +159,23 @@ class Server:
         self._server.join_connections(STOP_WAIT)
 
 
+def listen(address: Address) -> socket.socket:
+    """A socket that listens there. Raises OSError.
+
+    Defects: where a port is taken, werkzeug prints and exits; and its listen queue is short.
+    """
+    family, sockaddr, _ = address
+    both = family == socket.AF_INET6 and address.everywhere and socket.has_dualstack_ipv6()
+    return socket.create_server(sockaddr, family=family, backlog=LISTEN_QUEUE, dualstack_ipv6=both)
+
+
 class _WSGIServer(ThreadedWSGIServer):
     """Knows its connections' threads and sockets, limits them, and refuses a connection that it has no room for."""
 
-    def __init__(self, options: Options, tally: Tally, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, options: Options, tally: Tally, share: Share | None, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._tally = tally
+        self._share = share
         self.requests = PendingRequests(options.request_wait, options.max_unread_requests)
         self._throttled_log = ThrottledLog(log)
         self._lock = threading.Lock()  # guards the next two
@@ -176,6 +192,8 @@ class _WSGIServer(ThreadedWSGIServer):
             self._ending = [thread for thread in self._ending if thread.is_alive()]
 
     def get_request(self) -> Any:
+        if self._share is not None and not self._share.may_take(lambda: readable(self.socket).wait(0)):
+            raise BlockingIOError("another process has taken the connection")
         try:
             return super().get_request()
         except OSError as error:
@@ -203,6 +221,7 @@ class _WSGIServer(ThreadedWSGIServer):
         thread = threading.Thread(target=self.process_request_thread, args=arguments, name="request", daemon=True)
         with self._lock:
             self._connections[thread] = request
+            self._show_connections()
         self.requests.add(request)
         try:
             start(thread)
@@ -249,9 +268,25 @@ class _WSGIServer(ThreadedWSGIServer):
         for thread in ending:
             thread.join()
 
+    def show_connections(self) -> None:
+        """Let the other processes know that this one takes connections, where there are others."""
+        with self._lock:
+            self._show_connections()
+
+    def leave_to_others(self) -> None:
+        """Leave all connections that come to the other processes, where there are others."""
+        with self._lock:
+            if self._share is not None:
+                self._share.leave()
+
+    def _show_connections(self) -> None:  # the caller holds the lock
+        if self._share is not None:
+            self._share.count(len(self._connections))
+
     def _forget(self, thread: threading.Thread, request: socket.socket) -> None:
         with self._lock:
             del self._connections[thread]
+            self._show_connections()
             if thread.is_alive():
                 self._ending.append(thread)
         self.requests.forget(request)
