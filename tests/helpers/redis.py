@@ -26,15 +26,16 @@ class RedisServer:
 
     `options` are lines of redis.conf, as `appendonly="yes"`, with an underscore for a hyphen. `--store` takes `url` and
     `unix_url`. The port stays the same over a restart. It is none of those that the system gives to those who do not
-    ask for one, since another test could get it in between.
+    ask for one, since another test could get it in between. With `tls` it takes nothing else there.
     """
 
-    def __init__(self, **options: str) -> None:
+    def __init__(self, tls: bool = False, **options: str) -> None:
         assert REDIS is not None, needs_redis.kwargs["reason"]
         self.folder = Path(tempfile.mkdtemp(prefix="threadchat-redis-"))  # pytest's paths are too long for a socket's
         self.port = 0
         self.password: str | None = options.get("requirepass")
         self._options = options
+        self._tls = tls
         self._process: subprocess.Popen[bytes] | None = None
         self._clients: list[Redis] = []
         self.start()
@@ -58,22 +59,34 @@ class RedisServer:
         return (self.folder / "out").read_text()
 
     def client(self, **options: Any) -> Redis:
-        """A client of the test's own, which gives strings. It is closed with the server."""
+        """A client of the test's own, which gives strings. It is closed with the server at the latest."""
         made = Redis.from_url(
             self.unix_url, decode_responses=True, **{"password": self.password, "socket_timeout": LIMIT, **options}
         )
         self._clients.append(made)
         return made
 
+    def ask(self, *words: str) -> Any:
+        """What redis-cli would answer."""
+        with self.client() as client:
+            return client.execute_command(*words)  # type: ignore[no-untyped-call]
+
+    def close_clients(self) -> None:
+        while self._clients:
+            self._clients.pop().close()
+
     def config(self, **options: str) -> None:
         """CONFIG SET: for the running server alone."""
-        self.client().config_set(*[word for name, value in options.items() for word in (name.replace("_", "-"), value)])
+        for name, value in options.items():
+            self.ask("CONFIG", "SET", name.replace("_", "-"), value)
 
     def start(self) -> None:
         """Start it, again after `stop` or `kill`, and wait until it answers."""
         for _ in range(20):
             port = self.port or random.randrange(10_000, 32_000)
             settings = {"save": "", "port": str(port), "bind": "127.0.0.1", "dir": str(self.folder)} | self._options
+            if self._tls:
+                settings |= {"port": "0", "tls_port": str(port)}
             lines = [f"{name.replace('_', '-')} {value or repr('')}" for name, value in settings.items()]
             (self.folder / "redis.conf").write_text("\n".join([*lines, f"unixsocket {self.folder / 'socket'}\n"]))
             with (self.folder / "out").open("ab") as out:
@@ -124,8 +137,7 @@ class RedisServer:
 
     def close(self) -> None:
         """End it, and remove its folder."""
-        for client in self._clients:
-            client.close()
+        self.close_clients()
         self.kill()
         shutil.rmtree(self.folder)
 

@@ -99,7 +99,11 @@ class Line:
         pipeline = self._client.pipeline(transaction=False)
         for call in calls:
             pipeline.execute_command(*call)  # type: ignore[no-untyped-call]
-        return pipeline.execute()
+        answers = pipeline.execute(raise_on_error=False)  # which would put our script's name before the error
+        for answer in answers:
+            if isinstance(answer, redis.RedisError):
+                raise answer
+        return answers
 
 
 class RedisStore:
