@@ -47,6 +47,7 @@ class Returning:
         self.ended = Counter[str]()  # connections that were refused, or ended by the server, by how
         self.answered: list[float] = []  # seconds until each handshake was answered
         self.greeted: list[float] = []  # and until each hello had come
+        self.recovered = 0  # those that get what they have missed
         self._port = port
         self._requests = requests
         self._poll = select.epoll()
@@ -64,7 +65,8 @@ class Returning:
                 self._look(0)
         while self._heads and time.monotonic() < self._began + PATIENCE:
             self._look(1)
-        self.ended["not connected"] += len(self._heads)
+        if self._heads:
+            self.ended["not connected"] += len(self._heads)
         return time.monotonic() - self._began
 
     def drain(self, seconds: float) -> None:
@@ -121,6 +123,7 @@ class Returning:
         self._heads[number] = head
         if b'"hello"' in head:
             self.greeted.append(now)
+            self.recovered += b'"recovered": true' in head
             del self._heads[number]
 
     def _end(self, number: int, how: str) -> None:
@@ -181,7 +184,7 @@ def known_to(store: SqliteStore, rooms: int, sessions: Sequence[str]) -> list[st
         said: list[Entry] = [event(JOIN, tag(session), f"Guest {session[-5:]}") for session in there]
         said += [message(f"message {number}", tag(sessions[room]), "Ann", number) for number in range(1, HISTORY + 1)]
         entries = log.append(said)
-        store.write([Addition(f"herd{room}", entries, 0, 0)])
+        store.write([Addition(f"herd{room}", entries, 0, 0, log.epoch, 0)])
         tokens.append(entries[-1 - MISSED].token)
     return tokens
 
@@ -236,8 +239,6 @@ def measure(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
         requests = [handshake(port, at % rooms, each, tokens[at % rooms]) for at, each in enumerate(sessions)]
         returning = Returning(port, requests)
         used, own = Used(started.process.pid), time.process_time()
-        if given.profile:
-            print(f"the server is process {started.process.pid}", file=sys.stderr)
         seconds = returning.come()
         (user, system), own = used.so_far(), time.process_time() - own
         returning.drain(given.then)
@@ -253,6 +254,7 @@ def measure(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
     return {
         "clients": given.clients,
         "connected": came,
+        "recovered": returning.recovered,
         "refused": dict(returning.ended),
         "seconds": round(seconds, 2),
         "answered_seconds": spread(returning.answered),
@@ -283,7 +285,6 @@ def main() -> int:
     add("--new", action="store_true", help="the server has no store, and knows nobody: each one joins")
     add("--then", type=float, default=1.0, metavar="S", help="read on for so long afterwards (default %(default)s)")
     add("--serve-option", action="append", default=[], metavar="OPTION", help="of `threadchat serve` (repeatable)")
-    add("--profile", action="store_true", help="say the server's process id")
     given = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
