@@ -222,7 +222,8 @@ def measure(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Start a server, let all come back, and return the figures. Raises servers.Failed."""
     sessions = [f"session-{number:012d}" for number in range(given.clients)]
     tokens = [""] * given.rooms
-    command = (*servers.SERVE, "--max-clients", str(given.clients + given.watchers + 10), *given.serve_option)
+    serve = servers.committed("commit", given.commit, folder).command if given.commit else servers.SERVE
+    command = (*serve, "--max-clients", str(given.clients + given.watchers + 10), *given.serve_option)
     if not given.new:
         store = SqliteStore(str(folder / "store"))
         tokens = known_to(store, given.rooms, sessions)
@@ -285,6 +286,7 @@ def main() -> int:
     add("--new", action="store_true", help="the server has no store, and knows nobody: each one joins")
     add("--then", type=float, default=1.0, metavar="S", help="read on for so long afterwards (default %(default)s)")
     add("--serve-option", action="append", default=[], metavar="OPTION", help="of `threadchat serve` (repeatable)")
+    add("--commit", metavar="COMMIT", help="measure threadchat as this commit has it, instead of this checkout's")
     given = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
