@@ -30,6 +30,15 @@ def test_all_come_back_and_those_who_are_there_hear_each_other(tmp_path: Path, h
     assert 0 < figures["longest_wait"] < LIMIT
 
 
+def test_other_servers_are_measured_with_plain_lines(tmp_path: Path) -> None:
+    with Process(tmp_path, [sys.executable, str(HERD), "--clients", "5", "--peer", "barest"]) as process:
+        until(lambda: process.ended, "the end of the measurement", limit=2 * LIMIT)
+        assert process.process.returncode == 0, process.out + process.err
+        figures = json.loads(process.out)
+    assert (figures["connected"], figures["refused"]) == (5, {})
+    assert figures["cpu_us_a_client"] >= figures["of_it_system"] >= 0
+
+
 def test_whoever_is_refused_or_cut_off_is_counted() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         coming = herd.Returning(listener.getsockname()[1], [b"GET / HTTP/1.1\r\n\r\n"] * 3)

@@ -43,12 +43,12 @@ LOW_ADDRESSES = 200  # of this machine, 127.0.0.1 and so on, from which the clie
 class Returning:
     """All clients that come back, in one thread. What they are sent beyond hello is thrown away."""
 
-    def __init__(self, port: int, requests: Sequence[bytes]) -> None:
+    def __init__(self, port: int, requests: Sequence[bytes], awaited: bytes = b'"hello"') -> None:
         self.ended = Counter[str]()  # connections that were refused, or ended by the server, by how
         self.answered: list[float] = []  # seconds until each handshake was answered
         self.greeted: list[float] = []  # and until each hello had come
         self.recovered = 0  # those that get what they have missed
-        self._port = port
+        self._port, self._awaited = port, awaited
         self._requests = requests
         self._poll = select.epoll()
         self._sockets: dict[int, socket.socket] = {}
@@ -121,7 +121,7 @@ class Returning:
                 return
             self.answered.append(now)
         self._heads[number] = head
-        if b'"hello"' in head:
+        if self._awaited in head:
             self.greeted.append(now)
             self.recovered += b'"recovered": true' in head
             del self._heads[number]
@@ -192,14 +192,19 @@ def known_to(store: SqliteStore, rooms: int, sessions: Sequence[str]) -> list[st
 def handshake(port: int, room: int, session: str, since: str = "") -> bytes:
     """The request of a client of threadchat.v1, as a browser sends it."""
     query = f"?name=Guest+{session[-5:]}" + (f"&since={since}" if since else "")
+    return upgrade(port, f"/r/herd{room}/ws{query}", f"Sec-WebSocket-Protocol: threadchat.v1, session.{session}\r\n")
+
+
+def upgrade(port: int, address: str, more: str = "") -> bytes:
+    """A browser's request for a WebSocket, with more header lines."""
     return (
-        f"GET /r/herd{room}/ws{query} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: Upgrade\r\nPragma: no-cache\r\n"
+        f"GET {address} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: Upgrade\r\nPragma: no-cache\r\n"
         "Cache-Control: no-cache\r\nUser-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) "
         f"Chrome/126.0.0.0 Safari/537.36\r\nUpgrade: websocket\r\nOrigin: http://127.0.0.1:{port}\r\n"
         "Sec-WebSocket-Version: 13\r\nAccept-Encoding: gzip, deflate, br, zstd\r\nAccept-Language: en-US,en;q=0.9\r\n"
         "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
         "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n"
-        f"Sec-WebSocket-Protocol: threadchat.v1, session.{session}\r\n\r\n"
+        f"{more}\r\n"
     ).encode()
 
 
@@ -222,6 +227,8 @@ def measure(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Start a server, let all come back, and return the figures. Raises servers.Failed."""
     sessions = [f"session-{number:012d}" for number in range(given.clients)]
     tokens = [""] * given.rooms
+    if given.peer:
+        return measure_plain(given)
     serve = servers.committed("commit", given.commit, folder).command if given.commit else servers.SERVE
     command = (*serve, "--max-clients", str(given.clients + given.watchers + 10), *given.serve_option)
     if not given.new:
@@ -241,7 +248,7 @@ def measure(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
         returning = Returning(port, requests)
         used, own = Used(started.process.pid), time.process_time()
         seconds = returning.come()
-        (user, system), own = used.so_far(), time.process_time() - own
+        spent, own = used.so_far(), time.process_time() - own
         returning.drain(given.then)
         waits = []
         if watchers:
@@ -251,11 +258,31 @@ def measure(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
         said = started.said()
         started.process.kill()  # its orderly stop is not what is measured
         returning.leave()
-    came = len(returning.greeted)
-    return {
-        "clients": given.clients,
-        "connected": came,
+    return came_back(returning, seconds, spent, own) | {
         "recovered": returning.recovered,
+        "messages": len(waits),
+        "longest_wait": round(max(waits, default=0), 2),
+        "server_said": said,
+    }
+
+
+def measure_plain(given: argparse.Namespace) -> dict[str, Any]:
+    """The same for clients of plain lines, which are in as soon as their handshake is answered, at another server."""
+    with servers.running(servers.known(given.peer, None)) as started:
+        returning = Returning(started.port, [upgrade(started.port, "/ws")] * given.clients, b"\r\n\r\n")
+        used, own = Used(started.process.pid), time.process_time()
+        seconds = returning.come()
+        spent, own = used.so_far(), time.process_time() - own
+        started.process.kill()
+        returning.leave()
+    return came_back(returning, seconds, spent, own)
+
+
+def came_back(returning: Returning, seconds: float, spent: tuple[float, float], own: float) -> dict[str, Any]:
+    """What was measured of all servers; `spent` is the server's CPU time, and `own` the load's."""
+    came, (user, system) = len(returning.greeted), spent
+    return {
+        "connected": came,
         "refused": dict(returning.ended),
         "seconds": round(seconds, 2),
         "answered_seconds": spread(returning.answered),
@@ -263,10 +290,7 @@ def measure(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
         "cpu_us_a_client": round((user + system) / max(1, came) * 1e6),
         "of_it_system": round(system / max(1, came) * 1e6),
         "load_cpu_seconds": round(own, 2),
-        "messages": len(waits),
-        "longest_wait": round(max(waits, default=0), 2),
         "load_average": os.getloadavg()[0],
-        "server_said": said,
     }
 
 
@@ -286,6 +310,11 @@ def main() -> int:
     add("--new", action="store_true", help="the server has no store, and knows nobody: each one joins")
     add("--then", type=float, default=1.0, metavar="S", help="read on for so long afterwards (default %(default)s)")
     add("--serve-option", action="append", default=[], metavar="OPTION", help="of `threadchat serve` (repeatable)")
+    help_text = (
+        "measure this server of scripts/bench, with clients of plain lines: barest is the least that two threads a client "
+        "cost over werkzeug and simple-websocket"
+    )
+    add("--peer", choices=["threadchat", "barest", "plain"], help=help_text)
     add("--commit", metavar="COMMIT", help="measure threadchat as this commit has it, instead of this checkout's")
     given = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
