@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +74,7 @@ class Kit:
         return [getattr(entry, "id", None) for entry in entries]
 
     def read(self) -> Sequence[Entry]:
-        arrived, _ = self.store.read({ROOM: self.point}, wait=False)
+        arrived, _ = self.store.read({ROOM: (self.log.epoch, self.log.top)}, wait=False)
         return self.log.retain(arrived[ROOM].entries) if arrived else []
 
     @property
@@ -166,7 +167,7 @@ def test_joins_of_another_process_are_told_from_ones_own(kit: Callable[..., Kit]
     one, two = kit(), kit()
     two.write(event(JOIN, "bob", "Bob"))
     assert one.store.write([one.addition(event(JOIN, "ann", "Ann"), message("x", "ann"))]) == set()
-    arrived, opened = one.store.read({ROOM: one.point}, wait=True)
+    arrived, opened = one.store.read({ROOM: (one.log.epoch, 0)}, wait=True)
     assert arrived[ROOM].foreign == {1}
     assert opened == set()
 
@@ -197,10 +198,15 @@ def test_orders_in_force_are_kept_and_taken_back(kit: Callable[..., Kit]) -> Non
 def test_what_is_cleared_is_gone_and_ids_and_numbers_go_on(kit: Callable[..., Kit], client: Redis) -> None:
     one = kit()
     one.write(message("secret", "ann", None, 1), order(CLEAR, "", "ann", "Ann"), message("new", "ann", None, 2))
+    behind = kit()
     one.log.clear(2)
     kept = kit()
     assert [each.id for each in kept.kept.entries] == [2, 3]
     assert kept.log.start == one.log.start
+    assert behind.kept.entries == kept.kept.entries
+    assert [each.id for each in one.store.read({ROOM: (one.log.epoch, 0)}, wait=False)[0][ROOM].entries] == [1, 2, 3]
+    one.store.look([replace(one.point, cleared=2)])
+    assert kit().log.start == one.log.start
     assert not any("secret" in str(client.xrange(key)) for key in client.scan_iter("*:log"))
     assert one.write(message("secret", "ann", None, 1)) == [None]
 
@@ -314,21 +320,26 @@ def test_whoever_was_here_by_way_of_a_dead_process_alone_has_left_once(
     monkeypatch.setattr(module, "LEASE_TIME", -1.0)
     dead.store.lease()
     monkeypatch.setattr(module, "LEASE_TIME", 60.0)
-    assert one.store.lease() == {dead.store.process}
+    assert one.store.lease() == {dead.store.process: False}
     for each in (one, two, one):
         each.store.bury(dead.store.process)
     one.read()
     assert [facts(each) for each in one.log.read(2, 9) or ()] == [(LEAVE, 3, "ann", "Ann", None, "")]
     assert kit().kept.here == {"bob": "Bob"}
-    assert one.store.lease() == set()
+    assert one.store.lease() == {}
 
 
 def test_a_process_that_leaves_is_given_time(kit: Callable[..., Kit]) -> None:
     one, two = kit(), kit()
+    two.write(event(JOIN, "ann", "Ann"))
     two.store.leave(60.0)
-    assert one.store.lease() == set()
+    assert one.store.lease() == {}
+    assert kit().kept.here == {"ann": "Ann"}
     two.store.leave(-1.0)
-    assert one.store.lease() == {two.store.process}
+    assert one.store.lease() == {two.store.process: True}
+    one.store.bury(two.store.process)
+    assert one.store.lease() == {}
+    assert kit().kept.here == {}
 
 
 def test_a_secret_is_made_once(kit: Callable[..., Kit]) -> None:

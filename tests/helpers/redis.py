@@ -69,7 +69,7 @@ class RedisServer:
     def ask(self, *words: str) -> Any:
         """What redis-cli would answer."""
         with self.client() as client:
-            return client.execute_command(*words)  # type: ignore[no-untyped-call]
+            return client.execute_command(*words)
 
     def close_clients(self) -> None:
         while self._clients:

@@ -135,7 +135,6 @@ function take.order(by, mark, rest)
         end
     end
     if mark == 'clear' then
-        redis.call('XTRIM', log, 'MINID', string.format('%.0f-0', id))
         redis.call('HSET', meta, 'before', string.format('%.0f', id - 1), 'check', '')
     end
     return true

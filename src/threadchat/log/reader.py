@@ -7,7 +7,8 @@ comes after the newest entry that each room has, so that it misses nothing, howe
 never waits for a hub: a room that is far behind is left out for a while.
 
 Every LOOK_EVERY seconds, and after each trouble, it looks whether the logs are still those that the rooms know, says
-that this process is alive, and buries those that are not: whoever was here by way of them alone has left.
+that this process is alive, and buries those that are not: whoever was here by way of them alone has left. People who
+were here before this process was have RETURN_WAIT to come back.
 
 The races, each forced by a test of the same number in tests/test_reader.py:
 1. A room is opened while the reader waits for entries of the others.
@@ -22,7 +23,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from typing import Protocol
 from weakref import WeakValueDictionary
@@ -34,6 +35,7 @@ log = logging.getLogger("threadchat")
 
 LOOK_EVERY = 3.0  # seconds; a process may miss three of these before it is taken to be dead
 AGAIN = 0.25  # seconds from one try to read to the next
+SOON = 0.01  # the same for the second one
 LAST_WORDS = 1.0  # seconds at most that a stop takes for what is on its way back
 
 
@@ -45,8 +47,12 @@ class FollowedRoom(Protocol):
         """By which the store knows the room."""
 
     @property
+    def reached(self) -> tuple[str, int]:
+        """The epoch of its log, and the newest id that this has."""
+
+    @property
     def point(self) -> Point:
-        """The newest entry that its log has."""
+        """The same, and all that shows whether the log is still the same."""
 
     @property
     def ended(self) -> bool:
@@ -78,9 +84,12 @@ class LogReader:
         self._names = names
         self._mutex = threading.Lock()  # guards the next one
         self._rooms: WeakValueDictionary[str, FollowedRoom] = WeakValueDictionary()  # as long as somebody has them
-        # These three are the reader's thread's own, in seconds of time.monotonic().
+        # These are the reader's thread's own, in seconds of time.monotonic().
         self._look_at = 0.0  # when to look next
-        self._bury_at = time.monotonic() + RETURN_WAIT  # not before: people come back from where they were
+        self._bury_at = 0.0  # when a process that is taken to be dead may be buried
+        self._returned_at = time.monotonic() + RETURN_WAIT  # when those are back who were here before this process
+        self._earlier: Collection[str] | None = None  # processes that were dead before this one
+        self._troubled = False  # whether the last step did not work
         self._stopping = threading.Event()
         self._thread = go(self._run, "logReader")
 
@@ -96,10 +105,10 @@ class LogReader:
         with suppress(StoreDown):  # then it finds the room all the same
             self._store.wake(room.name)  # race 1
 
-    def stop(self) -> None:
-        """Read what is on its way (race 4), and end. Returns when the thread has ended."""
+    def stop(self, up: bool = True) -> None:
+        """Read what is on its way (race 4), if the store is `up`, and end. Returns when the thread has ended."""
         self._stopping.set()
-        if not self.is_down:
+        if up and not self._troubled:
             with suppress(StoreDown):
                 self._store.wake()
         self._thread.join()
@@ -108,7 +117,7 @@ class LogReader:
         try:
             while not self._stopping.is_set():
                 self._step()
-            if not self.is_down:
+            if not self._troubled:
                 with suppress(StoreDown):
                     self._end()
         except Exception:
@@ -117,17 +126,25 @@ class LogReader:
                 room.fail()  # race 5
 
     def _step(self) -> None:
-        """Read once. Whatever goes wrong with the store, the next step begins with a look."""
+        """Read once. Whatever goes wrong with the store, the next step begins with a look.
+
+        A connection that is lost, and made again at once, is no news.
+        """
         try:
             if time.monotonic() >= self._look_at:
                 self._look()
                 if self.is_down:
                     log.warning("the log can be read again")
                     self._tell(up=True)
+                self._troubled = False
             self._read()
         except StoreDown as error:
             self._look_at = 0.0
             self._wait_for_others()
+            if not self._troubled:
+                self._troubled = True
+                self._stopping.wait(SOON)
+                return
             if not self.is_down:
                 log.error("the log cannot be read, and nobody sees anything new: %s", error)
                 self._tell(up=False)
@@ -140,11 +157,14 @@ class LogReader:
         for name in lost:
             self._lose(rooms[name])  # race 2
         dead = self._store.lease()
+        if self._earlier is None:
+            self._earlier = set(dead)
         if self._store.process in dead:
             self._wait_for_others()
         elif time.monotonic() >= self._bury_at:
-            for process in dead:
-                self._store.bury(process)
+            for process, left in dead.items():
+                if time.monotonic() >= self._returned_at or not (left or process in self._earlier):
+                    self._store.bury(process)
         self._look_at = time.monotonic() + LOOK_EVERY
 
     def _wait_for_others(self) -> None:
@@ -155,11 +175,11 @@ class LogReader:
         """Read what there is, or wait for it. Returns whether there was something."""
         followed = self._followed()
         rooms = {room.name: room for room in followed if not room.is_far_behind}
-        after = {room.name: room.point for room in rooms.values()}
+        after = {name: room.reached for name, room in rooms.items()}
         arrived, opened = self._store.read(after, wait and len(rooms) == len(followed))
         self._names |= opened
         for name, arrivals in arrived.items():
-            if arrivals.entries[0].id == after[name].top + 1:
+            if arrivals.entries[0].id == after[name][1] + 1:
                 rooms[name].arrived(arrivals)
             else:
                 self._lose(rooms[name])  # race 2

@@ -12,11 +12,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import secrets
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import lru_cache
+from json.encoder import encode_basestring as quoted
 from typing import Any
 from urllib.parse import quote, unquote
 
@@ -46,27 +48,32 @@ from threadchat.messages import (
     order,
 )
 
+log = logging.getLogger("threadchat")
+
 VERSION = b"1"  # of the keys
 OLDEST = (6, 2)  # XTRIM MINID
 ROOMS, PROCESSES, NEWS, SECRETS = "threadchat:rooms", "threadchat:processes", "threadchat:news", "threadchat:secrets"
 TIMEOUT = 3.0  # seconds for a connection, and for an answer
 BLOCK = 1.0  # seconds that the reader waits for entries at most: well below TIMEOUT
 MOST = 1_024  # entries of a room that are read at once
-LEASE_TIME = 12.0  # seconds for which a process is taken to be alive after it was seen
+LEASE_TIME = 10.0  # seconds for which a process is taken to be alive after it was seen
+LEFT = "-"  # behind the name of a process that has left in order
 SETTLED = 600.0  # seconds after which a room that no process has is nobody's
 COMMANDS = "+@connection +@stream +@hash +@sortedset +@string +@scripting +del +exists +info +time ~threadchat:*"
 SHA = {script: hashlib.sha1(script.encode()).hexdigest() for script in (OPEN, APPEND, RENEW, EXPIRE, LEASE)}
+_read_json = json.JSONDecoder().raw_decode  # a third of the time of json.loads
 Call = tuple[Any, ...]  # a command and its arguments
 
 
 class Line:
     """A connection to Redis, for one thread at a time. Its answers are bytes, as Redis gives them. Raises StoreDown.
 
-    It is made when it is first used, and again after it was lost. Nothing is asked twice: redis-py's own tries would
-    append twice what was appended while the answer was lost.
+    It is made when it is first used, and again after it was lost. redis-py's own tries are off: they would append twice
+    what was appended while the answer was lost. `again` is whether to ask once more, for callers to whom that is safe.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, again: bool) -> None:
+        self._again = again
         self._client = redis.Redis.from_url(
             url,
             protocol=2,
@@ -78,22 +85,29 @@ class Line:
 
     def ask(self, *call: Any) -> Any:
         """The answer to one command."""
-        with _down():
-            return self._client.execute_command(*call)  # type: ignore[no-untyped-call]
+        return self.ask_all([call])[0]
 
     def ask_all(self, calls: Sequence[Call]) -> list[Any]:
         """The answers to all these commands, which are sent at once."""
         with _down():
             try:
-                return self._pipelined(calls)
-            except redis.exceptions.NoScriptError:  # a new Redis, or one that has started again
-                self._pipelined([("SCRIPT", "LOAD", script) for script in SHA])
-                return self._pipelined(calls)
+                return self._with_scripts(calls)
+            except redis.ConnectionError:  # it was lost while nobody used it, or somebody has cut it
+                if not self._again:
+                    raise
+                return self._with_scripts(calls)
 
     def close(self) -> None:
         """Close the connection; the next question makes another one."""
         with suppress(redis.RedisError):
             self._client.close()
+
+    def _with_scripts(self, calls: Sequence[Call]) -> list[Any]:
+        try:
+            return self._pipelined(calls)
+        except redis.exceptions.NoScriptError:  # a new Redis, or one that has started again
+            self._pipelined([("SCRIPT", "LOAD", script) for script in SHA])
+            return self._pipelined(calls)
 
     def _pipelined(self, calls: Sequence[Call]) -> list[Any]:
         pipeline = self._client.pipeline(transaction=False)
@@ -113,7 +127,8 @@ class RedisStore:
         self.process = secrets.token_hex(4)  # by which the others know this one
         self._batch = 0  # the number of the next group
         try:
-            self._writer, self._reader = Line(url), Line(url)
+            # The scripts see to it that the writer may ask again; the reader looks first (see LogReader).
+            self._writer, self._reader = Line(url, again=True), Line(url, again=False)
         except ValueError as error:
             raise StoreUnfit(f"this is not the address of a Redis: {error}") from error
         self._news = b"0-0"  # the newest that the reader has seen
@@ -192,6 +207,7 @@ class RedisStore:
         calls: list[Call] = [("XREVRANGE", NEWS, "+", "-", "COUNT", 1), ("ZRANGE", ROOMS, 0, -1)]
         for point in points:
             calls += [("HMGET", _keys(point.room)[0], "epoch", "top"), _range(point.room, point.top, point.top)]
+        calls += [("XTRIM", _keys(each.room)[1], "MINID", each.cleared) for each in points if each.cleared]
         if points:
             calls.append(("ZADD", ROOMS, *(word for each in points for word in (now, quote(each.room, safe="")))))
         news, rooms, *answers = self._reader.ask_all(calls)
@@ -207,11 +223,11 @@ class RedisStore:
             self._reader.ask_all(renewed)
         return lost, {unquote(name.decode()) for name in rooms}
 
-    def read(self, after: dict[str, Point], wait: bool) -> tuple[dict[str, Arrivals], set[str]]:
+    def read(self, after: Mapping[str, tuple[str, int]], wait: bool) -> tuple[dict[str, Arrivals], set[str]]:
         """See `SharedStore.read`."""
         keys = {_keys(room)[1]: room for room in after}
         how = ["BLOCK", int(1000 * (BLOCK if wait else BLOCK / 50))]
-        ids = [self._news, *(f"{point.top}-0" for point in after.values())]
+        ids = [self._news, *(top for _, top in after.values())]
         found, arrived, opened = self._reader.ask("XREAD", "COUNT", MOST, *how, "STREAMS", NEWS, *keys, *ids), {}, set()
         for key, items in found or ():
             room = keys.get(key.decode())
@@ -219,7 +235,7 @@ class RedisStore:
                 self._news = items[-1][0]
                 opened = {unquote(fields[1].decode()) for _, fields in items} - {""}
                 continue
-            epoch = after[room].epoch
+            epoch, _ = after[room]
             entries = [_entry(epoch, *each) for each in items]
             foreign = {
                 entry.id
@@ -229,14 +245,15 @@ class RedisStore:
             arrived[room] = Arrivals(entries, foreign)
         return arrived, opened
 
-    def lease(self) -> set[str]:
+    def lease(self) -> dict[str, bool]:
         """See `SharedStore.lease`."""
-        (dead,) = self._reader.ask_all([self._lease(LEASE_TIME)])
-        return {each.decode() for each in dead}
+        (dead,) = self._reader.ask_all([_lease(self.process, LEASE_TIME)])
+        names = [each.decode() for each in dead]
+        return {name.removesuffix(LEFT): name.endswith(LEFT) for name in names}
 
     def leave(self, lasts: float) -> None:
         """See `SharedStore.leave`."""
-        self._reader.ask_all([self._lease(lasts)])
+        self._reader.ask_all([_lease(self.process + LEFT, lasts), ("ZREM", PROCESSES, self.process)])
 
     def bury(self, process: str) -> None:
         """See `SharedStore.bury`."""
@@ -254,10 +271,7 @@ class RedisStore:
             if gone and epoch is not None:
                 addition = Addition(room, gone, 0, 0, epoch.decode(), 0)
                 self._reader.ask_all([self._append(process, "", addition)])
-        self._reader.ask("ZREM", PROCESSES, process)
-
-    def _lease(self, lasts: float) -> Call:
-        return ("EVALSHA", SHA[LEASE], 1, PROCESSES, self.process, int(1000 * lasts))
+        self._reader.ask("ZREM", PROCESSES, process, process + LEFT)
 
     def _append(self, process: str, batch: str, addition: Addition) -> Call:
         arguments: list[Any] = [process, batch, addition.epoch, addition.top, addition.before, int(1000 * REMEMBERED)]
@@ -293,6 +307,10 @@ class RedisStore:
                 f"this Redis would delete whole rooms when its memory is full (maxmemory-policy {policy}): set it to "
                 "noeviction, with `redis-cli config set maxmemory-policy noeviction`, and in redis.conf"
             )
+        if facts.get("aof_enabled") == "0":
+            log.warning(
+                "this Redis forgets the rooms, or the newest of them, when it ends: set `appendonly yes` for it"
+            )
         self._writer.ask("HSETNX", SECRETS, "version", VERSION)
         if self._writer.ask("HGET", SECRETS, "version") != VERSION:
             raise StoreUnfit("this Redis was written by another version of threadchat: choose another database")
@@ -305,7 +323,7 @@ class RedisStore:
         self.write([Addition(room, [event(JOIN, "x", "x"), message("x", "x", None, 1)], 0, 0, epoch, 0)])
         self.wake()
         self.look([Point(room, epoch, 0, "")])
-        self.read({room: Point(room, epoch, 0, "")}, wait=False)
+        self.read({room: (epoch, 0)}, wait=False)
         self.leave(0.0)
         self.bury(self.process)
         self._writer.ask("DEL", *_keys(room))
@@ -324,6 +342,10 @@ def _keys(room: str) -> list[str]:
 
 def _script(script: str, room: str, *arguments: Any) -> Call:
     return ("EVALSHA", SHA[script], len(KEYS), *_keys(room), *arguments)
+
+
+def _lease(process: str, lasts: float) -> Call:
+    return ("EVALSHA", SHA[LEASE], 1, PROCESSES, process, int(1000 * lasts))
 
 
 def _renew(room: str, epoch: str) -> Call:
@@ -350,12 +372,12 @@ def _mark(entry: Entry) -> str:
 
 
 def _rest(entry: Entry) -> bytes:
-    """What an entry says besides its kind, its id and its time."""
-    facts = None
+    """What an entry says besides its kind, its id and its time, as a list in JSON."""
+    facts = "null"
     if isinstance(entry, Order):
-        facts = (entry.order, entry.target, entry.seconds, entry.locked, entry.marks)
-    text = json.dumps((entry.by, entry.name, entry.n, entry.text, facts), ensure_ascii=False)
-    return text.encode("utf-8", "surrogatepass")
+        facts = json.dumps((entry.order, entry.target, entry.seconds, entry.locked, entry.marks))
+    name, n = "null" if entry.name is None else quoted(entry.name), "null" if entry.n is None else entry.n
+    return f"[{quoted(entry.by)},{name},{n},{quoted(entry.text)},{facts}]".encode("utf-8", "surrogatepass")
 
 
 def _entry(epoch: str, number: bytes, fields: Sequence[bytes]) -> Entry:
@@ -364,7 +386,7 @@ def _entry(epoch: str, number: bytes, fields: Sequence[bytes]) -> Entry:
 
 
 def _made(epoch: str, number: bytes, kind: str, at: bytes, rest: bytes) -> Entry:
-    by, name, n, text, facts = json.loads(rest.decode("utf-8", "surrogatepass"))
+    (by, name, n, text, facts), _ = _read_json(rest.decode("utf-8", "surrogatepass"))
     if kind == MESSAGE:
         entry = message(text, by, name, n)
     elif kind == ORDER:
@@ -378,7 +400,7 @@ def _made(epoch: str, number: bytes, kind: str, at: bytes, rest: bytes) -> Entry
 
 def _stored(
     meta: Sequence[bytes],
-    log: Sequence[tuple[bytes, Sequence[bytes]]],
+    stream: Sequence[tuple[bytes, Sequence[bytes]]],
     numbers: Sequence[bytes],
     spoke: Sequence[bytes],
     here: Sequence[bytes],
@@ -386,8 +408,9 @@ def _stored(
 ) -> Stored:
     """What OPEN has answered."""
     epoch, top, before = meta[0].decode(), int(meta[1]), int(meta[2])
-    entries = [_entry(epoch, *each) for each in log]
+    entries = [_entry(epoch, *each) for each in stream]
     check = int(meta[3]) if meta[3] else cleared(before + 1, epoch)
+    entries = [entry for entry in entries if entry.id > before]  # the others were cleared a moment ago
     if entries and entries[0].id > before + 1:  # trimmed: the first one serves for its check value
         before, check = entries[0].id, entries[0].check
         del entries[0]

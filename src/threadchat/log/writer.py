@@ -141,7 +141,7 @@ class LogWriter:
                 room.fail()
         finally:
             if self.reader is not None:
-                self.reader.stop()
+                self.reader.stop(up=not self.is_down)
             self._store.close()
 
     def _write_what_waits(self) -> bool:
