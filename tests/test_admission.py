@@ -116,6 +116,6 @@ def test_where_an_address_has_too_many_clients_its_next_handshake_is_answered_wi
         with Peer(server.port) as other:
             other.talk("another address")
         first.close()
-        until(lambda: not server.app._admission._from)
+        until(lambda: not server.app.admission._from)
         with Peer(server.port) as again:
             again.talk("back")

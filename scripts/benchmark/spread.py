@@ -3,7 +3,8 @@
     python scripts/benchmark/spread.py [--processes 4] [--connections 1000] [--how threadchat|one|reuseport]
 
 `threadchat` is `threadchat serve --processes`. The two others are what it could do instead: `one` socket for all
-processes, left to the system, and a socket for each with SO_REUSEPORT. It needs Linux and redis-server, which it starts.
+processes, left to the system, and a socket for each with SO_REUSEPORT. It needs Linux, and redis-server, which it
+starts.
 """
 
 from __future__ import annotations

@@ -86,15 +86,14 @@ class Options:
         10_000,
         Group.ADMISSION,
         "clients",
-        "how many clients may be connected at once; the next one is answered with 503. Of several processes (see "
-        "`--processes`) each takes its part of them",
+        "how many clients may be connected at once, to all `--processes` together; the next one is answered with 503",
     )
     max_clients_per_address: int = whole_number(
         256,
         Group.ADMISSION,
         "clients",
         "how many clients may come from one address, or one IPv6 network of 64 bits; this machine's loopback addresses "
-        "have no limit of their own. Each process counts for itself",
+        "have no limit of their own. Of several `--processes` each counts for itself",
     )
     max_unread_requests: int = whole_number(
         1_000,
@@ -180,7 +179,7 @@ class Options:
         Group.ROOMS,
         "rooms",
         "how many rooms there may be at once; when one more is wanted, the room that has been empty for longest ends, "
-        "and while none is empty the answer is 503. Each process counts those rooms that its own clients are in",
+        "and while none is empty the answer is 503. Of several `--processes` each counts the rooms of its own clients",
     )
     room_linger: float = seconds(
         600.0,

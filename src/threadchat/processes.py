@@ -12,17 +12,18 @@ that had much else to do, 1,000 connections, and 500 more from the moment when o
 
 | | farthest from the mean | refused or reset | longest wait | 500 more after that |
 | --- | --- | --- | --- | --- |
-| one socket, and the process with the fewest takes the next (runtime/share.py) | 3 % | 0 | 0.9 s | 432, 453, 433, 431 |
+| one socket, and the one with the fewest takes the next (runtime/share.py) | 3 % | 0 | 0.9 s | 432, 453, 433, 431 |
 | one socket, left to the system | 234 % | 0 | 0.8 s | 252, 322, 1,067, 300 |
 | a socket for each, with SO_REUSEPORT, which outlives its process | 5 % | 0 | 8.6 s | 257, 508, 494, 486 |
 
-With SO_REUSEPORT, those whom the system sends to a process that is replaced wait for the next one. It also lets a second
-server take the same port. A port for each is for a proxy, which then has to know all of them.
+With SO_REUSEPORT, those whom the system sends to a process that is replaced wait for the next one. It also lets a
+second server take the same port. A port for each is for a proxy, which then has to know all of them.
 
 The races, each forced by a test of the same number in tests/test_processes.py:
 1. A sibling ends while all are told to stop.
 2. This process is killed.
 3. A sibling is told to stop twice, or dies while it drains.
+4. Whoever stops all of them sends SIGTERM to each one as well, as systemd does with KillMode=control-group.
 """
 
 from __future__ import annotations
@@ -120,7 +121,8 @@ class Processes:
         self._reason = ""  # why the last one failed, if it has said so
         self._stopping = False
         self._told = {"drained": 0, "stopped": 0}  # how many clients were told in a drain, and in a stop
-        self._statuses: list[int] = []  # the exit statuses of those that have ended after they were all told to stop
+        self._ended = 0  # how many have ended after all were told to stop
+        self._statuses: list[int] = []  # the exit statuses of these, without those that had only just been started
         make_table(self._folder / "table", count)
 
     def start(self) -> None:
@@ -132,10 +134,11 @@ class Processes:
     def send(self, number: int) -> None:
         """Send all of them a signal to stop. None is replaced from now on."""
         with self._changed:
-            self._stopping = True
+            first, self._stopping = not self._stopping, True
             self._changed.notify_all()
             for each in self._running:
-                each.process.send_signal(number)
+                if not (first and number == signal.SIGTERM and each.leaves):  # race 4: it drains, and would end that
+                    each.process.send_signal(number)
 
     def join(self) -> None:
         """Wait until all of them have ended. Called after `send`."""
@@ -147,7 +150,7 @@ class Processes:
         """What the stop has done, as a sentence."""
         drained, stopped = self._told["drained"], self._told["stopped"]
         come_back = f"{counted(drained, 'client')} told to come back (close code {GOODBYE[0]}), " if drained else ""
-        ended = f"{counted(len(self._statuses), 'process', 'processes')} ended"
+        ended = f"{counted(self._ended, 'process', 'processes')} ended"
         return f"stopped: {come_back}{counted(stopped, 'client')} told (close code 1001), {ended}"
 
     @property
@@ -165,6 +168,7 @@ class Processes:
         with self._changed:
             self._running.remove(sibling)
             if self._stopping:  # race 1
+                self._ended += 1
                 self._statuses += [status] if sibling.is_ready else []
             elif sibling.leaves:
                 log.info("process %d has ended: %s", sibling.number, described(status))

@@ -18,7 +18,6 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
-from math import ceil
 
 from threadchat.channel import Channel, Closed
 from threadchat.log import StoreUnfit
@@ -71,16 +70,16 @@ def serve(
 
     The server answers to the hosts that the options allow and to those of the address where it listens.
     `trusted_proxies` and `listener` are Server's. `started` is called once it listens. `qr` is whether a phone may scan
-    a code. As one of several processes, it reports to the one that has started it what it would otherwise print, and
-    takes its part of `max_clients`. Raises CannotServe.
+    a code. As one of several processes, it reports to the one that has started it what it would otherwise print. Raises
+    CannotServe.
     """
     options = replace(options, allow_hosts=(*hosts_of(host), *options.allow_hosts))
     role = _Alone() if sibling is None else _OneOfSeveral(sibling)
-    options = role.limited(options)
     others = set(threading.enumerate())
     with stop_signals() as signals:
         try:
             with closing(make_app(options)) as app:
+                role.made(app)
                 if number := signals.came():
                     return status_before_start(number)
                 with _told_why_not(host, port):
@@ -111,9 +110,8 @@ class _Alone:
 
     share: Share | None = None  # of the connections
 
-    def limited(self, options: Options) -> Options:
-        """The limits of this process."""
-        return options
+    def made(self, app: App) -> None:
+        """Called before the server listens."""
 
     def serves(self, server: Server, lines: str) -> None:
         """Called with the welcome, once the server listens. Raises BrokenPipeError and CannotServe."""
@@ -146,8 +144,8 @@ class _OneOfSeveral(_Alone):
         self._sibling = sibling
         self._together: Together | None = None
 
-    def limited(self, options: Options) -> Options:
-        return replace(options, max_clients=ceil(options.max_clients / self._sibling.place.processes))
+    def made(self, app: App) -> None:
+        app.admission.elsewhere = self._sibling.share.elsewhere
 
     def serves(self, server: Server, lines: str) -> None:
         if metrics.is_possible():

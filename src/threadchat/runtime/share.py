@@ -32,7 +32,8 @@ def remove(path: Path, number: int) -> None:
 class Share:
     """A process's view of the table. `number` is its own place, from 1 on.
 
-    The accept thread calls `may_take`. The server's lock guards the calls of the other methods.
+    The accept thread calls `may_take`. The server's lock guards the calls of `count` and `leave`. Any thread may call
+    `elsewhere`.
     """
 
     def __init__(self, path: Path, number: int) -> None:
@@ -52,6 +53,11 @@ class Share:
         if not self._left:
             self._left = True
             self._counts[self._own] = ABSENT
+
+    def elsewhere(self) -> int:
+        """How many connections the other processes have together."""
+        counts = self._counts.tolist()
+        return sum(count for place, count in enumerate(counts) if place != self._own and count != ABSENT)
 
     def may_take(self, is_waiting: Callable[[], bool]) -> bool:
         """Whether a connection that waits is for this process. Gives way while another one has fewer.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 RETRY_AFTER = 10  # seconds; the Retry-After header of every 503 for lack of room (RFC 9110, section 10.2.3)
@@ -23,10 +23,11 @@ class Admission:
     """Counts the clients: at most `most` in all, and at most `most_per_address` from one address.
 
     A client is counted from its handshake to its end, whether or not the hub still knows it. Any thread may call any
-    method.
+    method. `elsewhere` says how many connections other processes of the chat have, which count as well.
     """
 
     def __init__(self, most: int, most_per_address: int) -> None:
+        self.elsewhere: Callable[[], int] = lambda: 0
         self._most = most
         self._most_per_address = most_per_address
         self._changed = threading.Condition()  # guards the next three
@@ -42,7 +43,7 @@ class Admission:
         """
         source = source_of(address)
         with self._changed:
-            if self._clients >= self._most:
+            if self._clients + self.elsewhere() >= self._most:
                 raise Full("the server is full")
             if source and self._from[source] >= self._most_per_address:
                 raise FullForAddress("there are too many clients from this address")

@@ -90,7 +90,7 @@ class App:
         identify: Identify | None = None,
         make_hub: Callable[[str], Hub] = lambda name: Hub(),
     ) -> None:
-        self._fitness = Fitness()
+        self._fitness = Fitness(options.is_shared)
         store = open_store(options.store, options.synchronous)
         try:
             self.options = options = options if store is None else _with_kept_secrets(options, store)
@@ -104,7 +104,7 @@ class App:
         self._connection_type = connection_type
         self._hosts = Hosts(options.allow_hosts or ("*",))
         self._origins = Origins(options.allow_origins)
-        self._admission = Admission(options.max_clients, options.max_clients_per_address)
+        self.admission = Admission(options.max_clients, options.max_clients_per_address)
         self._saying = say.Say(options)
         self._keys = Keys(options.key, options.moderator_key)
         self._visitors = Visitors(self._keys, identify)
@@ -154,7 +154,7 @@ class App:
         if self._fitness.forked:
             return  # the hubs' threads and the clients are in the other process
         self.rooms.stop()
-        self._admission.wait_until_empty()
+        self.admission.wait_until_empty()
 
     def _respond(self, request: Request) -> Response:
         """Answer a request. Raises HTTPException, and WebSocketDone when a WebSocket has come and gone."""
@@ -227,7 +227,7 @@ class App:
         try:
             with (
                 self._room_for(address, name),
-                self._admission.admit(address) as number,
+                self.admission.admit(address) as number,
                 self.rooms.enter(name, to_stay=True) as room,
                 spoken(room, connection, request, visitor) as protocol,
             ):

@@ -1,4 +1,4 @@
-"""May this WSGI server carry a chat? It needs real threads, one process, and the socket of each WebSocket.
+"""May this WSGI server carry a chat? It needs real threads, the socket of each WebSocket, and one process or a store.
 
 | what is missing                         | where                                                          |
 | --------------------------------------- | -------------------------------------------------------------- |
@@ -7,7 +7,7 @@
 | the socket                              | waitress, cheroot, uvicorn, a2wsgi, wsgiref, mod_wsgi, uWSGI   |
 | more than one thread                    | gunicorn's sync worker, or gthread without --threads;          |
 |                                         | werkzeug's server with threaded=False                          |
-| being the only process                  | gunicorn --workers 2, werkzeug's server with processes=2       |
+| a store that several processes share    | gunicorn --workers 2 without --store redis://...               |
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 WORKS = (
     "threadchat serve, Flask's and werkzeug's own server with threads, or gunicorn --worker-class gthread --workers 1 "
-    "--threads 100 without --preload"
+    "--threads 100 without --preload; with a store that is shared (redis://...), any number of workers"
 )
 REPLACED = "The chat needs real threads, and gevent or eventlet has replaced them"
 SOCKETS = ("werkzeug.socket", "gunicorn.socket")  # in which a server hands over the socket
@@ -36,12 +36,14 @@ class Fitness:
     """What a chat needs of the server that calls it.
 
     Made together with the chat, and in the same thread. Raises RuntimeError, with a sentence, where no server would do.
+    `shared` is whether the chat has a store that several processes share.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, shared: bool = False) -> None:
         if _replaced():
             raise RuntimeError(_sentence(REPLACED))
         self._process = os.getpid()
+        self._shared = shared
         worker = gunicorn_worker()
         self._one_thread = worker is not None and worker.cfg.threads == 1  # which the first client would keep
 
@@ -64,7 +66,7 @@ class Fitness:
             return "The chat needs the sockets of its clients, and this WSGI server does not hand them over"
         if not environ.get("wsgi.multithread") or self._one_thread:
             return "The chat needs a thread for each client, and this WSGI server serves one request at a time"
-        if environ.get("wsgi.multiprocess"):
+        if environ.get("wsgi.multiprocess") and not self._shared:
             return "The chat is one process, and this WSGI server has several, each of which would be a chat of its own"
         return ""
 
