@@ -22,6 +22,7 @@ from threadchat.log import redis as module
 from threadchat.log.choose import open_store
 from threadchat.log.memory import MemoryLog
 from threadchat.log.redis import RedisStore
+from threadchat.log.redis_line import COMMANDS
 from threadchat.messages import CLEAR, JOIN, KICK, LEAVE, LOCK, MUTE, NAME, PARDON, SLOW, Entry, event, message, order
 
 pytestmark = needs_redis
@@ -438,15 +439,15 @@ def test_an_address_without_a_redis_is_refused(server: RedisServer) -> None:
 
 
 def test_users_need_their_password_and_the_rights_that_are_named(server: RedisServer) -> None:
-    server.ask("ACL", "SETUSER", "chat", "on", ">secret", *module.COMMANDS.split())
-    server.ask("ACL", "SETUSER", "little", "on", ">secret", *module.COMMANDS.split(), "-xadd")
+    server.ask("ACL", "SETUSER", "chat", "on", ">secret", *COMMANDS.split())
+    server.ask("ACL", "SETUSER", "little", "on", ">secret", *COMMANDS.split(), "-xadd")
     server.ask("ACL", "SETUSER", "elsewhere", "on", ">secret", "+@all", "~another:*")
     address = f"127.0.0.1:{server.port}"
     with closing(RedisStore(f"redis://chat:secret@{address}/3")) as store:
         store.load(ROOM)
     assert "does not take this user or password" in unfit(f"redis://chat:wrong@{address}")
     for user in ("little", "elsewhere"):
-        assert f"the rights needed are: {module.COMMANDS}" in unfit(f"redis://{user}:secret@{address}")
+        assert f"the rights needed are: {COMMANDS}" in unfit(f"redis://{user}:secret@{address}")
 
 
 def test_a_database_of_its_own_keeps_two_chats_apart(server: RedisServer) -> None:
@@ -471,5 +472,6 @@ def test_a_redis_behind_tls(tmp_path: Path) -> None:
 
 def test_without_redis_py_there_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "redis", None)
-    monkeypatch.delitem(sys.modules, "threadchat.log.redis")
+    for name in ("redis", "redis_line"):
+        monkeypatch.delitem(sys.modules, f"threadchat.log.{name}")
     assert unfit("redis://127.0.0.1") == "redis:// needs redis: install the extra `threadchat[redis]`"

@@ -199,3 +199,5 @@ local dead = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', '(' .. now)
 redis.call('ZADD', KEYS[1], now + ARGV[2], ARGV[1])
 return dead
 """
+
+SCRIPTS = (OPEN, APPEND, RENEW, EXPIRE, LEASE)
