@@ -311,8 +311,8 @@ def main() -> int:
     add("--then", type=float, default=1.0, metavar="S", help="read on for so long afterwards (default %(default)s)")
     add("--serve-option", action="append", default=[], metavar="OPTION", help="of `threadchat serve` (repeatable)")
     help_text = (
-        "measure this server of scripts/bench, with clients of plain lines: barest is the least that two threads a client "
-        "cost over werkzeug and simple-websocket"
+        "measure this server of scripts/bench, with clients of plain lines: barest is the least that two threads a "
+        "client cost over werkzeug and simple-websocket"
     )
     add("--peer", choices=["threadchat", "barest", "plain"], help=help_text)
     add("--commit", metavar="COMMIT", help="measure threadchat as this commit has it, instead of this checkout's")

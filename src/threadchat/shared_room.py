@@ -10,6 +10,7 @@ The races, each forced by a test of the same number in tests/test_shared_room.py
 2. Two processes give one name to two people.
 3. A process is taken to be dead, and is not: those who are in it were said to have left.
 4. Somebody speaks while the log turns out to be another one.
+5. Somebody comes from a process whose log reader was faster, and has seen what this one has not read yet.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from threadchat.runtime.timers import Timers
 from threadchat.stored_room import FAR_BEHIND, StoredRoom
 from threadchat.tally import Tally
 
+AHEAD_WAIT = 5.0  # seconds that somebody who has seen more than this process waits until it has read that too
 RESTARTED = (1012, "the room's log was replaced")  # the close code and the reason: come back at once
 
 
@@ -80,6 +82,14 @@ class SharedRoom(StoredRoom):
     def announce(self, person: Person) -> None:
         """See `Room.announce`. The store is told in any case: it knows who is connected to which process."""
         self.say(event(JOIN, person.by, person.name))
+
+    def reaches(self, since: str) -> bool:
+        """See `Room.reaches`: race 5."""
+        if number := self.log.ahead(since):
+            with self._mutex:
+                self._recorded.wait_for(lambda: self._ended or self.log.top >= number, AHEAD_WAIT)
+            return self.log.top >= number
+        return True
 
     def accept(self, said: Sequence[Entry]) -> Addition:
         """See `LoggedRoom.accept`: the store gives the numbers."""

@@ -92,6 +92,9 @@ class V1(Subprotocol):
         connection.kernel_buffer *= LINE_FACTOR
         connection.accept()
         with self._room.arriving(connection):
+            if self._since and not self._room.reaches(self._since):
+                connection.end(1013, "the log is behind")
+                raise ConnectionClosed
             self._send_hello()
             self._catch_up(PAGE)
         self._room.announce(self._person)
