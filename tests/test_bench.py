@@ -114,6 +114,7 @@ def test_the_checkout_is_measured_against_a_commit(tmp_path: Path) -> None:
     [
         (["--against", "HEAD", "--server", "go"], "goes with neither"),
         (["--other", "barest=chat {port}"], "already taken"),
+        (["--processes", "1"], "must be at least 2"),
     ],
 )
 def test_invalid_options_of_the_benchmark_are_refused(tmp_path: Path, options: list[str], why: str) -> None:

@@ -123,6 +123,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         parser.error(f"--other: {error}")
     if given.chart and given.chart.suffix not in (".svg", ".png"):
         parser.error("--chart: the file's name must end with .svg or .png")
+    if given.processes < 2:
+        parser.error("--processes: must be at least 2")
     if given.seconds < 0.1:
         parser.error("--seconds: must be at least 0.1")
     for file in (given.json, given.chart):

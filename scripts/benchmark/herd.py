@@ -36,7 +36,8 @@ from threadchat.protocols.v1 import tag
 
 HISTORY, MISSED = 200, 20  # messages in each room, and those of them that each client has not seen
 TICKS = os.sysconf("SC_CLK_TCK")
-PATIENCE = 120.0  # seconds
+PATIENCE = 300.0  # seconds for all to come in
+PONG_WAIT = 2 * PATIENCE  # seconds; they answer no pings
 LOW_ADDRESSES = 200  # of this machine, 127.0.0.1 and so on, from which the clients come: each has ports of its own
 
 
@@ -230,7 +231,8 @@ def measure(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
     if given.peer:
         return measure_plain(given)
     serve = servers.committed("commit", given.commit, folder).command if given.commit else servers.SERVE
-    command = (*serve, "--max-clients", str(given.clients + given.watchers + 10), *given.serve_option)
+    command = (*serve, "--max-clients", str(given.clients + given.watchers + 10))
+    command += ("--pong-wait", f"{PONG_WAIT:g}", *given.serve_option)
     if not given.new:
         store = SqliteStore(str(folder / "store"))
         tokens = known_to(store, given.rooms, sessions)
