@@ -10,9 +10,11 @@ from pathlib import Path
 
 import load
 import pytest
+import report
 import servers
 import tables
 from helpers import LIMIT, TEXT, Process, frame, go, until
+from helpers.redis import needs_redis
 from rounds import Outcome, Results, Setting, plan
 
 BENCH = Path(__file__).parents[1] / "scripts" / "benchmark"
@@ -112,6 +114,7 @@ def test_the_checkout_is_measured_against_a_commit(tmp_path: Path) -> None:
     [
         (["--against", "HEAD", "--server", "go"], "goes with neither"),
         (["--other", "barest=chat {port}"], "already taken"),
+        (["--processes", "1"], "must be at least 2"),
     ],
 )
 def test_invalid_options_of_the_benchmark_are_refused(tmp_path: Path, options: list[str], why: str) -> None:
@@ -133,3 +136,44 @@ def test_the_load_has_joined_with_threadchat_v1_only_when_it_was_told_hello() ->
             joined = joining.result(LIMIT)
         until(lambda: joined.receive(0.1) == 0 and joined.dropped == 1, "the end of the connection")
         joined.poll.close()
+
+
+@needs_redis
+def test_several_processes_over_a_redis_are_measured_apart(tmp_path: Path) -> None:
+    short = ("--clients", "4", "--seconds", "0.2", "--rounds", "1", "--in-flight", "4")
+    scenarios = ("--scenario", "saturation", "--scenario", "calm")
+    command = [
+        sys.executable,
+        str(BENCH),
+        "--server",
+        servers.REDIS,
+        *scenarios,
+        *short,
+        "--json",
+        str(tmp_path / "json"),
+    ]
+    with Process(tmp_path, command) as process:
+        assert process.process.wait(3 * LIMIT) == 0, process.err
+        assert "CPU a delivery in its busiest process" in process.out
+    saturation, calm = (run["rounds"][0] for run in json.loads((tmp_path / "json").read_text())["measured"])
+    for figures in (saturation, calm):
+        assert figures["cpu_us_a_delivery_worst"] >= 0.99 * figures["cpu_us_a_delivery"] > 0, "one is above the mean"
+        assert figures["redis_cpu_us_a_message"] > 0
+        assert [figures[name] for name in ("lost", "repeated", "dropped")] == [0, 0, 0]
+    assert saturation["deliveries_a_second"] == pytest.approx(4 * saturation["messages_a_second"], rel=0.5)
+    assert calm["own_echo_p50_ms"] > 0
+
+
+def test_the_goals_of_several_processes_are_against_one_in_memory() -> None:
+    calm, closed = Setting("calm", 100), Setting("saturation", 10, 64)
+    results = Results(
+        {
+            (calm, "threadchat"): outcome("own_echo_p50_ms", 1.0),
+            (calm, servers.REDIS): outcome("own_echo_p50_ms", 3.0),
+            (closed, servers.REDIS): outcome("messages_a_second", 30_000),
+            (CLOSED, "threadchat"): outcome("cpu_us_a_delivery", 0.2),
+            (CLOSED, servers.REDIS): outcome("cpu_us_a_delivery", 0.22),
+        }
+    )
+    goals = [goal.row(results) for goal in report.GOALS if servers.REDIS in goal.text]
+    assert [row[3:] for row in goals] == [("0.91", "met"), ("", "not measured"), ("2.00", "MISSED"), ("30,000", "met")]

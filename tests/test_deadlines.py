@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 
 import pytest
-from helpers import LIMIT, Clock, Peer, Serve, drip, go, read_all, until
+from helpers import FAR, LIMIT, Clock, Peer, Serve, drip, go, read_all, until
 
 from threadchat.web import deadlines
 from threadchat.web.deadlines import PendingRequests
@@ -112,6 +112,64 @@ def test_add_waits_for_a_connection_that_has_only_just_been_accepted(
     requests.was_read(first)
     adding.result(LIMIT / 2)
     assert [dropped(peer) for peer in (a, b)] == [False, False]
+
+
+def test_a_request_that_the_server_has_not_read_costs_no_peer_its_place(
+    monkeypatch: pytest.MonkeyPatch, pairs: Pairs
+) -> None:
+    """However long that takes: it is the server that is busy, as when thousands come back at once."""
+    monkeypatch.setattr(deadlines, "LEAST_WAIT", 0.0)
+    monkeypatch.setattr(deadlines, "LOOK_AGAIN", 0.001)
+    requests = PendingRequests(wait=10.0, most_unread=1)
+    (first, a), (second, b) = pairs(), pairs()
+    a.send(b"GET")
+    requests.add(first)
+    looks = Looks(monkeypatch)
+    adding = go(requests.add, second)
+    until(lambda: len(looks.found) > 2)
+    assert set(looks.found) == {True}
+    first.recv(3)  # of a request that does not go on, the peer is at fault
+    adding.result(LIMIT)
+    assert [dropped(peer) for peer in (a, b)] == [True, False]
+    first.close()  # by its thread, which has not said so yet
+    assert deadlines._has_come(first)
+
+
+def test_of_a_crowd_only_some_come_in_at_once(monkeypatch: pytest.MonkeyPatch, pairs: Pairs) -> None:
+    """The next one is taken when an earlier one has been answered, or its peer takes its time, or it has waited."""
+    monkeypatch.setattr(deadlines, "AT_ONCE", 1)
+    monkeypatch.setattr(deadlines, "LEAST_WAIT", FAR)
+    requests = PendingRequests(wait=FAR, most_unread=9)
+    (read, a), (answered, b), (silent, _), (busy, c), (last, _) = (pairs() for _ in range(5))
+    for peer in (a, b, c):
+        peer.send(b"GET")
+
+    def waits_for(connection: socket.socket, following: socket.socket, then: Callable[[], object]) -> None:
+        adding = go(requests.add, following)
+        until(lambda: requests._changed._waiters)  # type: ignore[attr-defined]
+        assert not adding.done()
+        then()
+        adding.result(LIMIT)
+
+    requests.add(read)
+    waits_for(read, answered, lambda: requests.forget(read))
+    requests.was_read(answered)
+    waits_for(answered, silent, lambda: answered.setblocking(False))
+    requests.add(busy)
+    waits_for(busy, last, lambda: monkeypatch.setattr(deadlines, "LEAST_WAIT", 0.0))
+
+
+class Looks:
+    """Notes what is found of the connections that are looked at."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.found: list[bool] = []
+        self._look = deadlines._has_come
+        monkeypatch.setattr(deadlines, "_has_come", self)
+
+    def __call__(self, connection: socket.socket) -> bool:
+        self.found.append(self._look(connection))
+        return self.found[-1]
 
 
 def test_silent_connections_keep_no_client_out(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,10 +6,12 @@ import threading
 from typing import Any
 
 import pytest
-from helpers import LIMIT, V1, Serve, go, until
+from helpers import FAR, LIMIT, V1, Serve, go, until
 from websockets.exceptions import ConnectionClosed
 
+from threadchat import room
 from threadchat.channel import Closed
+from threadchat.messages import event
 
 
 def test_race_1_a_stop_frees_who_waits_for_the_log(serve: Serve) -> None:
@@ -67,3 +69,34 @@ def test_race_2_who_is_put_out_while_coming_in_does_not_stay(serve: Serve, monke
                 back.until(type="never")
             assert closed.value.rcvd is not None
             assert closed.value.rcvd.code == 4001
+
+
+def test_the_hub_hears_nothing_of_those_who_come_back_before_they_have_left(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would look through all its clients for each of them: too much where thousands come back at once."""
+    monkeypatch.setattr(room, "LEAVE_WAIT", FAR)
+    server = serve()
+    lobby = server.app.rooms.lobby
+    record = lobby.hub.record
+    with V1(server.port, name="Ann") as ann:
+        until(lambda: lobby.log.top == 1, "Ann's join")
+    until(lambda: not lobby.hub.clients, "her leave")
+    heard: list[Any] = []
+    lobby.hub.record = lambda items: heard.append(items) or record(items)  # type: ignore[func-returns-value]
+    with V1(server.port, session=ann.session, name="Ann") as back:
+        back.say("back", n=1)
+        back.until(type="msg", text="back")
+        person = lobby.people.arrive(ann.by, None)
+        lobby._leave(person, person.departures)  # the timer of her first connection
+        lobby.depart(person)
+    assert [[entry.kind for entry in items] for items in heard] == [["msg"]]
+    with V1(server.port, session=ann.session, name="Eve") as renamed:
+        renamed.until(type="name", name="Eve")
+
+
+def test_a_snapshot_has_the_oldest_of_those_who_are_here_and_counts_all(serve: Serve) -> None:
+    lobby = serve().app.rooms.lobby
+    for name in ("Ann", "Bob", "Cy"):
+        lobby.post(event("join", name.lower(), name))
+    assert lobby.snapshot(2) == room.Snapshot(3, 3, (("ann", "Ann"), ("bob", "Bob")))

@@ -11,7 +11,7 @@ import pytest
 from helpers import LIMIT, REDIS, V1, Held, Peer, RedisServer, Running, Serve, ask, go, needs_redis, until
 from websockets.exceptions import ConnectionClosed
 
-from threadchat import stored_room
+from threadchat import shared_room, stored_room
 from threadchat.channel import Closed
 from threadchat.log import Addition, reader
 from threadchat.log import redis as store_module
@@ -393,3 +393,28 @@ def test_who_waits_for_a_repeat_is_told_at_once(start: Callable[..., Running]) -
     room = lobby(server)
     assert room.post(message("a", "ann", None, 1))
     assert not room.post(message("a", "ann", None, 1))
+
+
+def test_race_5_who_comes_from_a_process_that_has_read_more_waits_for_it(
+    both: tuple[Running, Running], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = both
+    with V1(one.port, name="Ann") as ann:
+        until(lambda: tops(one, other) == {1})
+        goes_on, arrived = threading.Event(), lobby(other).arrived
+        monkeypatch.setattr(lobby(other), "arrived", lambda arrivals: goes_on.wait(LIMIT) and arrived(arrivals))
+        ann.say("seen here alone", n=1)
+        token = ann.until(type="msg")["token"]
+        coming = go(V1, other.port, session=ann.session, since=token)
+        until(lambda: lobby(other)._recorded._waiters)  # type: ignore[attr-defined]
+        assert not coming.done()
+        goes_on.set()
+        with coming.result(LIMIT) as back:
+            assert back.hello["recovered"]
+            assert back.hello["top"] >= 2
+    monkeypatch.setattr(shared_room, "AHEAD_WAIT", 0.01)
+    forged = f"{lobby(other).log.epoch}.999.0"
+    with pytest.raises(ConnectionClosed) as closed:
+        V1(other.port, name="Bob", since=forged)
+    assert closed.value.rcvd is not None
+    assert closed.value.rcvd.code == 1013

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import sys
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
+import soak_processes
 from faulty_chat import FAULTS
 from helpers import LIMIT, Process, until
+from helpers.redis import needs_redis
 from talker import Counts, Room, Talker
+from talkers import Talkers
 
 SOAK = Path(__file__).parents[1] / "scripts" / "benchmark" / "soak.py"
 FAULTY = Path(__file__).with_name("faulty_chat.py")
@@ -191,3 +195,47 @@ def test_invalid_options_are_refused(tmp_path: Path, options: list[str]) -> None
     with soaked(tmp_path, *options) as process:
         assert process.process.wait(LIMIT) == 2
         assert "soak: error: " in process.err
+
+
+def test_a_client_that_is_evicted_although_it_reads_is_counted() -> None:
+    talkers = Talkers(0, 0, 0, rate=1.0, pause=1.0, nap=lambda chance: 0.0)
+    counts = talkers.counts
+    talker = Talker(Room("room", counts), 0, None, counts)
+    for why, slept in (("1001", False), ("1008", True), ("1008", False)):
+        talker.socket, talker.has_slept = socket.socket(), slept
+        talkers._end(talker, why, "closed", 0.0)
+    talkers.leave()
+    assert counts.healthy_evicted == 1
+    assert counts.endings == {"1001": 1, "1008": 2}
+
+
+@needs_redis
+def test_a_soak_of_several_processes_ends_one_after_the_other_and_nobody_misses_anything(tmp_path: Path) -> None:
+    options = ["--minutes", "0.1", "--kill-every", "2", "--rate", "100", "--talkers", "8"]
+    command = [sys.executable, str(SOAK), "--store", "redis://", "--processes", "2", *options]
+    with Process(tmp_path, [*command, "--json", str(tmp_path / "json")]) as process:
+        until(lambda: process.ended, "the end of the soak", limit=6 * LIMIT)
+        assert process.process.returncode == 0, process.out + process.err
+    report = json.loads((tmp_path / "json").read_text())
+    assert report["failures"] == []
+    assert [report[name] for name in OF_V1] == [0] * len(OF_V1)
+    assert report["ended"]["SIGKILL"] >= 1
+    assert report["said"] > 20
+    assert report["delivered"] >= 2 * report["said"], "two clients in each of the rooms"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "found"),
+    [
+        ({"missed": 2}, "2 entries were missed"),
+        ({"twice": 1}, "1 entries came twice, or were taken twice"),
+        ({"healthy_evicted": 3}, "3 healthy clients were evicted"),
+        ({"errors": ["not recovered from x"]}, "not recovered from x"),
+        ({"ended": {}}, "no process was ended"),
+        ({"stop_status": None}, "the server's exit status was None"),
+    ],
+)
+def test_what_went_wrong_with_several_processes_is_a_sentence(wrong: dict[str, Any], found: str) -> None:
+    right = vars(Counts()) | {"ended": {"SIGKILL": 1}, "stop_status": 0}
+    assert soak_processes.failures(right) == []
+    assert soak_processes.failures(right | wrong) == [found]

@@ -72,3 +72,16 @@ def test_a_thread_that_cannot_be_started_is_tried_again_with_the_next_timer(
         timers.after(0, lambda: called.append("first"))
     timers.after(0, lambda: called.append("second"))
     until(lambda: called == ["first", "second"])
+
+
+def test_only_a_function_that_is_due_before_the_others_wakes_the_thread() -> None:
+    """Thousands of clients that leave at once set a timer each."""
+    timers = Timers()
+    timers._thread = threading.main_thread()  # which receives nothing
+    timers.after(FAR, lambda: None)
+    assert timers._changed.take_pending() == [None]
+    for _ in range(3):
+        timers.after(2 * FAR, lambda: None)
+    assert timers._changed.take_pending() == []
+    timers.after(FAR / 2, lambda: None)
+    assert timers._changed.take_pending() == [None]

@@ -220,6 +220,28 @@ def test_promise_10_a_client_that_comes_back_gets_all_that_it_missed_once_and_in
             assert back.until(type="msg")["n"] == 700
 
 
+def test_those_who_come_back_from_different_points_are_sent_the_same_pages(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Thousands may come back at once: each page is made into a frame once, and not for each of them."""
+    server = serve(history=0)
+    room = server.app.rooms.lobby
+    entries = room.log.append([message(f"{number}", "by") for number in range(1, 3 * PAGE)])
+    read, pages = room.log.read, []
+
+    def noted(after: int, most: int) -> Any:
+        page = read(after, most)
+        pages.append([entry.id for entry in page or ()])
+        return page
+
+    monkeypatch.setattr(room.log, "read", noted)
+    for seen in (5, PAGE - 1):
+        with V1(server.port, name="Ann", since=entries[seen - 1].token) as ann:
+            assert [ann.until(type="msg")["id"] for _ in range(seen, 3 * PAGE - 1)] == [*range(seen + 1, 3 * PAGE)]
+        assert [(page[0], page[-1]) for page in pages[:2]] == [(seen + 1, PAGE), (PAGE + 1, 2 * PAGE)]
+        pages.clear()
+
+
 @pytest.mark.parametrize(
     "kind", ["garbage", "empty parts", "another epoch", "the future", "another check", "no digits"]
 )
@@ -358,7 +380,7 @@ def test_two_names_that_overtake_each_other_end_with_the_one_that_the_session_ha
     for name in (second, first):  # two read pumps, each of which renamed and was then overtaken
         room.say(event("name", "by", name))
     until(lambda: room.log.top == 2)
-    assert room.snapshot().here == {"by": "Second"}
+    assert room.snapshot(1).here == (("by", "Second"),)
     room.depart(person)
 
 

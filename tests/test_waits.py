@@ -33,7 +33,7 @@ from helpers import (
     until,
 )
 
-from threadchat import stored_room
+from threadchat import shared_room, stored_room
 from threadchat.channel import Channel, Closed, WouldBlock
 from threadchat.log import StoreDown
 from threadchat.log import redis as store
@@ -409,6 +409,14 @@ def request_waits_for_what_it_has_said(scene: Scene) -> None:
     scene.stack.callback(check)
 
 
+def request_waits_for_what_the_client_has_seen_elsewhere(scene: Scene) -> None:
+    scene.monkeypatch.setattr(shared_room, "AHEAD_WAIT", FAR)
+    serve_shared(scene)
+    ahead = f"{scene.server.app.rooms.lobby.log.epoch}.1.0"
+    scene.told.append(scene.stack.enter_context(Peer(scene.server.port, f"/ws?since={ahead}", headers=V1)))
+    until(lambda: is_in("request", "reaches", "wait_for"))
+
+
 def hub_of_a_room_that_is_taken_out_ends(scene: Scene) -> None:
     rooms = scene.serve(room_linger=0.001).app.rooms
     goes_on = threading.Event()
@@ -497,6 +505,7 @@ WAITS = {
         log_reader_waits_for_a_redis_that_is_down,
         log_writer_waits_for_an_answer,
         request_waits_for_what_it_has_said,
+        request_waits_for_what_the_client_has_seen_elsewhere,
         hub_of_a_room_that_is_taken_out_ends,
         accept_has_too_many_unread_requests,
         accept_gives_way_to_another_process,

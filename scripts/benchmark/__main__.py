@@ -87,10 +87,12 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--rounds", type=positive, metavar="N", help="runs of each server in each setting (default 3)")
     help_text = (
         f"server to measure (repeatable; default all but {servers.INSPECTED}: threadchat with its inspector open, "
-        f"{servers.V1}: threadchat with clients that speak threadchat.v1, and {servers.BAREST}: the least that two "
-        "threads a client can cost)"
+        f"{servers.V1}: threadchat with clients that speak threadchat.v1, {servers.REDIS}: threadchat in several "
+        f"processes over a Redis of their own, and {servers.BAREST}: the least that two threads a client can cost)"
     )
     add("--server", action="append", choices=(*servers.NAMES, *servers.OTHERS), help=help_text)
+    help_text = f"how many processes {servers.REDIS} has (default {servers.PROCESSES})"
+    add("--processes", type=positive, default=servers.PROCESSES, metavar="N", help=help_text)
     help_text = "measure this server as well (repeatable); {port} in the command stands for the port"
     add("--other", action="append", default=[], metavar="NAME=COMMAND", help=help_text)
     add("--install-go", action="store_true", help="install the packages that the Go server needs, with apt-get")
@@ -121,6 +123,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         parser.error(f"--other: {error}")
     if given.chart and given.chart.suffix not in (".svg", ".png"):
         parser.error("--chart: the file's name must end with .svg or .png")
+    if given.processes < 2:
+        parser.error("--processes: must be at least 2")
     if given.seconds < 0.1:
         parser.error("--seconds: must be at least 0.1")
     for file in (given.json, given.chart):
@@ -190,6 +194,8 @@ def choose(given: argparse.Namespace, folder: Path, tell: report.Tell) -> list[s
             continue
         try:
             server = servers.known(name, go)
+            if server.processes:
+                server = replace(server, processes=given.processes)
             only_calm = given.tables and name == servers.BAREST
             chosen.append(replace(server, scenarios=("calm",)) if only_calm else server)
         except servers.Failed as failure:

@@ -21,6 +21,7 @@ import socket
 import statistics
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -122,6 +123,7 @@ class Load:
         self.names = 0
         self.own: dict[Client, int] = {}  # messages that came back to their senders and are not replaced yet
         self.latencies: list[int] | None = None  # in ns, one for each delivery; None: not measured
+        self.own_latencies: list[int] = []  # those of the senders' own messages
         started = time.monotonic()
         self.connect(clients)
         self.connect_seconds = time.monotonic() - started
@@ -235,6 +237,9 @@ class Load:
             self.own[client] = self.own.get(client, 0) + own
         if self.latencies is not None:
             self.latencies += [now - sent for sent in order.times[first:last]]
+            if client.token:
+                own_name, names = client.token[0], order.names
+                self.own_latencies += [now - order.times[at] for at in range(first, last) if names[at] == own_name]
         return last - first - (self.lost - lost)
 
     def compare(self, payload: bytes, position: int) -> int:
@@ -325,7 +330,47 @@ class Server:
         raise KeyError(name)
 
 
-def saturation(load: Load, server: Server, in_flight: int, seconds: float) -> dict[str, Any]:
+class Servers:
+    """The processes of one chat together, and the Redis that they share, if they do."""
+
+    def __init__(self, pids: Sequence[int], redis: int | None) -> None:
+        self._each = [Server(pid) for pid in pids]
+        self._redis = [Server(redis)] if redis else []
+        self._idle = [each.status("Threads") for each in self._each]
+
+    def __len__(self) -> int:
+        return len(self._each)
+
+    def cpu(self) -> float:
+        """Return the seconds of CPU time that the chat's processes have used so far."""
+        return sum(self.used()[: len(self)])
+
+    def status(self, name: str) -> int:
+        """Return a number from /proc/PID/status, added up."""
+        return sum(each.status(name) for each in self._each)
+
+    def used(self) -> list[float]:
+        """Return the seconds of CPU time of each, with those of Redis as the last."""
+        return [each.cpu() for each in (*self._each, *self._redis)]
+
+    def apart(self, before: Sequence[float], deliveries: int, entries: int, seconds: float) -> dict[str, float]:
+        """Return what each has used since `before`, if they share a Redis. A process's deliveries are by its clients.
+
+        A client has two threads.
+        """
+        if not self._redis:
+            return {}
+        *chat, redis = (now - then for now, then in zip(self.used(), before, strict=True))
+        clients = [each.status("Threads") - idle for each, idle in zip(self._each, self._idle, strict=True)]
+        parts = [deliveries * own / max(1, sum(clients)) for own in clients]
+        return {
+            "cpu_us_a_delivery_worst": max(used / max(1, part) for used, part in zip(chat, parts, strict=True)) * 1e6,
+            "redis_cpu_us_a_message": redis / max(1, entries) * 1e6,
+            "redis_cpu": redis / seconds,
+        }
+
+
+def saturation(load: Load, server: Servers, in_flight: int, seconds: float) -> dict[str, Any]:
     """Measure throughput: each sender has `in_flight` messages under way, and replaces each that comes back to it."""
     load.in_flight = in_flight
     for sender in list(load.senders):
@@ -342,20 +387,23 @@ def saturation(load: Load, server: Server, in_flight: int, seconds: float) -> di
 
     run(min(1.0, seconds / 4))
     frames, cpu, own_cpu = load.frames(), server.cpu(), time.process_time()
+    used, entries = server.used(), len(load.order.names)
     messages, elapsed = run(seconds)
+    entries = len(load.order.names) - entries
     server_cpu = server.cpu() - cpu
     result = {
         "deliveries_a_second": messages / elapsed,
         "messages_a_frame": messages / max(1, load.frames() - frames),
         "cpu_us_a_delivery": server_cpu / max(1, messages) * 1e6,
-        "server_cpu": server_cpu / elapsed,
+        "messages_a_second": entries / elapsed,
+        "server_cpu": server_cpu / elapsed / len(server),
         "load_cpu": (time.process_time() - own_cpu) / elapsed,
-    }
+    } | server.apart(used, messages, entries, elapsed)
     load.settle()
     return result
 
 
-def calm(load: Load, server: Server, rate: float, seconds: float) -> dict[str, Any]:
+def calm(load: Load, server: Servers, rate: float, seconds: float) -> dict[str, Any]:
     """Measure the latency of each delivery at `rate` messages a second, a pace that does not depend on the server."""
 
     def run(seconds: float) -> int:
@@ -376,10 +424,12 @@ def calm(load: Load, server: Server, rate: float, seconds: float) -> dict[str, A
     run(min(1.0, seconds / 4))
     load.latencies = []
     cpu, own_cpu, started = server.cpu(), time.process_time(), time.monotonic()
+    used = server.used()
     messages = run(seconds)
     latencies = sorted(load.latencies)
     load.latencies = None
-    return {
+    return server.apart(used, messages, round(seconds * rate), time.monotonic() - started) | {
+        "own_echo_p50_ms": statistics.median(load.own_latencies) / 1e6 if load.own_latencies else None,
         "latency_p50_ms": statistics.median(latencies) / 1e6 if latencies else None,
         "latency_p99_ms": latencies[len(latencies) * 99 // 100] / 1e6 if latencies else None,
         "cpu_us_a_delivery": (server.cpu() - cpu) / max(1, messages) * 1e6,
@@ -388,7 +438,7 @@ def calm(load: Load, server: Server, rate: float, seconds: float) -> dict[str, A
     }
 
 
-def crowd(load: Load, server: Server, memory_before: int, messages: int) -> dict[str, Any]:
+def crowd(load: Load, server: Servers, memory_before: int, messages: int) -> dict[str, Any]:
     """Measure what the connected clients cost, and how long it takes until the last client has one message."""
     count = len(load.clients)
     memory, threads = server.status("VmRSS"), server.status("Threads")
@@ -414,7 +464,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("scenario", choices=["saturation", "calm", "crowd"])
     parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--pid", type=int, required=True, help="the server's process")
+    help_text = "a process of the server (repeatable)"
+    parser.add_argument("--pid", type=int, action="append", required=True, help=help_text)
+    parser.add_argument("--redis-pid", type=int, help="the Redis that they share")
     parser.add_argument("--clients", type=int, required=True)
     parser.add_argument("--in-flight", type=int, default=16, help="unanswered messages of each sender")
     parser.add_argument("--rate", type=float, default=50, help="messages a second")
@@ -423,7 +475,7 @@ def main() -> None:
     given = parser.parse_args()
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    server = Server(given.pid)
+    server = Servers(given.pid, given.redis_pid)
     memory_before = server.status("VmRSS")
     load = Load(given.port, given.clients, given.v1)
     if given.scenario == "saturation":

@@ -18,7 +18,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 from rounds import Outcome, Results, Setting
-from servers import INSPECTED, NAMES, NODE_FOLDER, NODE_PEERS, V1
+from servers import INSPECTED, NAMES, NODE_FOLDER, NODE_PEERS, REDIS, V1
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -116,6 +116,7 @@ COLUMNS = {
         Column("p50 ms", "latency_p50_ms", plain),
         Column("p99 ms", "latency_p99_ms", plain),
         Column("ratio of\np50", "latency_p50_ms", plain, ratio=True),
+        Column("own echo\np50 ms", "own_echo_p50_ms", plain),
         Column("CPU us a\ndelivery", "cpu_us_a_delivery", plain),
         Column("undelivered", "undelivered", whole),
         Column("healthy\ndropped", "dropped", whole),
@@ -217,6 +218,12 @@ def _table(results: Results, setting: Setting, style: box.Box) -> tuple[Table, l
             table.add_row(server, "failed", *["" for _ in columns[1:]])
             notes.append(f"{server} failed: {outcome.failures[0]}")
             continue
+        if (worst := outcome.figure("cpu_us_a_delivery_worst")) is not None:
+            used, busy = outcome.figure("redis_cpu_us_a_message") or 0, outcome.figure("redis_cpu") or 0
+            notes.append(
+                f"{server}: CPU a delivery in its busiest process {plain(worst)} us; Redis {plain(used)} us a message, "
+                f"{percent(busy)} of a processor"
+            )
         if outcome.failures:
             mark += " +"
             rounds = len(outcome.rounds) + len(outcome.failures)
@@ -316,6 +323,12 @@ def _crowd(text: str, name: str, limit: float, aim: float, at_least: bool) -> Go
     )
 
 
+def _later_echo(results: Results) -> float | None:
+    """Return by how many ms one's own message comes back later over Redis than in memory, with 100 clients."""
+    own = [results.figure(Setting("calm", 100), name, "own_echo_p50_ms") for name in ("threadchat", REDIS)]
+    return own[1] - own[0] if own[0] is not None and own[1] is not None else None
+
+
 def _dropped(results: Results) -> float | None:
     """Return the number of clients that threadchat dropped in all rounds together."""
     ours = [outcome for (_, server), outcome in results.items() if server == "threadchat" and outcome.rounds]
@@ -345,6 +358,18 @@ GOALS = (
     _calm("median latency", 100, "latency_p50_ms", 2, 1),
     _calm("median latency", 1000, "latency_p50_ms", 3, 1.3),
     _calm("calm CPU a delivery", 1000, "cpu_us_a_delivery", 2.2, 1),
+    *(
+        _ratio("CPU a delivery", Setting("saturation", clients, 16), REDIS, "cpu_us_a_delivery", 1 / 1.2, None, True)
+        for clients in (100, 1000)
+    ),
+    Goal(f"ms by which one's own echo is later with {REDIS}, 100 clients", 1.5, None, _later_echo, False),
+    Goal(
+        f"messages/s through the log of {REDIS}, 10 clients, 64 in flight",
+        25_000,
+        None,
+        lambda results: results.figure(Setting("saturation", 10, 64), REDIS, "messages_a_second"),
+        True,
+    ),
     _crowd("KB of memory a client", "memory_kb_a_client", 60, 40, False),
     _crowd("connections/s", "connections_a_second", 1000, 3000, True),
 )

@@ -7,9 +7,11 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from redis_server import Redis, chat_processes, redis, wait_for_processes
 from servers import Failed, Running, Server, running
 
 SCENARIOS = {"saturation": (10, 100, 1000, 5000), "calm": (10, 100, 1000), "crowd": (10_000,)}
@@ -136,19 +138,30 @@ def measure(
 
 def run(setting: Setting, server: Server, seconds: float, tell: Callable[[str], None]) -> Figures:
     """Start the server, put the load on it, and return the figures. Raises Failed."""
-    started = None
+    started, shared = None, None
     try:
-        with running(server) as started:
-            return _load(setting, started, seconds, server.v1)
+        with ExitStack() as stack:
+            if server.processes:
+                shared = stack.enter_context(redis())
+                more = ("--store", shared.url, "--processes", str(server.processes))
+                server = replace(server, command=(*server.command, *more))
+            started = stack.enter_context(running(server))
+            if server.processes:
+                wait_for_processes(started)
+            return _load(setting, started, seconds, server.v1, shared)
     finally:
         if started and started.killed:
             tell(f"{server.name}, {setting}: the server did not stop after SIGTERM, and was killed")
 
 
-def _load(setting: Setting, started: Running, seconds: float, v1: bool) -> Figures:
+def _load(setting: Setting, started: Running, seconds: float, v1: bool, shared: Redis | None) -> Figures:
     limit = 180 if setting.scenario == "crowd" else 60 + seconds
     command = [sys.executable, str(LOAD), setting.scenario, "--port", str(started.port)]
-    command += ["--pid", str(started.process.pid), "--clients", str(setting.clients), "--seconds", str(seconds)]
+    command += ["--clients", str(setting.clients), "--seconds", str(seconds)]
+    for pid in chat_processes(started.process.pid) if shared else [started.process.pid]:
+        command += ["--pid", str(pid)]
+    if shared:
+        command += ["--redis-pid", str(shared.pid)]
     if setting.in_flight:
         command += ["--in-flight", str(setting.in_flight)]
     if v1:

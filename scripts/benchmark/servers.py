@@ -39,9 +39,11 @@ MOST_IN_A_CROWD = {"plain": 1000, "aiohttp": 1000}
 BAREST = "barest"  # the least that two threads a client can cost: see peers/barest_chat.py
 INSPECTED = "inspected"  # threadchat with its inspector, whose live page is open
 V1 = "v1"  # threadchat with clients that speak threadchat.v1
-OTHERS = (BAREST, INSPECTED, V1)  # are measured only if they are named
+REDIS = "threadchat-redis"  # threadchat in several processes, over a Redis of their own
+OTHERS = (BAREST, INSPECTED, V1, REDIS)  # are measured only if they are named
 SERVE = (sys.executable, "-m", "threadchat", "serve", "--port", "{port}", "--log-level", "error", "--message-rate", "0")
 PORTS = range(20_000, 32_000)  # below the ephemeral ports
+PROCESSES = 2  # of threadchat over a Redis, unless told otherwise
 START_SECONDS = 20
 STOP_SECONDS = 10
 GO_PACKAGES = ("golang-go", "golang-github-gorilla-websocket-dev")
@@ -67,6 +69,7 @@ class Server:
     scenarios: tuple[str, ...] = ("saturation", "calm", "crowd")
     look: str = ""  # the path of a live page to keep open during the run
     v1: bool = False  # whether its clients speak threadchat.v1
+    processes: int = 0  # of threadchat, over a Redis that is started for them; 0: the server is on its own
 
     def can(self, scenario: str, clients: int) -> bool:
         most = self.most_in_a_crowd if scenario == "crowd" else self.most_clients
@@ -100,6 +103,10 @@ def known(name: str, go: Path | None) -> Server:
     if name == V1:
         # Each is told of all who join, and the load reads nothing until all have.
         return replace(known("threadchat", go), name=name, v1=True, most_clients=1000, most_in_a_crowd=1000)
+    if name == REDIS:
+        if not (shutil.which("redis-server") or shutil.which("valkey-server")):
+            raise Failed("there is no redis-server (Debian: apt-get install redis-server)")
+        return Server(name, SERVE, processes=PROCESSES)
     if name == BAREST:
         return Server(name, (sys.executable, str(PEERS / "barest_chat.py"), "{port}"))
     if name == "go":

@@ -28,6 +28,7 @@ from typing import Any
 
 import load
 import servers
+import soak_processes
 from rich.console import Console
 from soak_clients import Refused, Soak
 from soak_report import failures, middle_and_worst, quarters, show
@@ -105,12 +106,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     try:
-        with servers.running(servers.Server("soaked", given.server)) as running:
-            report = soak(running, given, notices)
+        if given.processes:
+            report = soak_processes.soak(given, notices, of_talkers(given.talkers, given))
+        else:
+            with servers.running(servers.Server("soaked", given.server)) as running:
+                report = soak(running, given, notices)
     except (servers.Failed, Refused, TimeoutError) as failure:
         notices.print(f"{failure} {getattr(failure, 'output', '')}".strip(), markup=False)
         return 1
-    show(report)
+    (soak_processes.show if given.processes else show)(report)
     if given.json:
         given.json.write_text(json.dumps(report, indent=2) + "\n")
     return 1 if report["failures"] else 0
@@ -145,7 +149,19 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "the server to soak instead of threadchat; {port} stands for the port; its send buffer must hold 256 messages"
     )
     add("--server", type=shlex.split, metavar="COMMAND", help=help_text)
+    help_text = "where several processes keep their logs: redis:// starts a redis-server for the run"
+    add("--store", choices=["redis://"], help=help_text)
+    help_text = (
+        "soak so many processes over that store, with clients of threadchat.v1 alone, while one process after the "
+        "other is killed or stopped"
+    )
+    add("--processes", type=int, default=0, metavar="N", help=help_text)
+    help_text = "how often one of the processes is ended; what dies within 5 s is restarted later (default %(default)g)"
+    add("--kill-every", type=positive, default=20.0, metavar="SECONDS", help=help_text)
     given = parser.parse_args(arguments)
+    given.stop_limit = STOP_LIMIT
+    if bool(given.processes) != bool(given.store) or given.processes < 0 or (given.processes and given.server):
+        parser.error("--processes and --store go together, and without --server")
     if given.clients < 1:
         parser.error("--clients: must be at least 1")
     if given.talkers is None:
@@ -233,9 +249,20 @@ def soak(running: servers.Running, given: argparse.Namespace, notices: Console) 
 
 def join(running: servers.Running, talkers: int, given: argparse.Namespace) -> Talkers:
     """Return so many clients of threadchat.v1, which have joined their rooms."""
-    rooms = min(ROOMS, talkers)
+    return Talkers(running.port, talkers, **of_talkers(talkers, given))
+
+
+def of_talkers(talkers: int, given: argparse.Namespace) -> dict[str, Any]:
+    """Return what so many clients of threadchat.v1 are to do."""
     pause = DISTURBED / given.rate
-    return Talkers(running.port, talkers, rooms, rate=given.rate, pause=pause, nap=nap, away=AWAY, seed=given.seed)
+    return {
+        "rooms": min(ROOMS, talkers),
+        "rate": given.rate,
+        "pause": pause,
+        "nap": nap,
+        "away": AWAY,
+        "seed": given.seed,
+    }
 
 
 def nap(chance: random.Random) -> float:

@@ -21,6 +21,7 @@ from typing import Any
 RECEIVE_BUFFER = 4096  # bytes; small, so that a client that sleeps is soon evicted
 TEXT, CLOSE, PING, PONG = 0x81, 0x88, 0x89, 0x8A
 LOST = "by the server without a close frame"
+EVICTED = "1008"
 CUTS = ("closed", "reset", "reset inside a frame", "silent")
 
 
@@ -38,6 +39,7 @@ class Counts:
     gaps: int = 0
     errors: list[str] = field(default_factory=list)
     naps: int = 0
+    healthy_evicted: int = 0  # connections of clients that had read all the time
     endings: Counter[str] = field(default_factory=Counter)  # of connections: how it was cut, or the server's code
 
 
@@ -98,6 +100,7 @@ class Talker:
         self.last = 0  # the id of the last entry that it saw
         self.socket: socket.socket | None = None
         self.asleep = False
+        self.has_slept = False  # on this connection
         self.greeted = False  # by the server's hello, on this connection
         self.under_way = ""  # the message that has not come back yet
         self.number = 0  # of its newest message
@@ -116,7 +119,7 @@ class Talker:
             "Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
             f"Sec-WebSocket-Protocol: threadchat.v1, session.{self._session}\r\n\r\n"
         ).encode()
-        self.socket, self.greeted, self._upgraded = socket.socket(), False, False
+        self.socket, self.greeted, self._upgraded, self.has_slept = socket.socket(), False, False, False
         self.socket.setblocking(False)
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
         self.socket.connect_ex(("127.0.0.1", self._port))

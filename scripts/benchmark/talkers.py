@@ -9,6 +9,8 @@ See `talker` for what is checked. In the end, and now and then before, all is co
 
 from __future__ import annotations
 
+import http.client
+import json
 import math
 import random
 import select
@@ -18,7 +20,7 @@ import urllib.request
 from collections import deque
 from collections.abc import Callable
 
-from talker import CUTS, Counts, Room, Talker
+from talker import CUTS, EVICTED, Counts, Room, Talker
 
 SENDERS = 4  # in each room
 TICK = 0.01  # seconds; the longest wait for the sockets before the clock is read again
@@ -32,7 +34,9 @@ class Talkers:
 
     `rate` is how many messages they send a second, all together; 0 for as many as they can. Every `pause` seconds one
     of them is cut off, and comes back `away` seconds later at most, or falls asleep, for as long as `nap` says. What
-    all clients have is forgotten unless it is to be kept. Raises TimeoutError if they cannot join.
+    all clients have is forgotten unless it is to be kept. Where several `processes` serve and are killed meanwhile,
+    the one that is asked for a log may be behind, or end: then it is asked for again. Raises TimeoutError if they
+    cannot join.
     """
 
     def __init__(
@@ -47,6 +51,7 @@ class Talkers:
         away: float = 0.0,
         seed: int = 0,
         keep: bool = False,
+        processes: bool = False,
     ) -> None:
         self.counts = Counts()
         self.rooms = [Room(f"room{number}", self.counts) for number in range(rooms)]
@@ -57,6 +62,7 @@ class Talkers:
             for number in range(clients)
         ]
         self._port, self._pause, self._nap, self._away, self._keep = port, pause, nap, away, keep
+        self._processes = processes
         self._chance = random.Random(seed)
         self._poll = select.epoll()
         self._by_number: dict[int, Talker] = {}
@@ -147,11 +153,12 @@ class Talkers:
         else:
             self.counts.naps += 1
             self._forget(talker)
-            talker.asleep, talker.due = True, now + self._nap(self._chance)
+            talker.asleep, talker.due, talker.has_slept = True, now + self._nap(self._chance), True
 
     def _end(self, talker: Talker, why: str, how: str, now: float) -> None:
         """Count the end of a connection, and end it on this side. The client comes back."""
         self.counts.endings[why] += 1
+        self.counts.healthy_evicted += why == EVICTED and not talker.has_slept
         self._forget(talker)
         if (left := talker.cut(how)) is not None:
             self._silent.append((now + SILENT, left))
@@ -179,5 +186,18 @@ class Talkers:
                 room.forget(min(talker.last for talker in self._in(room)))
 
     def _log(self, room: Room) -> list[str]:
+        """What the server has of the room. Raises OSError and HTTPException."""
+        top, limit = room.top, time.monotonic() + PATIENCE
+        while True:
+            try:
+                lines = self._fetch(room)
+                if not self._processes or (lines and json.loads(lines[-1])["id"] >= top) or time.monotonic() > limit:
+                    return lines
+            except (OSError, http.client.HTTPException):
+                if not self._processes or time.monotonic() > limit:
+                    raise
+            time.sleep(TICK)
+
+    def _fetch(self, room: Room) -> list[str]:
         with urllib.request.urlopen(f"http://127.0.0.1:{self._port}/r/{room.name}/log.jsonl", timeout=PATIENCE) as got:
             return [line for line in got.read().decode().split("\n") if line]

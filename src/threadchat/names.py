@@ -59,7 +59,7 @@ def quoted(name: str) -> str:
 
 def is_reserved(name: str) -> bool:
     """Whether the name could be taken for the server's or an organiser's."""
-    return any(same_name(name) & same_name(reserved) for reserved in RESERVED)
+    return not _RESERVED_KEYS.isdisjoint(same_name(name))
 
 
 def _escaped(character: str) -> str:
@@ -69,19 +69,27 @@ def _escaped(character: str) -> str:
 
 
 def _skeleton(text: str) -> str:
-    bare = "".join(each for each in unicodedata.normalize("NFD", text) if not unicodedata.combining(each))
+    bare = text  # of ASCII, NFD is the same and nothing combines: so for most names this takes a third of the time
+    if not text.isascii():
+        bare = "".join(each for each in unicodedata.normalize("NFD", text) if not unicodedata.combining(each))
     return bare.translate(_LOOKALIKES).replace("rn", "m")
 
 
 def _clean(text: str, most: int, what: str) -> str:
     if len(text) > LONGEST * most:
         raise NotAName(f"A {what} has at most {most} characters.")
-    visible = "".join(" " if each.isspace() else each for each in unicodedata.normalize("NFKC", text))
-    # Cc, Cf, Cs, Co and Cn: control and direction characters, surrogates, private and unassigned ones
-    visible = "".join(each for each in visible if not unicodedata.category(each).startswith("C"))
+    visible = text
+    if not (text.isascii() and text.isprintable()):  # as most names are; nothing below would change those
+        visible = "".join(" " if each.isspace() else each for each in unicodedata.normalize("NFKC", text))
+        # Cc, Cf, Cs, Co and Cn: control and direction characters, surrogates, private and unassigned ones
+        visible = "".join(each for each in visible if not unicodedata.category(each).startswith("C"))
     name = " ".join(visible.split())
     if not any(unicodedata.category(each)[0] in "LNPS" for each in name):  # marks alone have nothing to stand on
         raise NotAName(f"A {what} needs at least one visible character.")
     if len(name) > most:
         raise NotAName(f"A {what} has at most {most} characters.")
     return name
+
+
+# What the reserved names would be taken for. Made once, since this takes longer than all else that a name costs.
+_RESERVED_KEYS = frozenset().union(*map(same_name, RESERVED))

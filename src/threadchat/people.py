@@ -46,7 +46,7 @@ class People:
             if person is None:
                 person = self._people[by] = Person(by, "")
                 self._give(person, wanted)
-            elif wanted is not None:
+            elif wanted is not None and wanted != person.name:  # most come back with the name that they had
                 self._give(person, wanted)
             person.connections += 1
             return person

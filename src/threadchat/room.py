@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 
 from threadchat.channel import Closed, WouldBlock
 from threadchat.client import Client
@@ -35,10 +36,14 @@ TRY_AGAIN = 0.5  # seconds until the next try, where the hub has no room for "le
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A room at one instant: the log's newest id, and who is here as of that entry (names by tag, oldest first)."""
+    """A room at one instant: the log's newest id, and as of that entry how many are here, and who.
+
+    `here` has a pair for each, of tag and name, oldest first: but not for more than were asked for.
+    """
 
     top: int
-    here: dict[str, str]
+    count: int
+    here: tuple[tuple[str, str], ...]
 
 
 class Post:
@@ -102,10 +107,26 @@ class Room:
         """The room, and the person's name in it at this instant if there is one, for a line of the log."""
         return f"room {quoted(self.name)}" + ("" if person is None else f" as {quoted(person.name)}")
 
-    def snapshot(self) -> Snapshot:
-        """The room at this instant."""
+    def snapshot(self, most: int) -> Snapshot:
+        """The room at this instant, with `most` people at most."""
+        with self._mutex:  # thousands may come in at once: a copy of all would keep the hub waiting each time
+            return Snapshot(self.log.top, len(self._shown), tuple(islice(self._shown.items(), most)))
+
+    def announce(self, person: Person) -> None:
+        """Say that the person has come, who `people` has counted already. May block as `say`. Raises Closed.
+
+        Nothing is said of one who is known to be here, as most are who come back at once after a restart: that is no
+        news, and the hub would look through all its clients for it. Nor can it become news, since one who has a
+        connection is not taken for gone.
+        """
         with self._mutex:
-            return Snapshot(self.log.top, dict(self._shown))
+            known = self._here.get(person.by) == person.name
+        if not known:
+            self.say(event(JOIN, person.by, person.name))
+
+    def reaches(self, since: str) -> bool:
+        """Wait for the entry of this token, where another process may have it already. False if that is in vain."""
+        return True
 
     def say(self, entry: Entry) -> None:
         """Have the hub pass an entry on. Blocks while the hub's buffer is full. Raises Closed if the room has ended."""
@@ -193,8 +214,8 @@ class Room:
                 client.unregister()
 
     def _leave(self, person: Person, departures: int) -> None:
-        if person.departures != departures:
-            return  # the person has come back, and left again: for that there is another timer
+        if person.departures != departures or person.connections:
+            return  # the person has come back. If it has left again, or does, there is another timer for that
         try:
             self._say_nowait(event(LEAVE, person.by, person.name))
         except WouldBlock:

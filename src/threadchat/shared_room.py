@@ -10,6 +10,7 @@ The races, each forced by a test of the same number in tests/test_shared_room.py
 2. Two processes give one name to two people.
 3. A process is taken to be dead, and is not: those who are in it were said to have left.
 4. Somebody speaks while the log turns out to be another one.
+5. Somebody comes from a process whose log reader was faster, and has seen what this one has not read yet.
 """
 
 from __future__ import annotations
@@ -24,12 +25,14 @@ from threadchat.log import Addition, Arrivals, Point, Stored
 from threadchat.log.writer import LogWriter
 from threadchat.messages import CLEAR, JOIN, KICK, LEAVE, MESSAGE, NAME, Entry, Order, event
 from threadchat.options import Options
+from threadchat.people import Person
 from threadchat.room import TRY_AGAIN, Post
 from threadchat.runtime.threads import NoThread, go
 from threadchat.runtime.timers import Timers
 from threadchat.stored_room import FAR_BEHIND, StoredRoom
 from threadchat.tally import Tally
 
+AHEAD_WAIT = 5.0  # seconds that somebody who has seen more than this process waits until it has read that too
 RESTARTED = (1012, "the room's log was replaced")  # the close code and the reason: come back at once
 
 
@@ -77,6 +80,18 @@ class SharedRoom(StoredRoom):
         self._cleared = max(cleared, default=0)  # a process that ended at once has not dropped anything
         if self._writer.reader is not None:
             self._writer.reader.follow(self)
+
+    def announce(self, person: Person) -> None:
+        """See `Room.announce`. The store is told in any case: it knows who is connected to which process."""
+        self.say(event(JOIN, person.by, person.name))
+
+    def reaches(self, since: str) -> bool:
+        """See `Room.reaches`: race 5."""
+        if number := self.log.ahead(since):
+            with self._mutex:
+                self._recorded.wait_for(lambda: self._ended or self.log.top >= number, AHEAD_WAIT)
+            return self.log.top >= number
+        return True
 
     def accept(self, said: Sequence[Entry]) -> Addition:
         """See `LoggedRoom.accept`: the store gives the numbers."""

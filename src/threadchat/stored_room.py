@@ -28,6 +28,7 @@ from threadchat.log import RETURN_WAIT, Addition, Stored
 from threadchat.log.writer import LogWriter
 from threadchat.messages import JOIN, LEAVE, LOG_DOWN, LOG_UP, MESSAGE, NAME, Entry
 from threadchat.options import Options
+from threadchat.people import Person
 from threadchat.room import Room
 from threadchat.runtime.threads import NoThread, go
 from threadchat.runtime.timers import Timers
@@ -101,10 +102,10 @@ class StoredRoom(Room):
             self._shown.update(kept.here)
             self._loaded = True
             self._recorded.notify_all()
-        for by, name in kept.here.items():
-            person = self.people.arrive(by, name)
+        there = [self.people.arrive(by, name) for by, name in kept.here.items()]
+        for person in there:
             self.people.depart(person)
-            self._timers.after(RETURN_WAIT, partial(self._leave, person, person.departures))
+        self._timers.after(RETURN_WAIT, partial(self._part_with, [(each, each.departures) for each in there]))
 
     def accept(self, said: Sequence[Entry]) -> Addition:
         """See `LoggedRoom.accept`."""
@@ -137,6 +138,11 @@ class StoredRoom(Room):
             self._ended = True
             self._recorded.notify_all()
 
+    def _part_with(self, there: Iterable[tuple[Person, int]]) -> None:
+        """Let those leave who were here before a restart and have not come back since."""
+        for person, departures in there:
+            self._leave(person, departures)
+
     def lose(self) -> None:
         """See `LoggedRoom.lose`: it is as if the room had ended. (A store for one process never loses a log.)"""
         self.fail()
@@ -145,8 +151,9 @@ class StoredRoom(Room):
         """The log has these. The caller holds the mutex."""
         self.log.retain(entries)
         self._fresh += entries
-        with suppress(WouldBlock, Closed):  # WouldBlock: so many nudges are there already
-            self.hub.broadcast.send_nowait(NUDGE)
+        if entries:  # else the hub would look through all its clients for nothing
+            with suppress(WouldBlock, Closed):  # WouldBlock: so many nudges are there already
+                self.hub.broadcast.send_nowait(NUDGE)
 
     def _say_nowait(self, entry: Entry) -> None:
         self._writer.said.send_nowait((self, entry))

@@ -112,15 +112,18 @@ class MemoryLog:
 
     def find(self, text: str) -> int | None:
         """The id in a token; None if what comes after it cannot be given completely, or the token is not this log's."""
+        number = self._number_in(text)
         with self._mutex:
-            epoch, _, rest = text.partition(".")
-            digits = rest.partition(".")[0]
-            if not self._keep or epoch != self.epoch or not (digits.isascii() and digits.isdigit()) or len(digits) > 16:
+            if number is None or not self._keep:
                 return None
-            number = int(digits)
             if not self._before <= number <= self._before + len(self._entries):
                 return None
             return number if text == token(self.epoch, number, self._check(number)) else None
+
+    def ahead(self, text: str) -> int | None:
+        """The id in a token of this log's epoch, if it is above the newest: another process may have that already."""
+        number = self._number_in(text)
+        return number if number is not None and number > self.top else None
 
     def clear(self, number: int) -> None:
         """Forget what was logged before the entry with this id. No token from before it is found any more.
@@ -141,6 +144,12 @@ class MemoryLog:
         """
         newest = self._newest.get(by)
         return None if newest is None else newest.n
+
+    def _number_in(self, text: str) -> int | None:
+        epoch, _, rest = text.partition(".")
+        digits = rest.partition(".")[0]
+        fits = epoch == self.epoch and digits.isascii() and digits.isdigit() and len(digits) <= 16
+        return int(digits) if fits else None
 
     # The caller of the methods below holds the mutex.
 

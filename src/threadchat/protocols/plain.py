@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 
-from threadchat.messages import JOIN, Entry, event, message, plain_lines
+from threadchat.messages import Entry, message, plain_lines
 from threadchat.moderation import Refusal, Visitor
 from threadchat.people import Person
 from threadchat.protocols.welcome import check_still_welcome
@@ -46,7 +46,7 @@ class Plain(Subprotocol):
     def before_registration(self, connection: Connection) -> None:
         """Say who comes, if that is somebody with a name."""
         if self._person is not None:
-            self._room.say(event(JOIN, self._visitor.by, self._person.name))
+            self._room.announce(self._person)
 
     def after_registration(self, connection: Connection) -> None:
         """Answer the handshake, and send the history."""

@@ -13,9 +13,10 @@ import json
 import re
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import lru_cache
 from typing import Any
 
-from threadchat.messages import JOIN, NAME, Entry, NotAMessage, clean_text, event, json_line, json_lines, message
+from threadchat.messages import NAME, Entry, NotAMessage, clean_text, event, json_line, json_lines, message
 from threadchat.moderation import ORDERS, Refusal, Visitor
 from threadchat.names import NotAName
 from threadchat.people import Person
@@ -91,9 +92,12 @@ class V1(Subprotocol):
         connection.kernel_buffer *= LINE_FACTOR
         connection.accept()
         with self._room.arriving(connection):
+            if self._since and not self._room.reaches(self._since):
+                connection.end(1013, "the log is behind")
+                raise ConnectionClosed
             self._send_hello()
             self._catch_up(PAGE)
-        self._room.say(event(JOIN, self._person.by, self._person.name))
+        self._room.announce(self._person)
 
     def after_registration(self, connection: Connection) -> None:
         """Send what the log has taken since. What the hub passes on comes after that, or is part of it."""
@@ -158,7 +162,7 @@ class V1(Subprotocol):
 
     def _send_hello(self) -> None:
         log, by = self._room.log, self._person.by
-        now = self._room.snapshot()
+        now = self._room.snapshot(MOST_HERE)
         since = log.find(self._since) if self._since else None
         # Not above `top`: who joins at this moment is not among those who are here, and so is told below.
         self._seen = min(log.recent(self._room.options.history), now.top) if since is None else since
@@ -174,8 +178,7 @@ class V1(Subprotocol):
             "last": last if self._known else None,
             "name": self._person.name,
             "by": by,
-            "count": len(now.here),
-            "here": [{"name": name, "by": each} for each, name in list(now.here.items())[:MOST_HERE]],
+            "count": now.count,
             "message_size": self._room.options.message_size,
         }
         if self._visitor.moderator:
@@ -184,7 +187,7 @@ class V1(Subprotocol):
             hello["slow"] = self._room.moderation.slow
         if self._room.moderation.locked:
             hello["locked"] = True
-        self._connection.reply(json.dumps(hello))
+        self._connection.reply(f'{json.dumps(hello)[:-1]}, "here": {_written(now.here)}}}')
         if self._since:
             self._room.tally.count("recoveries", "gap" if since is None else "recovered")
             if since is None:
@@ -194,8 +197,10 @@ class V1(Subprotocol):
     def _catch_up(self, least: int) -> None:
         """Send entries from the log until fewer than `least` are left. Raises ConnectionClosed."""
         for _ in range(TRIES):
-            while (page := self._room.log.read(self._seen, PAGE)) is not None:
-                if len(page) < least:
+            # Pages end at multiples of PAGE, wherever they begin: thousands who come back at once are sent the same
+            # frames, each of which is made once.
+            while (page := self._room.log.read(self._seen, most := PAGE - self._seen % PAGE)) is not None:
+                if len(page) < min(least, most):
                     return
                 if self._connection.is_ending:  # then the close frame is not to wait behind all that is left
                     raise ConnectionClosed
@@ -213,6 +218,15 @@ class V1(Subprotocol):
             elif entries[-1].id <= self._seen:
                 return ()
         return json_lines(entries) if self.shares_lines else tuple(map(json_line, entries))
+
+
+@lru_cache(maxsize=8)
+def _written(here: tuple[tuple[str, str], ...]) -> str:
+    """Those who are here as hello has them. To write them takes longer than all else that hello says.
+
+    Who comes is the last one, and not among the first MOST_HERE of a full room: many hellos have the same.
+    """
+    return json.dumps([{"name": name, "by": by} for by, name in here])
 
 
 def _number(number: object) -> int | None:

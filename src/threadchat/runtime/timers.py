@@ -36,10 +36,12 @@ class Timers:
         If the system has no thread for this, the next call tries again.
         """
         with self._mutex:
-            heapq.heappush(self._due, (time.monotonic() + seconds, next(self._numbers), function))
+            due = time.monotonic() + seconds, next(self._numbers), function
+            heapq.heappush(self._due, due)
             with suppress(Closed, NoThread):
-                with suppress(WouldBlock):
-                    self._changed.send_nowait(None)
+                if self._thread is None or self._due[0] is due:  # else it wakes soon enough: thousands leave at once
+                    with suppress(WouldBlock):
+                        self._changed.send_nowait(None)
                 if self._thread is None:
                     self._thread = go(self._run, "timers")
 

@@ -37,7 +37,9 @@ from threadchat.websocket.ready import readable
 log = logging.getLogger("threadchat")
 
 STOP_WAIT = 5.0  # seconds that the connections' threads have to end by themselves, after all clients have gone
-LISTEN_QUEUE = 1024  # connections that wait to be accepted; the system may allow fewer
+# Connections that wait to be accepted. The system allows fewer (Linux 4,096, net.core.somaxconn) and drops what goes
+# beyond; a peer then tries again after 1 second, 3, 7 and so on, so that a herd comes in by and by.
+LISTEN_QUEUE = 65_535
 NO_DESCRIPTOR_WAIT = 0.1  # seconds until the next try to accept, where even those are taken
 REFUSAL = f"HTTP/1.1 503 Service Unavailable\r\nRetry-After: {RETRY_AFTER}\r\nConnection: close\r\n\r\n".encode()
 

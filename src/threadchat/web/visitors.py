@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import secrets
 from collections.abc import Callable
@@ -53,7 +52,7 @@ class Visitors:
         address = source_of(remote)
         source = address or remote
         told = source if identity.name is None else f"{source} {identity.name}"
-        tag = hmac.new(self._secret, told.encode(errors="surrogatepass"), hashlib.sha256).hexdigest()[:24]
+        tag = hmac.digest(self._secret, told.encode(errors="surrogatepass"), "sha256").hex()[:24]
         return Visitor(
             by=tag,
             source=source,

@@ -104,7 +104,7 @@ Event = str | Ping | Pong | Fragment | Close | Fault
 # Frames from the server, which are not masked (section 5.1)
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=32)  # more than the pages of a history
 def text_frames(lines: tuple[str, ...], most: int) -> bytes:
     """The frames of text messages with these lines, not compressed: mostly one. Any thread may call it.
 
