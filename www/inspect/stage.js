@@ -58,10 +58,10 @@ export class Stage {
     const entries = entriesOf(picture.clients, ghosts, watched);
     const changed = this.#seat(entries);
     for (const row of this.#rows) row.render(pinned.has(row.number), selected);
-    this.#hub.render(picture, selected);
+    const other = this.#hub.render(picture, selected);
     const crowded = this.#crowd.render(picture.crowd);
     byId("nobody").hidden = entries.length > 0;
-    if (changed || crowded) this.#fit();
+    if (changed || other || crowded) this.#fit();
     this.#rows.forEach((row, at) => this.wires.mark(at, row.trouble));
   }
 
@@ -190,7 +190,9 @@ export class Stage {
     const { element, read, send, write } = this.#crowd;
     if (!element.hidden) ends.push({ read, send, out: write, trouble: "", crowd: true });
     const inbox = Object.fromEntries(Object.entries(this.#hub.inbox).map(([name, { element }]) => [name, element]));
-    return { ends, inbox, hub: this.#hub.thread.element };
+    const { shown, said, thread } = this.#hub.writer;
+    const writer = shown ? { said: said.element, thread: thread.element } : null;
+    return { ends, inbox, hub: this.#hub.thread.element, writer };
   }
 }
 

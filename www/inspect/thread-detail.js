@@ -4,6 +4,7 @@
 import { draw, make, setText } from "../dom.js";
 import { KEPT_SECONDS } from "./history.js";
 import { icon } from "./icon.js";
+import { tellWriter } from "./log-writer.js";
 import { SourceView } from "./source.js";
 import { duration, family, tellThread } from "./words.js";
 
@@ -24,6 +25,7 @@ export class ThreadDetail {
   #source;
   #stack = make("ol", { class: "frames" });
   #stackDrawn = "";
+  #note = make("p", { class: "note" });
   #strip = makeStrip();
   #changes = make("ul", { class: "changes" });
   #changesDrawn = "";
@@ -46,6 +48,7 @@ export class ThreadDetail {
         { class: "aside" },
         make("h3", {}, "Its stack"),
         this.#stack,
+        this.#note,
         make("h3", {}, "Its last minute"),
         this.#strip,
         this.#changes,
@@ -62,6 +65,7 @@ export class ThreadDetail {
       return;
     }
     setText(this.lead, tellThread(thread).slice(thread.name.length + 1));
+    setText(this.#note, picture.log_writer?.thread === thread ? tellWriter(picture.log_writer) : "");
     this.#source.followStack(thread.stack);
     this.#renderStack(thread.stack);
     this.#renderMinute(picture.t);
@@ -150,8 +154,9 @@ export const stripX = (t, now) => ((t - (now - KEPT_SECONDS)) / KEPT_SECONDS) * 
  * @param {string} name
  * @returns {{ thread?: Thread, client?: Client }}
  */
-function findThread({ hub, clients }, name) {
+function findThread({ hub, log_writer: writer, clients }, name) {
   if (hub.thread.name === name) return { thread: hub.thread };
+  if (writer?.thread.name === name) return { thread: writer.thread };
   for (const client of clients) {
     for (const thread of [client.read_pump, client.write_pump]) if (thread.name === name) return { thread, client };
   }

@@ -4,7 +4,7 @@
 import { draw, make } from "../dom.js";
 
 const IN_MS = 650; // a dot's time from a read pump to the channel into the hub
-const ACROSS_MS = 250; // from that channel into the hub
+const ACROSS_MS = 250; // from that channel into the hub, or to the log writer, and from there to the hub
 const OUT_MS = 650; // from the hub to a send channel
 const THROUGH_MS = 300; // through the send channel to the write pump
 const LEAVE_MS = 200; // from the write pump to the peer
@@ -18,13 +18,19 @@ const motion = matchMedia("(prefers-reduced-motion: reduce)");
 /** @typedef {[x: number, y: number]} Point */
 /** @typedef {[from: Point, to: Point]} Line */
 /** @typedef {{ left: number, right: number, y: number, height: number }} Box `y` is its middle */
+/** @typedef {{ line: Line, wire: SVGElement, box: Box }} Across from a channel to its thread */
 
 /**
  * The elements that the wires of a client, or of the crowd, begin and end at.
  * @typedef {{ read: Element, send: Element, out: Element, crowd: boolean, trouble: string }} Ends
  */
 
-/** @typedef {{ ends: Ends[], inbox: Record<string, Element>, hub: Element }} Geometry */
+/**
+ * Where there is a log writer, the read pumps send to its channel.
+ * @typedef {{ ends: Ends[], inbox: Record<string, Element>, hub: Element, writer: Writer | null }} Geometry
+ */
+
+/** @typedef {{ said: Element, thread: Element }} Writer */
 
 /**
  * The wires of a client, or of the crowd.
@@ -48,8 +54,11 @@ export class Wires {
   /** @type {RowWires[]} the clients' in the order of their rows, then the crowd's */
   #rows = [];
 
-  /** @type {Record<string, { line: Line, wire: SVGElement, box: Box }>} from each channel into the hub, by its name */
+  /** @type {Record<string, Across>} from each channel into the hub, and to the log writer, by the channel's name */
   #across = {};
+
+  /** @type {{ line: Line, wire: SVGElement } | null} from the log writer to the hub */
+  #down = null;
 
   /** @type {Set<Animation>} of dots on their way */
   #moving = new Set();
@@ -76,12 +85,16 @@ export class Wires {
     this.#svg.replaceChildren();
     this.#rows = [];
     this.#across = {};
+    this.#down = null;
     const geometry = this.#geometry();
     if (!geometry) return;
     // Measure everything before changing anything: the browser then computes the layout once.
     const hub = this.#boxOf(geometry.hub);
     const inbox = Object.entries(geometry.inbox).map(([name, element]) => ({ name, box: this.#boxOf(element) }));
     const broadcast = this.#boxOf(geometry.inbox.broadcast);
+    const { writer } = geometry;
+    const [said, thread] = writer ? [this.#boxOf(writer.said), this.#boxOf(writer.thread)] : [];
+    const door = said ?? broadcast; // to which the read pumps send
     const rows = geometry.ends.map((ends, at) => {
       const [read, send, out] = [this.#boxOf(ends.read), this.#boxOf(ends.send), this.#boxOf(ends.out)];
       /** @param {Box} box */
@@ -89,7 +102,7 @@ export class Wires {
       return makeRow(ends, {
         into: [
           [read.right + 3, read.y],
-          [broadcast.left - 3, fan(broadcast)],
+          [door.left - 3, fan(door)],
         ],
         out: [
           [hub.right + 3, fan(hub)],
@@ -107,15 +120,33 @@ export class Wires {
     });
     this.#rows = rows;
     for (const { wireIn, wireOut } of rows) this.#svg.append(wireIn, wireOut);
-    for (const { name, box } of inbox) {
-      /** @type {Point} */
-      const end = [hub.left - 3, hub.y + (box.y - broadcast.y) * 0.5];
-      /** @type {Line} */
-      const line = [[box.right + 2, box.y], end];
-      const wire = draw("path", { class: "wire strong", d: curve(line) });
-      this.#svg.append(wire, draw("path", { class: "head", d: `M${end[0] - 6} ${end[1] - 4}l6 4-6 4z` }));
-      this.#across[name] = { line, wire, box };
-    }
+    for (const { name, box } of inbox) this.#connect(name, box, [hub.left - 3, hub.y + (box.y - broadcast.y) * 0.5]);
+    if (!said || !thread) return;
+    this.#connect("said", said, [thread.left - 3, said.y]);
+    const x = (hub.left + hub.right) / 2;
+    /** @type {Line} */
+    const line = [
+      [x, thread.y + thread.height / 2 + 2],
+      [x, hub.y - hub.height / 2 - 3],
+    ];
+    const wire = draw("path", { class: "wire strong", d: `M${line[0]}L${line[1]}` });
+    this.#svg.append(wire, draw("path", { class: "head", d: `M${x - 4} ${line[1][1] - 6}l4 6 4-6z` }));
+    this.#down = { line, wire };
+  }
+
+  /**
+   * Draw the wire from a channel to its thread.
+   *
+   * @param {string} name the channel's
+   * @param {Box} box
+   * @param {Point} end
+   */
+  #connect(name, box, end) {
+    /** @type {Line} */
+    const line = [[box.right + 2, box.y], end];
+    const wire = draw("path", { class: "wire strong", d: curve(line) });
+    this.#svg.append(wire, draw("path", { class: "head", d: `M${end[0] - 6} ${end[1] - 4}l6 4-6 4z` }));
+    this.#across[name] = { line, wire, box };
   }
 
   /**
@@ -136,12 +167,13 @@ export class Wires {
    * @param {number} from the index of the client's row; -1: a client of the crowd
    */
   message(from) {
-    const { broadcast } = this.#across;
-    if (!broadcast) return;
+    const door = this.#across.said ?? this.#across.broadcast;
+    if (!door) return;
     const start = this.#rows[from] ?? this.#rows.find((row) => row.crowd);
     const receivers = this.#rows.filter((row) => row.trouble !== "evicted");
     if (motion.matches) {
-      this.#light([...(start ? [start.wireIn] : []), broadcast.wire, ...receivers.map((row) => row.wireOut)]);
+      const down = this.#down ? [this.#down.wire] : [];
+      this.#light([...(start ? [start.wireIn] : []), door.wire, ...down, ...receivers.map((row) => row.wireOut)]);
       return;
     }
     if (this.#moving.size > MOST_DOTS) return;
@@ -150,8 +182,12 @@ export class Wires {
       this.#dot(points(start.into), at, IN_MS, "message");
       at += IN_MS;
     }
-    this.#dot([[broadcast.box.left, broadcast.box.y], ...points(broadcast.line)], at, ACROSS_MS, "message");
+    this.#dot([[door.box.left, door.box.y], ...points(door.line)], at, ACROSS_MS, "message");
     at += ACROSS_MS;
+    if (this.#down) {
+      this.#dot(this.#down.line, at, ACROSS_MS, "message");
+      at += ACROSS_MS;
+    }
     for (const row of receivers) {
       this.#dot(points(row.out), at, OUT_MS, "message");
       // A message that nobody receives stays in the channel.
