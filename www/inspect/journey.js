@@ -78,7 +78,7 @@ export class JourneyDetail {
     this.body.replaceChildren(
       make(
         "div",
-        { class: "journey" },
+        { class: "journey", tabindex: "0", role: "group", "aria-label": "Steps" },
         makeRuler(steps, first, last),
         makeSteps(steps, first),
         note(
