@@ -14,7 +14,22 @@ from functools import partial
 from typing import Any
 
 import pytest
-from helpers import LIMIT, Connect, Inspected, OtherEnd, Peer, Running, Serve, Tap, handshake_environ, tcp_pair, until
+from helpers import (
+    LIMIT,
+    REDIS,
+    Connect,
+    Inspected,
+    OtherEnd,
+    Peer,
+    RedisServer,
+    Running,
+    Serve,
+    Tap,
+    handshake_environ,
+    needs_redis,
+    tcp_pair,
+    until,
+)
 from hypothesis import HealthCheck, settings
 from playwright.sync_api import Browser, expect, sync_playwright
 
@@ -86,6 +101,15 @@ def serve() -> Iterator[Serve]:
             return stack.enter_context(Running(port, **options))
 
         yield start
+
+
+@pytest.fixture
+def redis_server() -> Iterator[RedisServer]:
+    """A Redis of the test's own, which keeps what it has in an append-only file."""
+    if REDIS is None:
+        pytest.skip(needs_redis.kwargs["reason"])
+    with RedisServer(appendonly="yes", appendfsync="everysec") as server:
+        yield server
 
 
 @pytest.fixture

@@ -32,6 +32,7 @@ ROOT = Path(__file__).parents[1]
 PATIENCE = 300.0  # seconds; bounds a failure of pip, which may have to download setuptools
 REQUIREMENTS = {"simple-websocket", "werkzeug", "wsproto"}
 METRICS, TERMINAL = {"prometheus-client"}, {"prompt-toolkit", "segno"}  # what the extras of these names add
+REDIS = {"redis"}  # the same; hiredis is its own choice
 WWW = {path.relative_to(ROOT / "www").as_posix() for path in (ROOT / "www").rglob("*") if path.is_file()}
 
 NOT_SOURCE = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "build", "dist", "venv", "env", "node_modules")
@@ -265,7 +266,7 @@ def test_the_requirements_are_the_packages_that_the_source_imports() -> None:
     distributions = importlib.metadata.packages_distributions()
     assert {
         required(name) for package in imported for name in distributions[package]
-    } == REQUIREMENTS | METRICS | TERMINAL
+    } == REQUIREMENTS | METRICS | REDIS | TERMINAL
 
 
 # The checkout's scripts

@@ -35,7 +35,7 @@ class Kit:
 
     def write(self, *entries: Entry) -> None:
         numbered = self.log.number(entries)
-        self.store.write([Addition(ROOM, numbered, *self.log.start)])
+        self.store.write([Addition(ROOM, numbered, *self.log.start, self.log.epoch, self.log.top)])
         self.log.retain(numbered)
 
 
@@ -195,10 +195,10 @@ def test_a_group_that_cannot_be_written_is_not_there_in_part(again: Callable[...
     numbered = kit.log.number(many)
     for _ in range(2):
         with pytest.raises(StoreDown, match="full"):
-            kit.store.write([Addition(ROOM, numbered, 0, 0)])
+            kit.store.write([Addition(ROOM, numbered, 0, 0, kit.log.epoch, 0)])
     assert database.execute("SELECT count(*) FROM entries").fetchone() == (0,)
     database.execute("PRAGMA max_page_count = 1000000")
-    kit.store.write([Addition(ROOM, numbered, 0, 0)])
+    kit.store.write([Addition(ROOM, numbered, 0, 0, kit.log.epoch, 0)])
     assert len(again().kept.entries) == 100
 
 

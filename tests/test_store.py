@@ -8,14 +8,23 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from helpers import LIMIT, THREADCHAT, V1, Process, go, until
+from helpers import LIMIT, THREADCHAT, V1, Process, RedisServer, go, until
 from websockets.exceptions import ConnectionClosed
 
 ROUNDS = 3
 
 
-def start(stack: ExitStack, folder: Path, *options: str) -> Process:
-    command = [*THREADCHAT, "serve", "--port", "0", "--store", f"sqlite:{folder / 'chat.db'}", "--message-rate", "0"]
+@pytest.fixture(params=["sqlite", "redis"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """What --store is given, for each engine that outlives the process."""
+    if request.param == "sqlite":
+        return f"sqlite:{tmp_path / 'chat.db'}"
+    redis: RedisServer = request.getfixturevalue("redis_server")
+    return redis.url
+
+
+def start(stack: ExitStack, folder: Path, store: str, *options: str) -> Process:
+    command = [*THREADCHAT, "serve", "--port", "0", "--store", store, "--message-rate", "0"]
     return stack.enter_context(Process(folder, [*command, *options]))
 
 
@@ -34,14 +43,14 @@ def talk(writer: V1, first: int, said: list[int]) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_promise_12_what_anybody_has_seen_is_there_after_the_process_was_ended(
-    tmp_path: Path, number: signal.Signals
+    tmp_path: Path, store: str, number: signal.Signals
 ) -> None:
     said: list[int] = []
     seen: dict[int, str] = {}
     session, reader_session, token = "a" * 24, "b" * 24, None
     for _ in range(ROUNDS):
         with ExitStack() as stack:
-            server = start(stack, tmp_path)
+            server = start(stack, tmp_path, store)
             writer = stack.enter_context(V1(server.port, name="Ann", session=session))
             reader = stack.enter_context(V1(server.port, name="Bob", session=reader_session, since=token))
             assert reader.hello["recovered"] is (token is not None)
@@ -61,7 +70,7 @@ def test_promise_12_what_anybody_has_seen_is_there_after_the_process_was_ended(
             talking.result(LIMIT)
             server.process.wait(LIMIT)
     with ExitStack() as stack:
-        server = start(stack, tmp_path)
+        server = start(stack, tmp_path, store)
         with V1(server.port, name="Bob", session=reader_session, since=token) as reader:
             assert reader.hello["recovered"]
             while max(seen, default=0) < reader.hello["top"]:
@@ -74,11 +83,11 @@ def test_promise_12_what_anybody_has_seen_is_there_after_the_process_was_ended(
         assert len(numbers) >= len(said)
 
 
-def test_a_key_that_was_made_stays_the_same(tmp_path: Path) -> None:
+def test_a_key_that_was_made_stays_the_same(tmp_path: Path, store: str) -> None:
     printed = []
     for _ in range(2):
         with ExitStack() as stack:
-            server = start(stack, tmp_path, "--key", "--moderator-key")
+            server = start(stack, tmp_path, store, "--key", "--moderator-key")
             assert server.port
             printed.append([line.partition("#key=")[2] for line in server.out.splitlines() if "#key=" in line])
             assert server.end() == 0
@@ -88,9 +97,9 @@ def test_a_key_that_was_made_stays_the_same(tmp_path: Path) -> None:
 
 def test_a_store_that_cannot_be_used_is_one_sentence(tmp_path: Path) -> None:
     with ExitStack() as stack:
-        assert start(stack, tmp_path).port
-        (tmp_path / "second").mkdir()
         file = tmp_path / "chat.db"
+        assert start(stack, tmp_path, f"sqlite:{file}").port
+        (tmp_path / "second").mkdir()
         second = stack.enter_context(
             Process(tmp_path / "second", [*THREADCHAT, "serve", "--port", "0", "--store", f"sqlite:{file}"])
         )

@@ -13,14 +13,33 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
-from helpers import FAR, LIMIT, PING, TEXT, Held, Peer, Running, Serve, ask, go, join, open_socket, until
+from helpers import (
+    FAR,
+    LIMIT,
+    PING,
+    REDIS,
+    TEXT,
+    Held,
+    Peer,
+    RedisServer,
+    Running,
+    Serve,
+    ask,
+    go,
+    join,
+    needs_redis,
+    open_socket,
+    until,
+)
 
 from threadchat import stored_room
-from threadchat.channel import Channel, WouldBlock
+from threadchat.channel import Channel, Closed, WouldBlock
 from threadchat.log import StoreDown
+from threadchat.log import redis as store
 from threadchat.log.writer import LogWriter
 from threadchat.messages import message
 from threadchat.room import LOBBY
+from threadchat.shared_room import SharedRoom
 from threadchat.web import drain, health
 from threadchat.websocket import connection
 
@@ -31,12 +50,14 @@ V1 = "Sec-WebSocket-Protocol: threadchat.v1\r\n"
 class Scene:
     """A server in which a thread waits. `told` are the peers that a stop must tell 1001."""
 
+    redis: RedisServer
+
     def __init__(self, serve: Serve, stack: ExitStack, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
         self.folder = folder
         self.told: list[Peer] = []
         self.after: list[Callable[[], object]] = []  # called once the stop has begun
         self.monkeypatch = monkeypatch
-        self._serve, self._stack = serve, stack
+        self._serve, self.stack = serve, stack
 
     def serve(self, **options: Any) -> Running:
         self.server = self._serve(**options)
@@ -44,7 +65,7 @@ class Scene:
 
     def peer(self, path: str = "/ws", headers: str = "", receive_buffer: int | None = None, told: bool = True) -> Peer:
         made = Peer(self.server.port, path, headers=headers, receive_buffer=receive_buffer)
-        self._stack.callback(made.close)
+        self.stack.callback(made.close)
         if told:
             self.told.append(made)
         return made
@@ -57,7 +78,7 @@ class Scene:
             with future.result(LIMIT) as peer:
                 assert peer.status == 503 or peer.receive_all()[-1].close_code == 1001
 
-        self._stack.callback(check)
+        self.stack.callback(check)
         return future
 
     def does_not_read(self, told: bool = True) -> Peer:
@@ -337,6 +358,53 @@ def log_writer_waits_for_a_hub_that_is_behind(scene: Scene) -> None:
     run_ahead_of_the_hub(scene, "FAR_BEHIND", "logWriter", "accept")
 
 
+def serve_shared(scene: Scene) -> LogWriter:
+    """Serve with a Redis. Returns the log writer."""
+    if REDIS is None:
+        pytest.skip(needs_redis.kwargs["reason"])
+    scene.monkeypatch.setattr(store, "TIMEOUT", 1.5)
+    scene.redis = scene.stack.enter_context(RedisServer())
+    writer = scene.serve(store=scene.redis.url, message_rate=0).app.rooms._writer
+    assert writer is not None
+    return writer
+
+
+def log_reader_waits_for_what_is_new(scene: Scene) -> None:
+    serve_shared(scene)
+    scene.peer()
+    until(lambda: is_in("logReader", "_read", "read", "ask"))
+
+
+def log_reader_waits_for_a_redis_that_is_down(scene: Scene) -> None:
+    writer = serve_shared(scene)
+    scene.peer()
+    scene.redis.kill()
+    until(lambda: is_in("logReader", "_step", "wait"))
+    until(lambda: writer.reader is not None and writer.reader.is_down)
+
+
+def log_writer_waits_for_an_answer(scene: Scene) -> None:
+    serve_shared(scene)
+    peer = scene.peer()
+    until(lambda: scene.server.app.hub.clients)
+    scene.redis.pause()
+    peer.send(TEXT, "x")
+    until(lambda: is_in("logWriter", "write", "ask_all"))
+
+
+def request_waits_for_what_it_has_said(scene: Scene) -> None:
+    scene.monkeypatch.setattr(SharedRoom, "is_far_behind", True)  # the reader leaves it out
+    serve_shared(scene)
+    publishing = go(scene.server.app.publish, "x")
+    until(lambda: is_in("Thread", "publish", "post", "wait_for"))
+
+    def check() -> None:
+        with pytest.raises(Closed):
+            publishing.result(LIMIT)
+
+    scene.stack.callback(check)
+
+
 def hub_of_a_room_that_is_taken_out_ends(scene: Scene) -> None:
     rooms = scene.serve(room_linger=0.001).app.rooms
     goes_on = threading.Event()
@@ -392,6 +460,10 @@ WAITS = {
         request_enters_a_room_that_is_being_loaded,
         read_pump_waits_for_a_hub_that_is_behind,
         log_writer_waits_for_a_hub_that_is_behind,
+        log_reader_waits_for_what_is_new,
+        log_reader_waits_for_a_redis_that_is_down,
+        log_writer_waits_for_an_answer,
+        request_waits_for_what_it_has_said,
         hub_of_a_room_that_is_taken_out_ends,
         accept_has_too_many_unread_requests,
         stop_waits_for_a_peer_that_does_not_close,

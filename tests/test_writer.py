@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 import pytest
 from helpers import LIMIT, go, until
@@ -27,6 +27,7 @@ class FakeStore:
         self.go_on = threading.Event()
         self.go_on.set()
         self.down = ""
+        self.lost: set[str] = set()  # rooms that have another log now
         self.error: Exception | None = None
         self.closed = False
 
@@ -38,9 +39,12 @@ class FakeStore:
         self.loaded.append(room)
         return Stored("epoch")
 
-    def write(self, additions: Sequence[Addition]) -> None:
+    def write(self, additions: Sequence[Addition]) -> Collection[str]:
         self._work()
+        if self.lost:
+            return self.lost
         self.written.append([(each.room, entry.text) for each in additions for entry in each.entries])
+        return ()
 
     def _work(self) -> None:
         self.reached.set()
@@ -69,18 +73,22 @@ class FakeRoom:
         self.told: list[bool] = []
         self.loads = 0
         self.failed = False
+        self.lost = False
 
     def load(self, kept: Stored) -> None:
         self.loads += 1
 
     def accept(self, said: Sequence[Entry]) -> Addition:
-        return Addition(self.name, said, 0, 0)
+        return Addition(self.name, said, 0, 0, "epoch", 0)
 
     def taken(self, said: Sequence[Entry], accepted: Sequence[Entry]) -> None:
         self.said += [entry.text for entry in accepted]
 
     def tell(self, up: bool) -> None:
         self.told.append(up)
+
+    def lose(self) -> None:
+        self.lost = True
 
     def fail(self) -> None:
         self.failed = True
@@ -207,6 +215,15 @@ def test_race_3_a_writer_that_fails_tells_everybody_who_sends(
     assert room.failed
     assert "the log writer has failed" in caplog.text
     assert "a defect" in caplog.text
+
+
+def test_what_is_said_in_a_room_whose_log_is_another_one_now_is_not_taken(
+    writer: LogWriter, store: FakeStore, room: FakeRoom
+) -> None:
+    store.lost = {"den"}
+    say(writer, room, "a")
+    until(lambda: room.lost)
+    assert not room.said
 
 
 def test_a_sweep_comes_before_the_next_group(store: FakeStore) -> None:

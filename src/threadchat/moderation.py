@@ -172,17 +172,26 @@ class Moderation:
             self.know(entry.by, entry.name)
         elif f"by {entry.by}" in self._out:
             raise PutOut(OUT)
+        self.heard(entry.by)
+
+    def heard(self, by: str) -> None:
+        """Remember, in slow mode, that the session has said something."""
         if self.slow:
             now = time.monotonic()
             if len(self._spoke) >= MOST_KNOWN:
                 self._spoke = {by: at for by, at in self._spoke.items() if at + self.slow > now}
-            self._spoke[entry.by] = now
+            self._spoke[by] = now
+
+    def mark(self, entry: Order) -> None:
+        """Note in a kick or a mute what its target is known by in this process, beside what is noted already."""
+        if entry.order in (KICK, MUTE):
+            entry.marks = tuple(dict.fromkeys((*entry.marks, *self._marks(str(entry.target)))))
 
     def obey(self, entry: Order) -> None:
-        """Put an order in force. (What CLEAR drops, the room does.) One from a store has its marks already."""
+        """Put an order in force. (What CLEAR drops, the room does.) One from a store has marks already."""
         if entry.order in (KICK, MUTE):
             concerned = self._out if entry.order == KICK else self._muted
-            entry.marks = entry.marks or self._marks(str(entry.target))
+            self.mark(entry)
             concerned.update(dict.fromkeys(entry.marks, str(entry.target)))
         elif entry.order == PARDON:
             self._out, self._muted = (

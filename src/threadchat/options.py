@@ -31,7 +31,7 @@ from threadchat.web.origins import ascii_name, canonical_origin
 
 _ZONE = re.compile("^([0-9a-f:.]*:[0-9a-f:.]*)%[^/%]+$", re.IGNORECASE)
 
-_STORE_FILE = re.compile("sqlite:.")
+_STORE = re.compile("memory:$|sqlite:.|rediss?://.|unix://.")
 
 
 def _read_host(pattern: str) -> str:
@@ -161,7 +161,10 @@ class Options:
         Group.ROOMS,
         "STORE",
         "where the rooms are kept: `memory:` forgets them when the server ends; `sqlite:FILE` keeps them in a file, "
-        "for one process, so that after a restart everybody goes on where they were",
+        "for one process, so that after a restart everybody goes on where they were; `redis://HOST` keeps them in a "
+        "Redis (6.2 or later, with `appendonly yes`), for any number of processes that are one chat. Its address is "
+        "`redis://[USER:PASSWORD@]HOST[:PORT][/DATABASE]`, or `rediss://...` for TLS, or `unix://SOCKET`; it needs the "
+        "extra `threadchat[redis]`. Sentinel and Cluster are not supported",
     )
     synchronous: str = choice(
         "normal",
@@ -215,8 +218,8 @@ class Options:
         if self.ping_every >= self.pong_wait:
             sentence = "{ping_period} ({0:g} seconds) must be less than {pong_wait} ({1:g} seconds)"
             raise OptionError(sentence, self.ping_every, self.pong_wait)
-        if self.store != "memory:" and not _STORE_FILE.match(self.store):
-            raise OptionError("{store} must be memory: or sqlite:FILE, not {0!r}", self.store)
+        if not _STORE.match(self.store):
+            raise OptionError("{store} must be memory:, sqlite:FILE or redis://HOST, not {0!r}", self.store)
         if self.key is not None and self.key == self.moderator_key:
             raise OptionError("{moderator_key} must differ from {key}")
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import random
 import threading
+from collections.abc import Mapping
 
 from threadchat.names import NAME_LENGTH, NotAName, clean_name, is_reserved, same_name
 
@@ -75,6 +76,35 @@ class People:
         with self._mutex:
             self._give(person, name)
             return person.name
+
+    def is_connected(self, by: str) -> bool:
+        """Whether the session has a connection."""
+        with self._mutex:
+            person = self._people.get(by)
+            return person is not None and person.connections > 0
+
+    def hear(self, by: str, name: str, earlier: Mapping[str, str]) -> Person | None:
+        """Another process has given the session this name. `earlier` has the names, by tag, that were given before.
+
+        One who was given the same name here meanwhile gets another one, and is returned. Where the other one was
+        earlier, it is for that process to give another name.
+        """
+        with self._mutex:
+            person = self._people.setdefault(by, Person(by, ""))
+            self._free(person)
+            person.name, loser = name, None
+            for key in same_name(name):
+                holder = self._holders.setdefault(key, person)
+                if holder is not person and earlier.get(holder.by) != holder.name:
+                    loser = holder
+            if loser is not None:
+                wanted = loser.name
+                self._free(loser)
+                for key in same_name(name):
+                    self._holders.setdefault(key, person)
+                loser.name = ""
+                self._give(loser, wanted)
+            return loser
 
     def forget_if_gone(self, by: str) -> bool:
         """Forget a session without a connection, and free its name. Returns whether there is none now."""

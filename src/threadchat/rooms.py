@@ -6,7 +6,7 @@ The races, each forced by a test of the same number in tests/test_rooms.py:
 1. Somebody enters a room at the moment when its linger time has passed.
 2. Two threads make the same room.
 3. The rooms are stopped while somebody enters one, or reads its log.
-4. A room's hub has failed, and somebody enters.
+4. A room's hub has failed, or its log is another one now, and somebody enters.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from threadchat.options import Options
 from threadchat.room import LOBBY, Room
 from threadchat.runtime.threads import NoThread
 from threadchat.runtime.timers import Timers
+from threadchat.shared_room import SharedRoom
 from threadchat.stored_room import StoredRoom
 from threadchat.tally import Tally
 
@@ -87,7 +88,7 @@ class Rooms:
     @property
     def log_is_up(self) -> bool:
         """Whether what is said can be logged at this instant."""
-        return self._writer is None or not (self._writer.is_down or self._writer.failed)
+        return self._writer is None or self._writer.is_up
 
     @property
     def all(self) -> list[Room]:
@@ -225,4 +226,5 @@ class Rooms:
         hub = self._make_hub(name)
         if self._writer is None:
             return Room(name, self._options, self._timers, hub, self.tally)
-        return StoredRoom(name, self._options, self._timers, hub, self.tally, self._writer)
+        kind = StoredRoom if self._writer.reader is None else SharedRoom
+        return kind(name, self._options, self._timers, hub, self.tally, self._writer)

@@ -24,7 +24,7 @@ from weakref import WeakSet
 
 from threadchat.channel import Closed, WouldBlock
 from threadchat.hub import BROADCAST_BUFFER, Hub
-from threadchat.log import Addition, Stored
+from threadchat.log import RETURN_WAIT, Addition, Stored
 from threadchat.log.writer import LogWriter
 from threadchat.messages import JOIN, LEAVE, LOG_DOWN, LOG_UP, MESSAGE, NAME, Entry
 from threadchat.options import Options
@@ -37,7 +37,6 @@ from threadchat.websocket.connection import Connection, ConnectionClosed
 NUDGE = ""  # what the hub receives when there is something new
 BEHIND = BROADCAST_BUFFER  # entries that a hub may be behind its log before those who speak wait for it
 FAR_BEHIND = 2 * BEHIND  # the same for the writer
-RETURN_WAIT = 35.0  # seconds that people have to come back after a restart: a page tries again within 30
 
 
 class StoredRoom(Room):
@@ -86,7 +85,7 @@ class StoredRoom(Room):
         """Tell the connection when the store goes down or is up again, and now if it is down."""
         with self._mutex:
             self._listeners.add(connection)
-        if self._writer.is_down:
+        if not self._writer.is_up:
             connection.reply(LOG_DOWN)
 
     def load(self, kept: Stored) -> None:
@@ -111,20 +110,18 @@ class StoredRoom(Room):
         """See `LoggedRoom.accept`."""
         self._wait_for_hub(FAR_BEHIND)
         with self._mutex:
-            return Addition(self.name, self.log.number(self._accepted(said)), *self.log.start)
+            top = self.log.top
+            return Addition(self.name, self.log.number(self._accepted(said)), *self.log.start, self.log.epoch, top)
 
     def taken(self, said: Sequence[Entry], accepted: Sequence[Entry]) -> None:
         """See `LoggedRoom.taken`."""
         with self._mutex:
-            self.log.retain(accepted)
-            self._fresh += accepted
+            self._pass_on(accepted)
             for entry in accepted:
                 if entry.kind in (JOIN, NAME):
                     self._shown[entry.by] = str(entry.name)
                 elif entry.kind == LEAVE:
                     self._shown.pop(entry.by, None)
-            with suppress(WouldBlock, Closed):  # WouldBlock: so many nudges are there already
-                self.hub.broadcast.send_nowait(NUDGE)
             self._settle(said)
 
     def tell(self, up: bool) -> None:
@@ -139,6 +136,17 @@ class StoredRoom(Room):
         with self._mutex:
             self._ended = True
             self._recorded.notify_all()
+
+    def lose(self) -> None:
+        """See `LoggedRoom.lose`."""
+        raise AssertionError("a store for one process keeps its logs")
+
+    def _pass_on(self, entries: Sequence[Entry]) -> None:
+        """The log has these. The caller holds the mutex."""
+        self.log.retain(entries)
+        self._fresh += entries
+        with suppress(WouldBlock, Closed):  # WouldBlock: so many nudges are there already
+            self.hub.broadcast.send_nowait(NUDGE)
 
     def _say_nowait(self, entry: Entry) -> None:
         self._writer.said.send_nowait((self, entry))

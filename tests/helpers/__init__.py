@@ -4,6 +4,7 @@ from helpers.ends import *  # noqa: F403
 from helpers.inspected import *  # noqa: F403
 from helpers.pages import *  # noqa: F403
 from helpers.peers import *  # noqa: F403
+from helpers.redis import *  # noqa: F403
 from helpers.requests import *  # noqa: F403
 from helpers.scripted import *  # noqa: F403
 from helpers.servers import *  # noqa: F403

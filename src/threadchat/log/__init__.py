@@ -7,11 +7,13 @@ for what it has missed, and the log either has all of it or says that it has not
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from threadchat.messages import Entry, Order
+
+RETURN_WAIT = 35.0  # seconds that people have to come back after a restart: a page tries again within 30
 
 
 class Extent(NamedTuple):
@@ -54,13 +56,16 @@ class Stored:
 class Addition:
     """Entries for the log of one room. What the store has up to the id `before` is not kept any more.
 
-    `check` is the check value of the entry with that id.
+    `check` is the check value of the entry with that id. `top` is the newest id of the log that the room knows, and
+    `epoch` that log's.
     """
 
     room: str
     entries: Sequence[Entry]
     before: int
     check: int
+    epoch: str
+    top: int
 
 
 class Store(Protocol):
@@ -72,8 +77,11 @@ class Store(Protocol):
     def load(self, room: str) -> Stored:
         """What is kept of the room; for a new one, a new epoch. Raises StoreDown."""
 
-    def write(self, additions: Sequence[Addition]) -> None:
-        """Keep all of this, or nothing. When it returns, it outlives the process. Raises StoreDown."""
+    def write(self, additions: Sequence[Addition]) -> Collection[str]:
+        """Keep all of this, or nothing. When it returns, it outlives the process. Raises StoreDown.
+
+        Returns the rooms of which it has kept nothing, since their log is not the one that they know any more.
+        """
 
     def expire(self, before: float) -> None:
         """Drop the entries that are older than this (seconds since 1970), and rooms of which nothing is left then.
@@ -86,3 +94,60 @@ class Store(Protocol):
 
     def close(self) -> None:
         """Let another process use the store. Called last."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """Where in a room's log a process stands. `token` is that of the id `top`."""
+
+    room: str
+    epoch: str
+    top: int
+    token: str
+
+
+@dataclass(frozen=True)
+class Arrivals:
+    """Entries of a room's log that are new to this process. `foreign` has the ids of joins from other processes."""
+
+    entries: Sequence[Entry]
+    foreign: Collection[int]
+
+
+@runtime_checkable
+class SharedStore(Store, Protocol):
+    """A store that several processes use at once as one chat.
+
+    `write` gets entries without ids, and gives an id, a time and an epoch to those that it takes. It is called again
+    with the same entries after StoreDown, and then takes none twice. What was taken, in any process, comes by `read`.
+
+    One thread at a time calls the methods of a Store and `wake`; another one calls the rest. All raise StoreDown.
+    """
+
+    @property
+    def process(self) -> str:
+        """The name by which the other processes know this one."""
+
+    def wake(self, opened: str = "") -> None:
+        """Make `read` return, in all processes, and tell them that a room was opened."""
+
+    def read(self, after: dict[str, Point], wait: bool) -> tuple[dict[str, Arrivals], set[str]]:
+        """What the logs of these rooms have after these points, and which rooms were opened somewhere.
+
+        Returns as soon as there is something, and otherwise after a second; much sooner if it is not to `wait`.
+        """
+
+    def look(self, points: Sequence[Point]) -> tuple[set[str], set[str]]:
+        """The rooms whose log is not what these points say any more, and the names of all rooms.
+
+        Called before the first `read`, and before the next one after StoreDown.
+        """
+
+    def lease(self) -> set[str]:
+        """Be taken to be alive for some seconds more. Returns the processes that are not any more."""
+
+    def leave(self, lasts: float) -> None:
+        """Be taken to be alive for so many seconds, for the last time."""
+
+    def bury(self, process: str) -> None:
+        """Say that those have left who were in a room only by way of this process, which is not alive any more."""

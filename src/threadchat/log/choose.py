@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from threadchat.log import Store
+import re
+
+from threadchat.log import Store, StoreUnfit
 
 
 def open_store(where: str, synchronous: str) -> Store | None:
@@ -10,6 +12,20 @@ def open_store(where: str, synchronous: str) -> Store | None:
     kind, _, rest = where.partition(":")
     if kind == "memory":
         return None
-    from threadchat.log.sqlite import SqliteStore  # not at the top: most chats do without it
+    if kind == "sqlite":
+        from threadchat.log.sqlite import SqliteStore  # not at the top: most chats do without it
 
-    return SqliteStore(rest, synchronous)
+        return SqliteStore(rest, synchronous)
+    try:
+        from threadchat.log.redis import RedisStore
+    except ModuleNotFoundError as error:
+        raise StoreUnfit(f"{kind}:// needs {error.name}: install the extra `threadchat[redis]`") from error
+    try:
+        return RedisStore(where)
+    except StoreUnfit as error:
+        raise StoreUnfit(f"{shown(where)} cannot be used: {error}") from error
+
+
+def shown(where: str) -> str:
+    """What `--store` names, without the user and the password in it."""
+    return re.sub("//[^/]*@", "//", where)

@@ -20,7 +20,7 @@ import os
 import secrets
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -101,14 +101,15 @@ class SqliteStore:
                 [_order(epoch, id_, *rest) for _, _, _, id_, *rest in self._rows("orders", number, "id")],
             )
 
-    def write(self, additions: Sequence[Addition]) -> None:
-        """See `Store.write`."""
+    def write(self, additions: Sequence[Addition]) -> Collection[str]:
+        """See `Store.write`. No other process has the file: no room's log becomes another one."""
         with _down(), self._transaction():
             for addition in additions:
                 if addition.entries:
                     room = self._number_of(addition)
                     self._trim(room, addition.before, addition.check)
                     self._add(room, addition.entries)
+        return ()
 
     def secret(self, name: str, made: str) -> str:
         """See `Store.secret`."""
@@ -185,7 +186,7 @@ class SqliteStore:
         """The number of the room, which is made if there is none."""
         self._database.execute(
             "INSERT OR IGNORE INTO rooms VALUES (NULL, ?, ?, ?, ?)",
-            [addition.room, addition.entries[0].epoch, addition.before, addition.check],
+            [addition.room, addition.epoch, addition.before, addition.check],
         )
         number: int
         (number,) = self._database.execute("SELECT room FROM rooms WHERE name = ?", [addition.room]).fetchone()

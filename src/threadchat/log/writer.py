@@ -17,7 +17,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
 from math import inf
@@ -25,7 +25,8 @@ from typing import Protocol, TypeVar
 from weakref import WeakValueDictionary
 
 from threadchat.channel import Channel, Closed
-from threadchat.log import Addition, Store, Stored, StoreDown
+from threadchat.log import Addition, SharedStore, Store, Stored, StoreDown
+from threadchat.log.reader import LogReader
 from threadchat.messages import Entry
 from threadchat.runtime.threads import go
 
@@ -57,6 +58,9 @@ class LoggedRoom(Protocol):
     def tell(self, up: bool) -> None:
         """Called when the store went down, or is up again."""
 
+    def lose(self) -> None:
+        """Called when the store's log of this room is another one now. Nothing is taken for this room any more."""
+
     def fail(self) -> None:
         """Called when the writer has failed: nothing is taken any more, and nobody may wait for it."""
 
@@ -66,6 +70,8 @@ class LogWriter:
 
     Any thread may send to `said`, and call the methods. The writer closes the store at its end. What is older than
     `keep_for` seconds is dropped at once. Raises StoreDown, and then the store stays open.
+
+    With a store that is shared with other processes there is also a `reader`: what was written comes back by it.
     """
 
     def __init__(self, store: Store, keep_for: float = inf) -> None:
@@ -84,12 +90,20 @@ class LogWriter:
         # By name, the one that was opened last, as long as somebody has it. The writer's thread's own.
         self._rooms: WeakValueDictionary[str, LoggedRoom] = WeakValueDictionary()
         self._give_up = threading.Event()
+        self.reader = LogReader(store, self._names) if isinstance(store, SharedStore) else None
         self._thread = go(self._run, "logWriter")
 
     @property
     def failed(self) -> bool:
-        """Whether the thread has ended without being told to."""
+        """Whether the thread has ended without being told to, or the reader's has."""
+        if self.reader is not None and self.reader.failed:
+            return True
         return not self._thread.is_alive() and not self._give_up.is_set()
+
+    @property
+    def is_up(self) -> bool:
+        """Whether what is said can be logged at this instant, and is seen then."""
+        return not (self.is_down or self.failed or (self.reader is not None and self.reader.is_down))
 
     def knows(self, name: str) -> bool:
         """Whether the store may have something of this room. Any thread may call this."""
@@ -126,6 +140,8 @@ class LogWriter:
             for room in {*self._rooms.values(), *(room for room, _ in self.said.take_pending())}:
                 room.fail()
         finally:
+            if self.reader is not None:
+                self.reader.stop(up=not self.is_down)
             self._store.close()
 
     def _write_what_waits(self) -> bool:
@@ -160,12 +176,16 @@ class LogWriter:
 
     def _write_group(self, group: dict[LoggedRoom, list[Entry]]) -> None:
         additions = [room.accept(said) for room, said in group.items()]
+        lost: Collection[str] = ()
         if any(addition.entries for addition in additions):
-            self._until_it_works(partial(self._store.write, additions))
+            lost = self._until_it_works(partial(self._store.write, additions))
             self.groups += 1
             self.entries += sum(len(addition.entries) for addition in additions)
         for (room, said), addition in zip(group.items(), additions, strict=True):
-            room.taken(said, addition.entries)
+            if room.name in lost:
+                room.lose()
+            else:
+                room.taken(said, addition.entries)
 
     def _until_it_works(self, action: Callable[[], T]) -> T:
         """Do it, again and again while the store is down. Raises _GivenUp after a stop."""

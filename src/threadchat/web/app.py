@@ -23,7 +23,7 @@ from threadchat.client import serve_ws
 from threadchat.declarations import Made
 from threadchat.hub import Hub
 from threadchat.log import Store, StoreDown, StoreUnfit
-from threadchat.log.choose import open_store
+from threadchat.log.choose import open_store, shown
 from threadchat.names import clean_room_name, quoted
 from threadchat.options import Options
 from threadchat.room import LOBBY
@@ -99,7 +99,7 @@ class App:
         except StoreDown as error:
             if store is not None:
                 store.close()
-            raise StoreUnfit(f"{options.store} cannot be used: {error}") from error
+            raise StoreUnfit(f"{shown(options.store)} cannot be used: {error}") from error
         self._connection_type = connection_type
         self._hosts = Hosts(options.allow_hosts or ("*",))
         self._origins = Origins(options.allow_origins)

@@ -1,0 +1,202 @@
+"""What Redis does in one step: the scripts of `log.redis`, in Lua.
+
+A script is executed as a whole: no other command comes in between. The keys of one room have one hash tag.
+
+    | key     | type   | what it has                                                                               |
+    | ------- | ------ | ----------------------------------------------------------------------------------------- |
+    | meta    | hash   | epoch; top: the newest id; before, check: where the log was cut by CLEAR or by its age     |
+    | log     | stream | the entries, by ids of our own (ID-0): k kind, a when (ms), e the rest as JSON, p who      |
+    | numbers | hash   | by session, the last number that was taken                                                |
+    | spoke   | zset   | the same sessions, by when that was (ms)                                                  |
+    | here    | hash   | by session, the id of its join and its name, of those who are in the room                 |
+    | seats   | hash   | by session, the processes to which it is connected, each with a space behind it           |
+    | orders  | hash   | by kind and target, the orders in force: id, when, the rest as JSON                       |
+    | batches | hash   | by process, the answer to its last batch                                                  |
+"""
+
+KEYS = ("meta", "log", "numbers", "spoke", "here", "seats", "orders", "batches")
+
+# What begins each script: the room's keys by name, Redis' own clock, and how sessions are forgotten.
+_COMMON = """
+local meta, log, numbers, spoke, here, seats, orders, batches = unpack(KEYS)
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+
+local function forget(before)  -- the numbers of sessions that have not spoken since then
+    local old = redis.call('ZRANGEBYSCORE', spoke, '-inf', '(' .. before)
+    for _, by in ipairs(old) do
+        redis.call('HDEL', numbers, by)
+    end
+    redis.call('ZREMRANGEBYSCORE', spoke, '-inf', '(' .. before)
+end
+"""
+
+# ARGV: an epoch for a new room. Answers all that there is of the room.
+OPEN = (
+    _COMMON
+    + """
+if redis.call('HEXISTS', meta, 'epoch') == 0 then
+    redis.call('DEL', unpack(KEYS))  -- what is left of a room of which a part was deleted is worth nothing
+    redis.call('HSET', meta, 'epoch', ARGV[1], 'top', 0, 'before', 0, 'check', 0)
+end
+return {
+    redis.call('HMGET', meta, 'epoch', 'top', 'before', 'check'), redis.call('XRANGE', log, '-', '+'),
+    redis.call('HGETALL', numbers), redis.call('ZRANGE', spoke, 0, -1, 'WITHSCORES'),
+    redis.call('HGETALL', here), redis.call('HGETALL', orders),
+}
+"""
+)
+
+# ARGV: process, number of the batch ('' for none), epoch, the newest id that the process has seen, the id up to which
+# it keeps nothing, for how long a session's number is remembered (ms); then of each entry its kind, its session, a mark
+# and the rest as JSON. The mark of a message is its number or ''; of a join the name; of an order what it comes to:
+# lines of '+' (in force) or '-' (no more) and a field of `orders`, or 'clear'.
+#
+# Answers nothing if the log is not the one that the process knows. Otherwise: the batch, when, and for each entry its
+# id, or 0 if it was not taken.
+APPEND = (
+    _COMMON
+    + """
+local process, batch, before = ARGV[1], ARGV[2], tonumber(ARGV[5])
+local known = redis.call('HMGET', meta, 'epoch', 'top')
+if known[1] ~= ARGV[3] or tonumber(known[2]) < tonumber(ARGV[4]) then
+    return false
+end
+if batch ~= '' then
+    local last = redis.call('HGET', batches, process)
+    if last and last:match('^%S+') == batch then
+        return last  -- the answer was lost on its way
+    end
+end
+
+local id, said, answer = tonumber(known[2]), {}, {batch, string.format('%.0f', now)}
+
+local function add(kind, rest, ...)
+    redis.call('XADD', log, string.format('%.0f-0', id), 'k', kind, 'a', answer[2], 'e', rest, ...)
+end
+
+local take = {}
+
+function take.msg(by, number, rest)
+    if number ~= '' then
+        local last = said[by] or redis.call('HGET', numbers, by)
+        if last and tonumber(number) <= tonumber(last) then
+            return false
+        end
+        said[by] = number
+    end
+    id = id + 1
+    add('msg', rest)
+    return true
+end
+
+function take.join(by, name, rest)
+    local connected = redis.call('HGET', seats, by) or ''
+    if not connected:find(process .. ' ', 1, true) then
+        redis.call('HSET', seats, by, connected .. process .. ' ')
+    end
+    local known = redis.call('HGET', here, by)
+    if known and known:match('^%d+ (.*)$') == name then
+        return false
+    end
+    id = id + 1
+    redis.call('HSET', here, by, string.format('%.0f ', id) .. name)
+    add(known and 'name' or 'join', rest, 'p', process)
+    return true
+end
+
+function take.leave(by, _, rest)
+    local connected = redis.call('HGET', seats, by) or ''
+    local from, to = connected:find(process .. ' ', 1, true)
+    if from then
+        connected = connected:sub(1, from - 1) .. connected:sub(to + 1)
+    end
+    if connected ~= '' then
+        redis.call('HSET', seats, by, connected)
+        return false  -- somewhere else the session is still connected
+    end
+    redis.call('HDEL', seats, by)
+    if redis.call('HDEL', here, by) == 0 then
+        return false
+    end
+    id = id + 1
+    add('leave', rest)
+    return true
+end
+
+function take.order(by, mark, rest)
+    id = id + 1
+    add('order', rest)
+    for sign, field in mark:gmatch('([+-])([^\\n]+)') do
+        if sign == '+' then
+            redis.call('HSET', orders, field, string.format('%.0f ', id) .. answer[2] .. ' ' .. rest)
+        else
+            redis.call('HDEL', orders, field)
+        end
+    end
+    if mark == 'clear' then
+        redis.call('XTRIM', log, 'MINID', string.format('%.0f-0', id))
+        redis.call('HSET', meta, 'before', string.format('%.0f', id - 1), 'check', '')
+    end
+    return true
+end
+
+for index = 7, #ARGV, 4 do
+    local taken = take[ARGV[index]](ARGV[index + 1], ARGV[index + 2], ARGV[index + 3])
+    answer[#answer + 1] = taken and string.format('%.0f', id) or '0'
+end
+for by, number in pairs(said) do
+    redis.call('HSET', numbers, by, number)
+    redis.call('ZADD', spoke, now, by)
+end
+redis.call('HSET', meta, 'top', string.format('%.0f', id))
+-- The entry before those that are kept stays, for its check value.
+if before > 0 and redis.call('XTRIM', log, 'MINID', '~', ARGV[5] .. '-0') > 0 then
+    local first = redis.call('XRANGE', log, '-', '+', 'COUNT', 1)[1]
+    forget(math.min(now - ARGV[6], first and tonumber(first[2][4]) or now))
+end
+answer = table.concat(answer, ' ')
+if batch ~= '' then
+    redis.call('HSET', batches, process, answer)
+end
+return answer
+"""
+)
+
+# ARGV: an epoch, and the one that follows it. Of several processes that find that the ids cannot be trusted, one wins.
+RENEW = (
+    _COMMON
+    + """
+if redis.call('HGET', meta, 'epoch') == ARGV[1] then
+    redis.call('HSET', meta, 'epoch', ARGV[2])
+end
+"""
+)
+
+# ARGV: the id up to which everything is too old, the check value of that entry, for how long a session's number is
+# remembered (ms), and something if a process has the room. If none has, and nothing is left of it, it is dropped: then
+# the answer is not 0.
+EXPIRE = (
+    _COMMON
+    + """
+if tonumber(redis.call('HGET', meta, 'before') or ARGV[1]) < tonumber(ARGV[1]) then
+    redis.call('XTRIM', log, 'MINID', string.format('%.0f-0', ARGV[1] + 1))
+    redis.call('HSET', meta, 'before', ARGV[1], 'check', ARGV[2])
+    forget(now - ARGV[3])
+end
+if ARGV[4] == '' and redis.call('XLEN', log) == 0 and redis.call('EXISTS', here, orders) == 0 then
+    return redis.call('DEL', unpack(KEYS))
+end
+return 0
+"""
+)
+
+# KEYS: the processes, by when their lease ends (ms). ARGV: a process, and for how long it has a lease from now on (ms).
+# Answers the processes that had none any more, possibly this one among them.
+LEASE = """
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local dead = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', '(' .. now)
+redis.call('ZADD', KEYS[1], now + ARGV[2], ARGV[1])
+return dead
+"""

@@ -1,0 +1,173 @@
+"""A room that several processes have: its log is in a store that they share, and each keeps a copy of it in memory.
+
+    read pump -> said -> log writer: accept (moderation) -> the store, which numbers and decides who comes and goes
+                         log reader: arrived (the log in memory, who is here, orders) -> hub -> clients
+
+What is said in this process comes back by the log reader, as what is said in the others, so that all have one order.
+
+The races, each forced by a test of the same number in tests/test_shared_room.py:
+1. What somebody waits for comes back before the writer has heard that it was taken.
+2. Two processes give one name to two people.
+3. A process is taken to be dead, and is not: those who are in it were said to have left.
+4. Somebody speaks while the log turns out to be another one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+
+from threadchat.channel import Closed, WouldBlock
+from threadchat.client import Client
+from threadchat.hub import Hub
+from threadchat.log import Addition, Arrivals, Point, Stored
+from threadchat.log.writer import LogWriter
+from threadchat.messages import CLEAR, JOIN, KICK, LEAVE, MESSAGE, NAME, Entry, Order, event
+from threadchat.options import Options
+from threadchat.room import TRY_AGAIN, Post
+from threadchat.runtime.threads import NoThread, go
+from threadchat.runtime.timers import Timers
+from threadchat.stored_room import FAR_BEHIND, StoredRoom
+from threadchat.tally import Tally
+
+RESTARTED = (1012, "the room's log was replaced")  # the close code and the reason: come back at once
+
+
+class SharedRoom(StoredRoom):
+    """See `Room`. The log writer calls what `LoggedRoom` says, and the log reader what `FollowedRoom` says."""
+
+    def __init__(self, name: str, options: Options, timers: Timers, hub: Hub, tally: Tally, writer: LogWriter) -> None:
+        super().__init__(name, options, timers, hub, tally, writer)
+        self._shown = self._here  # both are what the log says
+        self._awaited: list[tuple[int, Post]] = []  # by their ids, posts that were taken and are on their way back
+        self._lost = False  # whether the log is another one now; guarded by the mutex, as the one before
+        self._told_up = True  # what the clients were told last; guarded too
+
+    @property
+    def failed(self) -> bool:
+        """See `Room.failed`. A room that has lost its log is replaced in the same way."""
+        return self._lost or super().failed
+
+    @property
+    def ended(self) -> bool:
+        """See `FollowedRoom.ended`."""
+        return self._ended
+
+    @property
+    def is_far_behind(self) -> bool:
+        """See `FollowedRoom.is_far_behind`."""
+        return len(self._fresh) >= FAR_BEHIND
+
+    @property
+    def point(self) -> Point:
+        """See `FollowedRoom.point`."""
+        top = self.log.top
+        return Point(self.name, self.log.epoch, top, self.log.token(top))
+
+    def load(self, kept: Stored) -> None:
+        """See `StoredRoom.load`. Of those who are here, the store knows by which processes."""
+        super().load(kept)
+        if self._writer.reader is not None:
+            self._writer.reader.follow(self)
+
+    def accept(self, said: Sequence[Entry]) -> Addition:
+        """See `LoggedRoom.accept`: the store gives the numbers."""
+        self._wait_for_hub(FAR_BEHIND)
+        with self._mutex:
+            accepted = self._accepted(said)
+        return Addition(self.name, accepted, *self.log.start, self.log.epoch, self.log.top)
+
+    def taken(self, said: Sequence[Entry], accepted: Sequence[Entry]) -> None:
+        """See `LoggedRoom.taken`. What was taken is settled when it comes back; the rest now."""
+        with self._mutex:
+            for entry in said if self._posts else ():
+                if post := self._posts.get(id(entry)):
+                    self._awaited.append((getattr(entry, "id", 0), post))
+            self._settle_what_came()  # race 1
+
+    def arrived(self, arrivals: Arrivals) -> None:
+        """See `FollowedRoom.arrived`."""
+        with self._mutex:
+            self._pass_on(arrivals.entries)
+            for entry in arrivals.entries:
+                if entry.kind == MESSAGE:
+                    self.moderation.heard(entry.by)
+                elif isinstance(entry, Order):
+                    self._obey(entry)
+                elif entry.kind == LEAVE:
+                    self._left(entry)
+                else:
+                    self._joined(entry, entry.id in arrivals.foreign)
+            self._settle_what_came()
+
+    def lose(self) -> None:
+        """See `FollowedRoom.lose`. All are told to come back: to another room, which has the log as it is now."""
+        with self._mutex:
+            if self._lost:
+                return
+            self._lost = self._ended = True
+            self._recorded.notify_all()  # race 4
+            connections = set(self._arriving)
+        connections.update(each.connection for each in set(self.hub.clients) if isinstance(each, Client))
+        for connection in connections:
+            connection.end(*RESTARTED)
+        self.end()
+
+    def tell(self, up: bool) -> None:
+        """See `LoggedRoom.tell`. Both the writer and the reader notice it: it is said once."""
+        with self._mutex:
+            up = self._writer.is_up
+            changed, self._told_up = up != self._told_up, up
+        if changed:
+            super().tell(up)
+
+    # The caller of the methods below holds the mutex.
+
+    def _is_news(self, entry: Entry) -> bool:
+        """Whether the store is to decide about an entry that is no message: it knows who is here in all processes."""
+        if isinstance(entry, Order):
+            self.moderation.mark(entry)
+        elif entry.kind == LEAVE:
+            return not self.people.is_connected(entry.by)
+        else:
+            entry.name = self.people.name_of(entry.by) or entry.name  # as in Room
+        return True
+
+    def _obey(self, entry: Order) -> None:
+        self.moderation.obey(entry)
+        if entry.order == CLEAR:
+            self.log.clear(entry.id)
+        elif entry.order == KICK:
+            with suppress(NoThread):  # in a thread of its own, since hub and peers may be slow
+                go(self._put_out, "putOut")
+
+    def _joined(self, entry: Entry, foreign: bool) -> None:
+        name = str(entry.name)
+        loser = self.people.hear(entry.by, name, self._here) if foreign else None
+        self._here[entry.by] = name
+        self.moderation.know(entry.by, name)
+        if loser is not None:  # race 2
+            self._say_soon(event(NAME, loser.by, loser.name))
+
+    def _left(self, entry: Entry) -> None:
+        self._here.pop(entry.by, None)
+        if not self.people.forget_if_gone(entry.by):  # race 3
+            self._say_soon(event(JOIN, entry.by, str(entry.name)))
+
+    def _settle_what_came(self) -> None:
+        """Free those who wait for what the log has, or for what was not taken."""
+        if self._awaited:
+            top = self.log.top
+            for number, post in self._awaited:
+                post.recorded |= number <= top
+            self._awaited = [each for each in self._awaited if each[0] > top]
+            self._recorded.notify_all()
+
+    def _say_soon(self, entry: Entry) -> None:
+        """Say it without waiting, now or a little later."""
+        try:
+            self._say_nowait(entry)
+        except WouldBlock:
+            self._timers.after(TRY_AGAIN, lambda: self._say_soon(entry))
+        except Closed:
+            pass

@@ -1,0 +1,382 @@
+"""Several processes over one Redis are one chat. Here they are servers in one process, each with its own threads."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import pytest
+from helpers import LIMIT, REDIS, V1, Held, Peer, RedisServer, Running, Serve, ask, go, needs_redis, until
+from websockets.exceptions import ConnectionClosed
+
+from threadchat import stored_room
+from threadchat.channel import Closed
+from threadchat.log import Addition, reader
+from threadchat.log import redis as store_module
+from threadchat.messages import Entry, message
+from threadchat.shared_room import SharedRoom
+
+pytestmark = needs_redis
+KEY = {"Authorization": "Bearer the-organisers"}
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[RedisServer]:
+    if REDIS is None:
+        pytest.skip(needs_redis.kwargs["reason"])
+    with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture
+def redis(shared: RedisServer) -> Iterator[RedisServer]:
+    """A Redis without anything in it."""
+    shared.client().flushall()
+    yield shared
+    shared.close_clients()
+
+
+@pytest.fixture
+def start(serve: Serve, redis: RedisServer) -> Callable[..., Running]:
+    """Starts one more server over the same Redis."""
+    return lambda **options: serve(**{"store": redis.unix_url, "moderator_key": "the-organisers", **options})
+
+
+@pytest.fixture
+def both(start: Callable[..., Running]) -> tuple[Running, Running]:
+    return start(), start()
+
+
+def lobby(server: Running) -> SharedRoom:
+    room = server.app.rooms.lobby
+    assert isinstance(room, SharedRoom)
+    return room
+
+
+def tops(*servers: Running) -> set[int]:
+    return {lobby(server).log.top for server in servers}
+
+
+def kept(server: Running) -> Sequence[Entry]:
+    log = lobby(server).log
+    return log.read(log.start[0], 999) or ()
+
+
+def log_of(server: Running) -> bytes:
+    return ask(server, "GET", "/log.jsonl").body
+
+
+def test_all_processes_see_everything_in_one_order(both: tuple[Running, Running]) -> None:
+    one, two = both
+    with V1(one.port, name="Ann") as ann, V1(two.port, name="Bob") as bob, Peer(two.port) as plain:
+        ann.until(type="join", name="Bob")
+        assert {each["name"] for each in bob.hello["here"]} == {"Ann"} or bob.hello["count"] == 0
+
+        def talk(who: V1) -> None:
+            for number in range(1, 101):
+                who.say(f"{who.by} {number}", n=number)
+                who.until(type="msg", by=who.by, n=number)
+
+        for each in (go(talk, ann), go(talk, bob)):
+            each.result(LIMIT)
+        two.app.publish("the end", name="CI")
+        assert plain.lines(201)[-1] == "CI: the end"
+        until(lambda: tops(one, two) == {203})
+    assert log_of(one) == log_of(two)
+    numbers: dict[str, list[int]] = {}
+    for line in map(json.loads, log_of(one).splitlines()):
+        if line.get("n"):
+            numbers.setdefault(line["by"], []).append(line["n"])
+    assert [*numbers.values()] == [[*range(1, 101)]] * 2, "each once, and each person's own in their order"
+
+
+def test_whoever_comes_back_to_another_process_misses_nothing_and_says_nothing_twice(
+    both: tuple[Running, Running],
+) -> None:
+    one, two = both
+    with V1(one.port, room="den", name="Ann") as ann:
+        ann.say("1", n=1)
+        seen = ann.until(type="msg")
+    with V1(two.port, room="den", name="Bob") as bob:
+        assert bob.texts(1) == ["1"], "history"
+        bob.say("2", n=1)
+        bob.until(text="2")
+        with V1(two.port, room="den", session=ann.session, since=seen["token"]) as back:
+            assert back.hello["recovered"]
+            assert back.hello["name"] == "Ann"
+            assert back.hello["last"] == 1
+            assert back.texts(1) == ["2"]
+            back.say("1", n=1)
+            assert back.until(type="ack") == {"type": "ack", "n": 1}
+
+
+def test_a_session_with_connections_to_two_processes_joins_once_and_leaves_last(
+    both: tuple[Running, Running], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("threadchat.room.LEAVE_WAIT", 0.0)
+    one, two = both
+    with V1(one.port, name="Bob") as bob:
+        bob.until(type="join", name="Bob")
+        with V1(two.port, name="Ann") as ann:
+            bob.until(type="join", name="Ann")
+            with V1(one.port, session=ann.session) as again:
+                again.until(type="join", name="Ann")
+                until(lambda: tops(one, two) == {2})
+            until(lambda: not lobby(one).people.is_connected(ann.by))
+            one.app.publish("in between")
+            line = bob.receive()
+            assert line.get("text") == "in between", line
+        assert bob.receive()["type"] == "leave"
+
+
+def test_orders_hold_in_every_process(both: tuple[Running, Running]) -> None:
+    one, two = both
+    with V1(one.port, name="Ann", headers=KEY) as ann, V1(two.port, name="Bob") as bob, V1(two.port, name="Cy") as cy:
+        ann.until(type="join", name="Cy")
+        ann.send(type="mute", by=bob.by)
+        bob.until(order="mute")
+        bob.say("x", n=1)
+        assert bob.until(type="error")["text"] == "You are muted in this room."
+        ann.send(type="slow", seconds=30)
+        cy.until(order="slow")
+        cy.say("first", n=1)
+        cy.until(text="first")
+        with V1(one.port, session=cy.session) as elsewhere:
+            elsewhere.say("second", n=2)
+            assert elsewhere.until(type="error")["text"].startswith("Slow mode is on: wait")
+        ann.send(type="lock", locked=True)
+        cy.until(order="lock")
+        with pytest.raises(Exception, match="403"):
+            V1(two.port, name="Dan")
+        ann.send(type="clear")
+        cy.until(order="clear")
+        until(lambda: [each.kind for each in kept(two)] == ["order"])
+        ann.send(type="kick", by=bob.by)
+        bob.until(order="kick")
+        with pytest.raises(ConnectionClosed) as closed:
+            bob.receive()
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == 4001
+        assert cy.until(order="kick")["target"] == bob.by
+
+
+def test_a_kick_takes_in_the_address_that_only_the_targets_process_knows(both: tuple[Running, Running]) -> None:
+    one, two = both
+    one_room, two_room = lobby(one), lobby(two)
+    with V1(one.port, name="Ann", headers=KEY) as ann, V1(two.port, name="Bob") as bob:
+        ann.until(type="join", name="Bob")
+        moderation = two_room.moderation
+        ((connection, seat),) = moderation._seats.items()
+        moderation._seats[connection] = type(seat)(seat.by, "10.0.0.1", "10.0.0.1")
+        ann.send(type="kick", by=bob.by)
+        with pytest.raises(ConnectionClosed):
+            bob.until(type="what never comes")
+        assert "address 10.0.0.1" in moderation._out
+        assert f"by {bob.by}" in one_room.moderation._out
+
+
+def test_publish_and_say_answer_with_the_token_that_all_processes_know(both: tuple[Running, Running]) -> None:
+    one, two = both
+    token = one.app.publish("hello", room="den", name="CI")
+    answer = ask(two, "POST", "/r/den/say", {"Content-Type": "text/plain"}, b"hi")
+    assert answer.status == 201
+    until(lambda: b'"hi"' in ask(one, "GET", "/r/den/log.jsonl").body)
+    assert token.encode() in ask(two, "GET", "/r/den/log.jsonl").body
+    assert answer.body.strip() in ask(one, "GET", "/r/den/log.jsonl").body
+    assert ask(one, "GET", "/r/nobody-was-here/log.txt").status == 404
+
+
+def test_a_room_that_another_process_has_opened_has_a_transcript_here(both: tuple[Running, Running]) -> None:
+    one, two = both
+    one.app.publish("hello", room="new")
+    until(lambda: ask(two, "GET", "/r/new/log.txt").status == 200)
+
+
+def test_secrets_are_the_same_in_all_processes(start: Callable[..., Running]) -> None:
+    from threadchat.declarations import Made
+
+    one, two = (start(moderator_key=Made(secret)) for secret in ("the-first-one", "the-second-one"))
+    assert one.app.options.moderator_key == two.app.options.moderator_key == "the-first-one"
+
+
+def test_after_a_stop_of_all_people_have_time_to_come_back(
+    start: Callable[..., Running], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = start()
+    with V1(server.port, name="Ann") as ann, V1(server.port, name="Bob") as bob:
+        ann.until(type="join", name="Bob")
+        server.stop()
+    monkeypatch.setattr(reader, "RETURN_WAIT", 0.2)
+    monkeypatch.setattr(reader, "LOOK_EVERY", 0.02)
+    server = start()
+    with V1(server.port, session=ann.session) as back:
+        assert {each["name"] for each in back.hello["here"]} == {"Ann", "Bob"}
+        assert back.hello["name"] == "Ann"
+        buried = lobby(server)._writer.reader
+        assert buried is not None
+        buried._store._reader.ask("ZADD", store_module.PROCESSES, "1", *_others(buried))  # type: ignore[attr-defined]
+        assert back.until(type="leave")["by"] == bob.by, "and nobody else"
+
+
+def _others(reading: Any) -> list[str]:
+    found = reading._store._writer.ask("ZRANGE", store_module.PROCESSES, 0, -1)
+    return [each.decode() for each in found if each.decode() != reading._store.process]
+
+
+def test_whoever_was_in_a_process_that_died_leaves(
+    both: tuple[Running, Running], redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = both
+    with V1(one.port, name="Ann") as ann, V1(two.port, name="Bob"):
+        ann.until(type="join", name="Bob")
+        died = lobby(two)._writer.reader
+        assert died is not None
+        monkeypatch.setattr(died._store, "lease", set)  # it says nothing more, as after kill -9
+        alive = lobby(one)._writer.reader
+        assert alive is not None
+        alive._bury_at = 0.0
+        redis.client().zadd(store_module.PROCESSES, {died._store.process: 1})
+        alive._look_at = 0.0
+        assert ann.until(type="leave")["name"] == "Bob"
+
+
+def test_while_redis_is_away_people_are_told_and_nothing_is_lost(
+    serve: Serve, redis_server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    one, two = serve(store=redis_server.url), serve(store=redis_server.url)
+    with V1(one.port, name="Ann") as ann, V1(two.port, name="Bob") as bob:
+        ann.until(type="join", name="Bob")
+        redis_server.kill()
+        for each in (ann, bob):
+            assert each.until(type="state") == {"type": "state", "log": "down"}
+        assert ask(one, "GET", "/readyz").body == b"The log is down.\n"
+        assert ask(one, "GET", "/livez").status == 200
+        ann.say("waits", n=1)
+        redis_server.start()
+        lines = [bob.receive() for _ in range(2)]
+        assert {"type": "state", "log": "up"} in lines
+        assert [line["text"] for line in lines if line["type"] == "msg"] == ["waits"]
+        until(lambda: one.app.rooms.log_is_up and ask(one, "GET", "/readyz").status == 200)
+    assert not [record for record in caplog.records if record.exc_info]
+
+
+@pytest.mark.parametrize("idle", [True, False])
+def test_after_a_loss_in_redis_people_come_back_are_told_of_a_gap_and_talk_on(
+    start: Callable[..., Running], redis: RedisServer, idle: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reader, "LOOK_EVERY", 0.05)
+    one, two = start(), start()
+    with V1(one.port, name="Ann") as ann, V1(two.port, name="Bob") as bob:
+        ann.say("1", n=1)
+        token = bob.until(type="msg")["token"]
+        redis.client().flushall()
+        if not idle:
+            ann.say("2", n=2)
+        for each in (ann, bob):
+            with pytest.raises(ConnectionClosed) as closed:
+                each.until(type="what never comes")
+            assert closed.value.rcvd is not None
+            assert closed.value.rcvd.code == 1012
+    with V1(two.port, session=bob.session, since=token) as back, V1(one.port, session=ann.session) as other:
+        assert not back.hello["recovered"]
+        assert back.receive() == {"type": "gap"}
+        other.say("3", n=3)
+        assert back.texts(1) == ["3"]
+    assert log_of(one) == log_of(two)
+
+
+def test_race_1_what_comes_back_before_the_writer_knows_is_settled(start: Callable[..., Running]) -> None:
+    server = start()
+    room = lobby(server)
+    store = room._writer._store
+    write = store.write
+
+    def late(additions: list[Addition]) -> Any:
+        result = write(additions)
+        newest = max(entry.id for each in additions for entry in each.entries)
+        until(lambda: room.log.top >= newest, "the entry, by the reader")
+        return result
+
+    store.write = late  # type: ignore[method-assign, assignment]
+    assert server.app.publish("hello") == room.log.token(1)
+
+
+def test_race_2_two_who_are_given_one_name_at_once_get_two(
+    both: tuple[Running, Running], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = both
+    arrived, held = SharedRoom.arrived, threading.Event()
+
+    def hold(room: SharedRoom, arrivals: Any) -> None:
+        assert held.wait(LIMIT)
+        arrived(room, arrivals)
+
+    monkeypatch.setattr(SharedRoom, "arrived", hold)
+    with V1(one.port, name="Ann") as first, V1(two.port, name="Ann") as second:
+        assert first.hello["name"] == second.hello["name"] == "Ann"
+        until(lambda: lobby(one)._writer.entries == lobby(two)._writer.entries == 1, "both joins in the log")
+        held.set()
+        changed = [each.until(type="name") for each in (first, second)]
+        assert changed[0] == changed[1]
+        assert changed[0]["name"].startswith("Ann ")
+        until(lambda: tops(one, two) == {3}, "one change of name, and no other")
+        names = [dict(lobby(each)._here) for each in both]
+        assert names[0] == names[1]
+        assert sorted(names[0].values()) == ["Ann", changed[0]["name"]]
+        joins = [json.loads(line) for line in log_of(one).splitlines()[:2]]
+        assert changed[0]["by"] == joins[1]["by"], "the later one"
+
+
+def test_race_3_whoever_is_said_to_have_left_and_has_not_is_back_at_once(both: tuple[Running, Running]) -> None:
+    one, two = both
+    with V1(one.port, name="Ann") as ann, V1(two.port, name="Bob") as bob:
+        ann.until(type="join", name="Bob")
+        process = lobby(two)._writer.reader._store.process  # type: ignore[union-attr]
+        lobby(one)._writer.reader._store.bury(process)  # type: ignore[union-attr]
+        assert ann.until(type="leave")["by"] == bob.by
+        assert ann.receive()["type"] == "join"
+        bob.say("still here", n=1)
+        assert ann.texts(1) == ["still here"]
+    assert log_of(one) == log_of(two)
+
+
+def test_race_4_whoever_waits_while_the_log_turns_out_to_be_another_one_is_freed(
+    start: Callable[..., Running], redis: RedisServer
+) -> None:
+    server = start()
+    room = lobby(server)
+    redis.client().flushall()
+    with pytest.raises(Closed):
+        room.post(message("into another log", "ann"))
+    assert room.failed
+    server.app.publish("in the new one")
+    assert lobby(server) is not room
+    assert [json.loads(line)["text"] for line in log_of(server).splitlines()] == ["in the new one"]
+
+
+def test_a_room_whose_hub_is_slow_holds_up_no_other(start: Callable[..., Running]) -> None:
+    server = start()
+    slow = lobby(server)
+    held = Held(slow.hub)
+
+    def speak() -> None:
+        for number in range(5_000):
+            slow.say(message(f"{number}", "ann"))
+
+    speaking = go(speak)
+    assert held.at_work.wait(LIMIT)
+    until(lambda: slow.is_far_behind)
+    top = slow.log.top
+    assert top < stored_room.FAR_BEHIND + store_module.MOST + 2 * stored_room.BEHIND, "the log does not run away"
+    held.goes_on.set()
+    speaking.result(LIMIT)
+    until(lambda: slow.log.top == 5_000)
+
+
+def test_who_waits_for_a_repeat_is_told_at_once(start: Callable[..., Running]) -> None:
+    server = start()
+    room = lobby(server)
+    assert room.post(message("a", "ann", None, 1))
+    assert not room.post(message("a", "ann", None, 1))
