@@ -20,6 +20,7 @@ STORED: dict[str, Any] = {
             ("said", 1.5, "readPump-1"),
             ("grouped", 1.75, "logWriter"),
             ("stored", 2, "logWriter"),
+            ("returned", 2.5, "logReader"),
             ("buffered", 3, "hub"),
             ("coalesced", 3.5, "writePump-1"),
             ("written", 4.5, "writePump-1"),
@@ -40,6 +41,17 @@ def log_writer(state: str = "receiving", on: str = "said", **changed: Any) -> di
         "groups": 40,
         "entries": 120,
         "failures": 0,
+        **changed,
+    }
+
+
+def log_reader(state: str = "listening", **changed: Any) -> dict[str, Any]:
+    """A LogReader of the protocol."""
+    return {
+        "thread": thread("logReader", state, "store"),
+        "down": state == "down",
+        "behind": 0,
+        "entries": 9,
         **changed,
     }
 
@@ -77,14 +89,37 @@ def test_the_log_writer_stands_between_the_read_pumps_and_the_hub_with_its_figur
     assert said["y"] < box_of(page, "#canvas")["y"] + end < said["y"] + said["height"], "the read pumps send to said"
     writer.locator(".hub-figures").hover()
     expect(page.locator("#hint")).to_contain_text("written 120 entries in 40 groups; the store has failed 0 times")
-    expect(page.locator("#hint")).to_contain_text("Now 10 of all rooms’ entries wait for the store, and 2 that this")
+    expect(page.locator("#hint")).to_contain_text("Now 10 of all rooms")
     show(inspector, None)
     expect(writer).to_be_hidden()
     expect(page.locator("#wires > *")).to_have_count(2 * 2 + 2 * 3)
 
 
-def test_a_store_that_is_down_is_said_first_and_what_waits_for_it(inspector: Inspector, look: Look) -> None:
+def test_a_log_reader_stands_between_the_log_writer_and_the_hub(inspector: Inspector, look: Look) -> None:
     page = look()
+    show(inspector, log_writer())
+    expect(page.locator("#log-reader")).to_be_hidden()  # no other process uses the store
+    show(inspector, log_writer(), log_reader=log_reader(behind=4))
+    reader = page.locator("#log-reader")
+    expect(reader).to_contain_text("listening")
+    expect(reader).to_contain_text("4 on their way")
+    expect(page.locator("#wires > *")).to_have_count(2 * 2 + 2 * 3 + 6)
+    assert box_of(page, "#log-reader")["y"] + box_of(page, "#log-reader")["height"] < box_of(page, "#hub")["y"]
+    reader.click()
+    expect(page.locator("#detail")).to_contain_text("waits until the store has something new, for 1.5 s.")
+    expect(page.locator("#detail .note").first).to_contain_text("brought 9 entries from the store")
+    show(inspector, log_writer(), log_reader=log_reader("down"))
+    expect(page.locator("#hint")).to_contain_text("The store cannot be read")
+    expect(reader).to_have_attribute("data-family", "stuck")
+
+
+def test_a_store_that_is_down_is_said_first_and_the_tour_leaves_out_what_is_otherwise_with_a_store(
+    inspector: Inspector, look: Look
+) -> None:
+    page = look()
+    page.get_by_role("button", name="Tour", exact=True).click()
+    expect(page.locator("#tour .note")).to_have_text("Tour, 1 of 6")
+    page.get_by_role("button", name="Leave the tour").click()
     events = [{"kind": "store", "text": "the store is down: what is said waits"}]
     show(inspector, log_writer("down", "store", pending=200, failures=9), events=events)
     expect(page.locator("#hint")).to_contain_text("The store is down")
@@ -93,11 +128,14 @@ def test_a_store_that_is_down_is_said_first_and_what_waits_for_it(inspector: Ins
     expect(page.locator("#log > li")).to_contain_text("the store is down: what is said waits")
     show(inspector, log_writer("behind", "hub", behind=512), paused=True)
     expect(page.locator("#hint")).to_contain_text("Its log is 512 entries ahead of it")
+    page.get_by_role("button", name="Tour", exact=True).click()
+    expect(page.locator("#tour .note")).to_have_text("Tour, 1 of 4")
 
 
-def test_behind_the_log_writer_and_its_channel_are_their_source_threads_and_minute(
+def test_behind_the_log_writer_its_channel_and_a_message_is_what_belongs_to_them(
     inspector: Inspector, look: Look
 ) -> None:
+    inspector.journey = STORED
     page = look()
     show(inspector, log_writer("behind", "hub"))
     page.locator("#log-writer").click()
@@ -113,12 +151,7 @@ def test_behind_the_log_writer_and_its_channel_are_their_source_threads_and_minu
     expect(detail).to_contain_text("StoredRoom.say")
     page.locator(".room-log button").click()
     expect(detail).to_contain_text("the hub has passed on")
-    assert "/inspect/source?file=stored_room.py&function=StoredRoom.taken" in " ".join(inspector.asked)
-
-
-def test_the_journey_has_the_steps_of_the_log_writer(inspector: Inspector, look: Look) -> None:
-    inspector.journey = STORED
-    page = look()
+    assert "/inspect/source?file=stored_room.py&function=StoredRoom._pass_on" in " ".join(inspector.asked)
     show(inspector, log_writer(), events=[{"kind": "message", "id": 41, "client": 1, "text": "hello"}])
     page.get_by_role("button", name="hello").click()
     detail = page.get_by_role("region", name="The journey of a message")
@@ -128,18 +161,7 @@ def test_the_journey_has_the_steps_of_the_log_writer(inspector: Inspector, look:
     assert len(tops) == 1, "side by side"
 
 
-def test_the_tour_leaves_out_what_is_otherwise_with_a_store(inspector: Inspector, look: Look) -> None:
-    page = look()
-    page.get_by_role("button", name="Tour", exact=True).click()
-    expect(page.locator("#tour .note")).to_have_text("Tour, 1 of 6")
-    show(inspector, log_writer())
-    expect(page.locator("#log-writer")).to_be_visible()
-    page.get_by_role("button", name="Tour", exact=True).click()
-    expect(page.locator("#tour .note")).to_have_text("Tour, 1 of 4")
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 390)])
 def test_axe_finds_nothing(inspector: Inspector, look: Look, scheme: str, width: int) -> None:
     inspector.journey = STORED
     page = look(color_scheme=scheme, reduced_motion="reduce", viewport={"width": width, "height": 800})
@@ -150,7 +172,7 @@ def test_axe_finds_nothing(inspector: Inspector, look: Look, scheme: str, width:
         assert [(what, each["id"], [node["html"][:200] for node in each["nodes"]]) for each in found] == []
 
     said = {"kind": "message", "id": 41, "client": 1, "text": "hello"}
-    show(inspector, log_writer("down", "store", pending=200, failures=9), events=[said])
+    show(inspector, log_writer("down", "store", pending=200, failures=9), log_reader=log_reader("down"), events=[said])
     expect(page.locator("#hint")).to_contain_text("The store is down")
     check("the store is down")
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")

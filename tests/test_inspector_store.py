@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import LIMIT, TEXT, V1, Inspected, Peer, instructions, until
+from helpers import LIMIT, TEXT, V1, Inspected, Peer, RedisServer, instructions, until
 
 from threadchat.channel import Channel
 from threadchat.hub import Hub
@@ -33,8 +33,11 @@ def pictures_come_quickly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sampler_module, "SHARE", 1.0)
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "redis"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "redis":
+        server: RedisServer = request.getfixturevalue("redis_server")
+        return server.url
     return "memory:" if request.param == "memory" else f"sqlite:{tmp_path / 'chat.db'}"
 
 
@@ -91,16 +94,37 @@ def test_a_message_is_followed_through_the_log_writer_and_the_store(server: Insp
     ]
 
 
+def test_a_message_is_followed_also_where_it_comes_back_from_a_store_that_is_shared(
+    inspect: Callable[..., Inspected], redis_server: RedisServer
+) -> None:
+    here, there = inspect(store=redis_server.url), inspect(store=redis_server.url)
+    with Peer(here.port) as one, Peer(there.port) as other, here.look() as look:
+        look.until(lambda picture: picture["clients"], "the client")
+        for _ in range(2):
+            one.talk("the same words")
+            assert other.lines(1) == ["the same words"]
+        first, second = here.watch.journeys.all()
+        until(lambda: all(each.deliveries and each.deliveries[1].written for each in (first, second)), "their ends")
+        for journey in (first, second):
+            steps = {step["step"]: step for step in journey.as_json()["steps"]}
+            assert list(steps) == [*STEPS[:4], "returned", *STEPS[4:]]
+            assert steps["returned"]["thread"] == "logReader"
+            assert steps["returned"]["file"] == "log/reader.py"
+        assert first.times["returned"] < second.times["read"]
+    assert there.watch.journeys.all() == [], "it came from elsewhere"
+    assert writer_of(here).awaited == {}
+
+
 def test_messages_that_waited_for_the_store_share_a_group_and_the_time_they_waited_is_seen(
     server: Inspected, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store, goes_on, reached = writer_of(server)._store, threading.Event(), threading.Event()
     write = store.write
 
-    def holds(additions: Sequence[Addition]) -> None:
+    def holds(additions: Sequence[Addition]) -> Collection[str]:
         reached.set()
         goes_on.wait(LIMIT)
-        write(additions)
+        return write(additions)
 
     monkeypatch.setattr(store, "write", holds)
     with Peer(server.port) as peer, server.look() as look:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 from unittest.mock import Mock
 
 import pytest
-from helpers import CLOSE, FAR, PING, TEXT, Inspected, Look, Peer, say_stuck, until
+from helpers import CLOSE, FAR, PING, TEXT, Inspected, Look, Peer, RedisServer, say_stuck, until
 
 from threadchat import client as client_module
 from threadchat import stored_room
@@ -23,9 +23,12 @@ from threadchat.inspector.states import STATES
 from threadchat.inspector.watch import Gate
 from threadchat.inspector.watched_writer import WatchedWriter
 from threadchat.log import Addition, StoreDown
+from threadchat.log import reader as reader_module
+from threadchat.log.reader import LogReader
 from threadchat.log.writer import LogWriter
 from threadchat.outbox import Outbox
 from threadchat.runtime.runqueue import RunQueue
+from threadchat.shared_room import SharedRoom
 from threadchat.stored_room import StoredRoom
 from threadchat.websocket import connection as connection_module
 from threadchat.websocket.connection import Connection
@@ -309,7 +312,7 @@ def test_the_log_writer_waits_for_what_is_said_and_is_storing_while_the_store_is
         thread = until_writer(look, "receiving", "said")["log_writer"]["thread"]
         assert "LogWriter._write_what_waits" in [function for _, _, function in thread["stack"]]
         with blocked() as block, monkeypatch.context() as patch:
-            patch.setattr(writer._store, "write", lambda additions: (block(), write(additions)))
+            patch.setattr(writer._store, "write", lambda additions: (block(), write(additions))[1])
             peer.send(TEXT, "one")
             until_writer(look, "storing", "store")
             for text in ("two", "three"):
@@ -327,10 +330,10 @@ def test_while_the_store_is_down_the_log_writer_is_down_and_all_who_look_are_tol
     server, writer = with_store(inspect, tmp_path)
     write, down = writer._store.write, threading.Event()
 
-    def fails(additions: Sequence[Addition]) -> None:
+    def fails(additions: Sequence[Addition]) -> Collection[str]:
         if down.is_set():
             raise StoreDown("the disk is full")
-        write(additions)
+        return write(additions)
 
     monkeypatch.setattr(writer, "_store", Mock(wraps=writer._store, write=fails))
     down.set()
@@ -385,9 +388,50 @@ def test_the_log_writer_is_running_while_a_room_numbers_what_was_said(
         assert peer.lines(1) == ["hello"]
 
 
-def test_a_room_in_memory_has_no_log_writer(inspect: Inspect) -> None:
+def until_reader(look: Look, state: str, on: str) -> dict[str, Any]:
+    def so(picture: dict[str, Any]) -> bool:
+        thread = picture["log_reader"]["thread"]
+        return (thread["name"], thread["state"], thread["on"]) == ("logReader", state, on)
+
+    return look.until(so, f"the log reader {state} {on}")
+
+
+@forces(LogReader._read, LogReader._look, LogReader._step, SharedRoom.arrived)
+def test_the_log_reader_listens_looks_whether_the_logs_are_the_same_and_is_down_with_the_store(
+    inspect: Inspect, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reader_module, "LOOK_EVERY", 0.5)
+    server = inspect(store=redis_server.url)
+    writer = server.app.rooms.writer
+    assert isinstance(writer, WatchedWriter)
+    assert writer.reader is not None
+    pass_on = SharedRoom._pass_on
+    with Peer(server.port) as peer, server.look() as look:
+        until_reader(look, "listening", "store")
+        store = writer.reader._store
+        with blocked() as block, monkeypatch.context() as patch:
+            look_at_logs = store.look
+            patch.setattr(store, "look", lambda points: (block(), look_at_logs(points))[1])
+            until_reader(look, "storing", "store")
+        with blocked() as block, monkeypatch.context() as patch:
+            patch.setattr(SharedRoom, "_pass_on", lambda room, entries: (block(), pass_on(room, entries)))
+            peer.send(TEXT, "hello")
+            until_reader(look, "running", "")
+            told = look.until(lambda picture: picture["log_reader"]["behind"] == 1, "the lag")
+            assert told["log"]["top"] == 0
+        assert peer.lines(1) == ["hello"]
+        look.until(lambda picture: picture["log_reader"]["behind"] == 0, "that it has caught up")
+        redis_server.kill()
+        assert until_reader(look, "down", "store")["log_reader"]["down"]
+        assert look.until_event("store")["text"].startswith("the store cannot be read")
+        redis_server.start()
+        until_reader(look, "listening", "store")
+
+
+def test_a_room_in_memory_has_neither_a_log_writer_nor_a_log_reader(inspect: Inspect) -> None:
     with inspect().look() as look:
-        assert look.picture()["log_writer"] is None
+        picture = look.picture()
+        assert (picture["log_writer"], picture["log_reader"]) == (None, None)
 
 
 def test_every_row_of_the_table_is_forced_by_a_test() -> None:

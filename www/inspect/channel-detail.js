@@ -16,13 +16,13 @@ const MOST_THREADS = 8; // in the list
 
 /**
  * The file and the function that is called at an end of a channel, to be shown while no thread is there.
- * @type {Record<"toClient" | "toHub" | "toWriter" | "fromWriter", Record<End, [file: string, name: string]>>}
+ * @type {Record<"toClient" | "toHub" | "toWriter" | "toHubFromLog", Record<End, [file: string, name: string]>>}
  */
 const CALLS = {
   toClient: { send: ["channel.py", "Channel.send_what_fits"], receive: ["outbox.py", "Outbox.receive_in_turn"] },
   toHub: { send: ["channel.py", "Channel.send"], receive: ["channel.py", "select"] },
   toWriter: { send: ["stored_room.py", "StoredRoom.say"], receive: ["log/writer.py", "LogWriter._write_what_waits"] },
-  fromWriter: { send: ["stored_room.py", "StoredRoom.taken"], receive: ["channel.py", "select"] },
+  toHubFromLog: { send: ["stored_room.py", "StoredRoom._pass_on"], receive: ["channel.py", "select"] },
 };
 
 /** @param {string} channel its name */
@@ -37,7 +37,7 @@ const isToClient = (channel) => channel.startsWith("send-");
 function callsAt(channel, { log_writer: writer }) {
   if (isToClient(channel)) return CALLS.toClient;
   if (channel === "said") return CALLS.toWriter;
-  return channel === "broadcast" && writer ? CALLS.fromWriter : CALLS.toHub;
+  return channel === "broadcast" && writer ? CALLS.toHubFromLog : CALLS.toHub;
 }
 
 export class ChannelDetail {

@@ -121,12 +121,15 @@ const AT_WORK = "A chat server at work, drawn as it runs.";
  * What is most worth knowing about a picture.
  * @param {Picture} picture
  */
-function narrate({ clients, hub, channels, log_writer: writer }) {
+function narrate({ clients, hub, channels, log_writer: writer, log_reader: reader }) {
   if (writer?.down) {
     return (
       `The store is down, and the log writer tries again and again. Meanwhile said fills, ${count(writer.said.pending)} ` +
       `of ${count(writer.said.capacity)}; once it is full, the read pumps read no more. Nothing is lost.`
     );
+  }
+  if (reader?.down) {
+    return "The store cannot be read, and the log reader tries again and again. Nobody sees anything new, and nothing is lost.";
   }
   if (hub.paused && writer) {
     return (

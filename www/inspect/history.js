@@ -57,6 +57,7 @@ export class History {
       this.#noteThread(t, picture.log_writer.thread);
       this.#noteChannel(t, picture.log_writer.said);
     }
+    if (picture.log_reader) this.#noteThread(t, picture.log_reader.thread);
     for (const channel of Object.values(picture.channels)) this.#noteChannel(t, channel);
     for (const event of picture.events) {
       if (event.kind === "evicted") this.#noteEviction(t, event);

@@ -18,6 +18,7 @@ const STEPS = {
   said: "it is in the channel to the log writer",
   grouped: "the log writer has it, with all else that waited",
   stored: "the store has it, and the hub may get it",
+  returned: "the log reader has it back from the store",
   buffered: "the hub has put it into every send channel",
   coalesced: "a write pump has put it into a frame, with all else that was pending",
   written: "the kernel has the frame",

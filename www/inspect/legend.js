@@ -7,7 +7,7 @@ import { icon } from "./icon.js";
 
 /** @type {[family: string, means: string][]} */
 const LEGEND = [
-  ["waits", "Receiving, selecting or reading: asleep until something comes."],
+  ["waits", "Receiving, selecting, reading or listening: asleep until something comes."],
   ["ready", "Ready: can go on, and waits for its turn to run."],
   ["running", "Running Python code."],
   ["writing", "Writing: inside a write to its socket, or to the store."],

@@ -14,7 +14,7 @@ const TAG = 6; // characters of a session's public tag; enough to tell those of 
 /** The functions that write and read a log. @type {Record<"write" | "store" | "read", [file: string, name: string]>} */
 const CALLS = {
   write: ["room.py", "Room.record"],
-  store: ["stored_room.py", "StoredRoom.taken"],
+  store: ["stored_room.py", "StoredRoom._pass_on"],
   read: ["protocols/v1.py", "V1._catch_up"],
 };
 

@@ -1,5 +1,6 @@
 // @ts-check
-// The log writer of a server with a store: its channel, its thread, and how far it and the hub are behind.
+// The log writer of a server with a store: its channel, its thread, and how far it and the hub are behind. Where several
+// processes share the store, the log reader too, by which the hub gets what was written.
 
 import { make, setData, setText } from "../dom.js";
 import { Gauge } from "./gauge.js";
@@ -7,7 +8,7 @@ import { hinted } from "./hints.js";
 import { ThreadButton } from "./thread.js";
 import { count, plural, rate, short } from "./words.js";
 
-/** @import { LogWriter, Picture, Rates } from "./types.js" */
+/** @import { LogReader, LogWriter, Picture, Rates } from "./types.js" */
 
 /** @type {{ word: string, tell: (writer: LogWriter, rates: Rates) => string }[]} */
 const FIGURES = [
@@ -21,11 +22,16 @@ const FIGURES = [
 export class LogWriterBox {
   said = new Gauge("said");
   thread = new ThreadButton("hub");
+  reader = new ThreadButton("hub");
   #waiting = make("span", { class: "waiting" });
+  #back = make("b");
   #values = FIGURES.map(({ word, tell }) => ({ word, tell, value: make("b") }));
 
   /** @type {LogWriter | null} as it was drawn last */
   #writer = null;
+
+  /** @type {LogReader | null} as it was drawn last */
+  #reader = null;
 
   constructor() {
     this.said.element.prepend(make("span", { class: "title" }, "said"));
@@ -36,26 +42,37 @@ export class LogWriterBox {
     const figures = make("span", { class: "hub-figures" }, ...values);
     hinted(figures, () => (this.#writer ? tellWriter(this.#writer) : ""));
     this.thread.element.append(figures);
+    this.reader.element.id = "log-reader";
+    this.reader.element.prepend(make("span", { class: "title" }, "log reader"));
+    const back = make("span", { class: "hub-figures" }, make("span", {}, this.#back, " on their way"));
+    hinted(back, () => (this.#reader ? tellReader(this.#reader) : ""));
+    this.reader.element.append(back);
     this.elements = [
-      make("div", { class: "inbox of-writer", hidden: true }, this.said.element),
+      make("div", { class: "inbox of-writer", hidden: true }, this.said.element, this.reader.element),
       make("div", { class: "core of-writer", hidden: true }, this.thread.element),
     ];
   }
 
-  /** Whether there is a log writer. */
+  /** Whether there is a log writer, and a log reader. */
   get shown() {
-    return this.#writer !== null;
+    return { writer: this.#writer !== null, reader: this.#reader !== null };
   }
 
   /**
    * @param {Picture} picture
    * @param {string} selected the name of what is looked into
-   * @returns {boolean} whether it has come or gone
+   * @returns {boolean} whether one of them has come or gone
    */
-  render({ log_writer: writer, rates }, selected) {
-    const changed = this.shown !== Boolean(writer);
+  render({ log_writer: writer, log_reader: reader, rates }, selected) {
+    const changed = this.shown.writer !== Boolean(writer) || this.shown.reader !== Boolean(reader);
     this.#writer = writer ?? null;
+    this.#reader = reader ?? null;
     for (const element of this.elements) element.hidden = !writer;
+    this.reader.element.hidden = !reader;
+    if (reader) {
+      this.reader.render(reader.thread, selected);
+      setText(this.#back, short(reader.behind));
+    }
     if (!writer) return changed;
     const { said, thread } = writer;
     this.said.render(said, selected);
@@ -86,3 +103,11 @@ export function tellWriter(writer) {
     `store, and ${behind ? count(behind) : "none"} that this room’s log has wait for its hub.`
   );
 }
+
+/**
+ * Sentences about the log reader.
+ * @param {LogReader} reader
+ */
+export const tellReader = ({ entries, behind }) =>
+  `Since the start it has brought ${plural(entries, "entry", "entries")} from the store, of all rooms and processes. ` +
+  `${behind ? count(behind) : "None"} of those that were written here for this room ${behind > 1 ? "are" : "is"} still to come.`;

@@ -190,8 +190,9 @@ export class Stage {
     const { element, read, send, write } = this.#crowd;
     if (!element.hidden) ends.push({ read, send, out: write, trouble: "", crowd: true });
     const inbox = Object.fromEntries(Object.entries(this.#hub.inbox).map(([name, { element }]) => [name, element]));
-    const { shown, said, thread } = this.#hub.writer;
-    const writer = shown ? { said: said.element, thread: thread.element } : null;
+    const { shown, said, thread, reader } = this.#hub.writer;
+    const back = shown.reader ? reader.element : null;
+    const writer = shown.writer ? { said: said.element, thread: thread.element, reader: back } : null;
     return { ends, inbox, hub: this.#hub.thread.element, writer };
   }
 }

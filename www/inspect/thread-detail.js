@@ -4,7 +4,7 @@
 import { draw, make, setText } from "../dom.js";
 import { KEPT_SECONDS } from "./history.js";
 import { icon } from "./icon.js";
-import { tellWriter } from "./log-writer.js";
+import { tellReader, tellWriter } from "./log-writer.js";
 import { SourceView } from "./source.js";
 import { duration, family, tellThread } from "./words.js";
 
@@ -65,7 +65,9 @@ export class ThreadDetail {
       return;
     }
     setText(this.lead, tellThread(thread).slice(thread.name.length + 1));
-    setText(this.#note, picture.log_writer?.thread === thread ? tellWriter(picture.log_writer) : "");
+    const { log_writer: writer, log_reader: reader } = picture;
+    const figures = writer?.thread === thread ? tellWriter(writer) : reader?.thread === thread ? tellReader(reader) : "";
+    setText(this.#note, figures);
     this.#source.followStack(thread.stack);
     this.#renderStack(thread.stack);
     this.#renderMinute(picture.t);
@@ -154,9 +156,8 @@ export const stripX = (t, now) => ((t - (now - KEPT_SECONDS)) / KEPT_SECONDS) * 
  * @param {string} name
  * @returns {{ thread?: Thread, client?: Client }}
  */
-function findThread({ hub, log_writer: writer, clients }, name) {
-  if (hub.thread.name === name) return { thread: hub.thread };
-  if (writer?.thread.name === name) return { thread: writer.thread };
+function findThread({ hub, log_writer: writer, log_reader: reader, clients }, name) {
+  for (const own of [hub, writer, reader]) if (own?.thread.name === name) return { thread: own.thread };
   for (const client of clients) {
     for (const thread of [client.read_pump, client.write_pump]) if (thread.name === name) return { thread, client };
   }

@@ -9,7 +9,7 @@
 
 /**
  * @typedef {object} Thread
- * @property {string} name "hub" ("hub-NAME" in a room of that name), "logWriter", "readPump-7" or "writePump-7"
+ * @property {string} name "hub" ("hub-NAME" in a room of that name), "logWriter", "logReader", "readPump-7" or "writePump-7"
  * @property {string} state a key of STATES in words.js
  * @property {string} on the channel, or the hub, that it waits for, or ""
  * @property {number} for seconds in this state
@@ -76,6 +76,15 @@
  * @property {number} groups that it has written
  * @property {number} entries in them
  * @property {number} failures of the store
+ */
+
+/**
+ * The log reader of a server whose store other processes use as well.
+ * @typedef {object} LogReader
+ * @property {Thread} thread
+ * @property {boolean} down whether the store cannot be read
+ * @property {number} behind entries of this room that were written here and have not come back
+ * @property {number} entries that it has brought since the start
  */
 
 /**
@@ -176,6 +185,7 @@
  * @property {Record<string, Channel>} channels the channels into the hub, by name
  * @property {RoomLog} log
  * @property {LogWriter | null} [log_writer] null where the rooms are in memory
+ * @property {LogReader | null} [log_reader] null where no other process uses the store
  * @property {RunQueue} run_queue
  * @property {Client[]} clients those that are drawn one by one
  * @property {Crowd} crowd

@@ -30,7 +30,7 @@ const motion = matchMedia("(prefers-reduced-motion: reduce)");
  * @typedef {{ ends: Ends[], inbox: Record<string, Element>, hub: Element, writer: Writer | null }} Geometry
  */
 
-/** @typedef {{ said: Element, thread: Element }} Writer */
+/** @typedef {{ said: Element, thread: Element, reader: Element | null }} Writer */
 
 /**
  * The wires of a client, or of the crowd.
@@ -57,8 +57,8 @@ export class Wires {
   /** @type {Record<string, Across>} from each channel into the hub, and to the log writer, by the channel's name */
   #across = {};
 
-  /** @type {{ line: Line, wire: SVGElement } | null} from the log writer to the hub */
-  #down = null;
+  /** @type {{ line: Line, wire: SVGElement }[]} from the log writer to the hub, or to the log reader and from there */
+  #down = [];
 
   /** @type {Set<Animation>} of dots on their way */
   #moving = new Set();
@@ -85,7 +85,7 @@ export class Wires {
     this.#svg.replaceChildren();
     this.#rows = [];
     this.#across = {};
-    this.#down = null;
+    this.#down = [];
     const geometry = this.#geometry();
     if (!geometry) return;
     // Measure everything before changing anything: the browser then computes the layout once.
@@ -123,15 +123,31 @@ export class Wires {
     for (const { name, box } of inbox) this.#connect(name, box, [hub.left - 3, hub.y + (box.y - broadcast.y) * 0.5]);
     if (!said || !thread) return;
     this.#connect("said", said, [thread.left - 3, said.y]);
-    const x = (hub.left + hub.right) / 2;
-    /** @type {Line} */
-    const line = [
-      [x, thread.y + thread.height / 2 + 2],
-      [x, hub.y - hub.height / 2 - 3],
-    ];
-    const wire = draw("path", { class: "wire strong", d: `M${line[0]}L${line[1]}` });
-    this.#svg.append(wire, draw("path", { class: "head", d: `M${x - 4} ${line[1][1] - 6}l4 6 4-6z` }));
-    this.#down = { line, wire };
+    const reader = writer?.reader && this.#boxOf(writer.reader);
+    if (!reader) {
+      const x = (hub.left + hub.right) / 2;
+      const end = hub.y - hub.height / 2 - 3;
+      this.#lead([[x, thread.y + thread.height / 2 + 2], [x, end]], `M${x - 4} ${end - 6}l4 6 4-6z`);
+      return;
+    }
+    const [left, right] = [reader.right + 3, thread.left - 2];
+    this.#lead([[right, reader.y], [left, reader.y]], `M${left + 6} ${reader.y - 4}l-6 4 6 4z`);
+    const low = reader.y + reader.height / 2 - 6;
+    /** @type {Point} */
+    const end = [hub.left - 3, hub.y - hub.height / 2 + 14];
+    this.#lead([[reader.right + 2, low], end], `M${end[0] - 6} ${end[1] - 4}l6 4-6 4z`);
+  }
+
+  /**
+   * Draw a wire on the way from the log writer to the hub.
+   *
+   * @param {Line} line
+   * @param {string} head the path of its head
+   */
+  #lead(line, head) {
+    const wire = draw("path", { class: "wire strong", d: curve(line) });
+    this.#svg.append(wire, draw("path", { class: "head", d: head }));
+    this.#down.push({ line, wire });
   }
 
   /**
@@ -172,7 +188,7 @@ export class Wires {
     const start = this.#rows[from] ?? this.#rows.find((row) => row.crowd);
     const receivers = this.#rows.filter((row) => row.trouble !== "evicted");
     if (motion.matches) {
-      const down = this.#down ? [this.#down.wire] : [];
+      const down = this.#down.map(({ wire }) => wire);
       this.#light([...(start ? [start.wireIn] : []), door.wire, ...down, ...receivers.map((row) => row.wireOut)]);
       return;
     }
@@ -184,8 +200,8 @@ export class Wires {
     }
     this.#dot([[door.box.left, door.box.y], ...points(door.line)], at, ACROSS_MS, "message");
     at += ACROSS_MS;
-    if (this.#down) {
-      this.#dot(this.#down.line, at, ACROSS_MS, "message");
+    for (const { line } of this.#down) {
+      this.#dot(points(line), at, ACROSS_MS, "message");
       at += ACROSS_MS;
     }
     for (const row of receivers) {

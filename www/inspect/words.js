@@ -14,6 +14,7 @@ const STATES = {
   ready: { family: "ready", means: "can go on, and waits for its turn to run" },
   running: { family: "running", means: "runs" },
   writing: { family: "writing", means: "is inside a write to its socket" },
+  listening: { family: "waits", means: "waits until the store has something new" },
   storing: { family: "writing", means: "is inside a call of the store" },
   sending: { family: "sending", means: "waits to send to" },
   behind: { family: "sending", means: "has run ahead, and waits for" },

@@ -12,11 +12,12 @@ from threadchat.inspector import room_log
 from threadchat.inspector.journey import A_SECOND, KEPT
 from threadchat.inspector.kernel import Held, unread
 from threadchat.inspector.own_hub import LearnersHub
-from threadchat.inspector.states import State, stack_of, state_of_hub, state_of_pump, state_of_writer
+from threadchat.inspector.states import State, stack_of, state_of_hub, state_of_pump, state_of_reader, state_of_writer
 from threadchat.inspector.survey import Figures, Survey
 from threadchat.inspector.watch import WatchedHub
 from threadchat.inspector.watched_channels import WatchedChannel, WatchedOutbox
 from threadchat.inspector.watched_connection import WatchedClient
+from threadchat.inspector.watched_reader import WatchedReader
 from threadchat.inspector.watched_writer import SaidChannel, WatchedWriter
 from threadchat.room import Room
 
@@ -86,6 +87,7 @@ class Camera:
             "channels": {channel["name"]: channel for channel in channels},
             "log": room_log.told(self.room) if with_log else None,
             "log_writer": self._log_writer(t, frames, moment),
+            "log_reader": self._log_reader(t, frames, moment),
             "run_queue": asdict(hub.run_queue.statistics()),
             "clients": [self._client(t, client, frames, client.number in pinned, moment) for client in drawn],
             "crowd": crowd,
@@ -183,6 +185,21 @@ class Camera:
             "groups": writer.groups,
             "entries": writer.entries,
             "failures": writer.failures,
+        }
+
+    def _log_reader(self, t: float, frames: dict[int, FrameType], moment: Moment) -> dict[str, Any] | None:
+        """The log reader, and how far it is behind what was written here; None where the store is not shared."""
+        reader = self._writer and self._writer.reader
+        if not isinstance(reader, WatchedReader):
+            return None
+        frame = frames.get(reader.ident)
+        state = state_of_reader(frame, reader)
+        since = _since(self._own_figures, "logReader", state, reader.entries, t)
+        return {
+            "thread": _thread("logReader", frame, state, t - since, moment),
+            "down": reader.is_down,
+            "behind": reader.behind(self.room),
+            "entries": reader.entries,
         }
 
     def _rates(self, t: float, frames_out: int) -> dict[str, float]:

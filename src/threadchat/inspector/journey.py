@@ -34,8 +34,8 @@ Place = tuple[str, str, int]  # thread, file, line
 
 
 # The steps of a message until the hub puts it into the send channels, in their order. The second is that of a room in
-# memory; the next three are those of a room with a store.
-WAY = ("read", "broadcast", "said", "grouped", "stored")
+# memory; the others are those of a room with a store, the last one where several processes share it.
+WAY = ("read", "broadcast", "said", "grouped", "stored", "returned")
 
 
 @dataclass

@@ -29,6 +29,7 @@ from threadchat.inspector.perfetto import trace
 from threadchat.inspector.sampler import Sampler, TooManyViewers
 from threadchat.inspector.watch import WatchedHub
 from threadchat.inspector.watched_connection import WatchedConnection
+from threadchat.inspector.watched_reader import WatchedReader
 from threadchat.inspector.watched_writer import WatchedWriter
 from threadchat.options import Options
 from threadchat.room import Room
@@ -54,12 +55,15 @@ CORE = (
     "web/app.py",
     "channel.py",
     "log/memory.py",
+    "log/reader.py",
+    "log/redis.py",
     "log/sqlite.py",
     "log/writer.py",
     "outbox.py",
     "protocols/plain.py",
     "protocols/v1.py",
     "room.py",
+    "shared_room.py",
     "stored_room.py",
     "client.py",
     "websocket/connection.py",
@@ -100,7 +104,10 @@ class InspectedApp(App):
         self._anywhere = anywhere
         self._bots: Bots | None = None
         if self.rooms.writer is not None:
-            WatchedWriter.of(self.rooms.writer, self._shared.now).follow(hub)
+            writer = WatchedWriter.of(self.rooms.writer, self._shared.now)
+            writer.follow(hub)
+            if writer.reader is not None:
+                WatchedReader.of(writer.reader, writer)
         self._lessons = Lessons()
         self.sampler = Sampler(self.rooms, self._shared, demo)
         self.sampler.start()

@@ -22,9 +22,11 @@ from threadchat.inspector.watch import Gate
 from threadchat.inspector.watched_channels import Watchable, WatchedChannel
 from threadchat.inspector.watched_connection import WatchedClient
 from threadchat.inspector.watched_writer import WatchedWriter
+from threadchat.log.reader import LogReader
 from threadchat.log.writer import LogWriter
 from threadchat.outbox import Outbox
 from threadchat.runtime.runqueue import RunQueue
+from threadchat.shared_room import SharedRoom
 from threadchat.stored_room import StoredRoom
 from threadchat.websocket.connection import Connection
 
@@ -70,6 +72,10 @@ STATES = (
     Row(LogWriter._until_it_works, "storing", STORE),  # or "down", while the store is
     Row(LogWriter._write, "running"),
     Row(LogWriter._write_what_waits, "receiving"),  # or "running", once something was said
+    Row(LogReader._read, "listening", STORE),
+    Row(LogReader._look, "storing", STORE),
+    Row(LogReader._step, "running"),  # or "down", while the store cannot be read
+    Row(SharedRoom.arrived, "running"),
     Row(serve_ws, "running"),  # or "leaving", while the read pump's thread waits for the write pump to end
 )
 _ROWS: dict[CodeType, Row] = {row.function.__code__: row for row in STATES}
@@ -122,6 +128,16 @@ def state_of_writer(frame: FrameType | None, writer: WatchedWriter) -> State:
     if row.function is LogWriter._write_what_waits:
         return (row.state, writer.said.name) if writer.said.has_parked_receiver else ("running", "")
     return _with_channel(row, frame)
+
+
+def state_of_reader(frame: FrameType | None, reader: LogReader) -> State:
+    """The state of the log reader's thread, whose innermost frame this is."""
+    row, frame = _find(frame)
+    if row is None:
+        return "gone", ""
+    if row.function is LogReader._step and reader.is_down:
+        return "down", STORE
+    return row.state, row.on
 
 
 def stack_of(frame: FrameType | None, learners: Mapping[str, str] = NO_FILES) -> list[list[Any]]:

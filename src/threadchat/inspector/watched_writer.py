@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
 from typing import Any
 from weakref import WeakSet
 
 from threadchat.channel import Channel
-from threadchat.inspector.journey import Followed, Journey, followed, place
+from threadchat.inspector.journey import KEPT, Followed, Journey, followed, place
 from threadchat.inspector.notes import Watch
 from threadchat.inspector.watch import WatchedHub
 from threadchat.inspector.watched_channels import Watchable, begun
@@ -25,6 +25,8 @@ from threadchat.log.writer import LoggedRoom, LogWriter
 from threadchat.messages import Entry
 from threadchat.room import Room
 from threadchat.stored_room import StoredRoom
+
+Write = Callable[[Sequence[Addition]], Collection[str]]
 
 
 class SaidChannel(Watchable, Channel[tuple[LoggedRoom, Entry | None]]):
@@ -59,6 +61,10 @@ class WatchedWriter(LogWriter):
     appends: int  # to the store, those that were done
     append_seconds: float  # that all of them took
     ident: int  # of its thread
+    # Of each room, the epoch and the id of the newest entry that the store has taken from here.
+    written: dict[str, tuple[str, int]]
+    # Of the followed messages that are to come back by a log reader: by room, session, number and text.
+    awaited: dict[tuple[str, str, int | None, str], Journey]
     _carried: list[Journey]  # of the followed messages that it has in hand
 
     @classmethod
@@ -69,6 +75,7 @@ class WatchedWriter(LogWriter):
         assert isinstance(writer, cls)
         writer.choosing, writer.now, writer._carried = WeakSet(), now, []
         writer.in_hand, writer.appends, writer.append_seconds = 0, 0, 0.0
+        writer.written, writer.awaited = {}, {}
         writer.ident = writer._thread.ident or 0
         store.write = partial(writer._append, store.write)  # type: ignore[method-assign]
         writer.said.__class__ = SaidChannel
@@ -104,20 +111,37 @@ class WatchedWriter(LogWriter):
         for journey in self._carried:
             journey.group = len(said)
             journey.step("grouped", self.now(), place(self._thread.name))
+        if self.reader is not None:
+            self._await(seen)
         super()._write(said)
         self.in_hand = 0
         for room, entry in seen:
             if not hasattr(entry, "id"):  # the room has refused it: the hub will not get it
                 watch_of(room).journeys.coming.difference_update(journey.number for journey in followed([entry]))
 
-    def _append(self, write: Callable[[Sequence[Addition]], None], additions: Sequence[Addition]) -> None:
+    def _await(self, seen: Sequence[tuple[LoggedRoom, Entry]]) -> None:
+        """Expect the followed messages back. Those of which nobody knows any more, as they were lost, are forgotten."""
+        for key, journey in list(self.awaited.items()):
+            if journey.read < self.now() - KEPT:
+                self.awaited.pop(key, None)
+        for room, entry in seen:
+            for journey in followed([entry]):
+                self.awaited[room.name, entry.by, entry.n, entry.text] = journey
+
+    def _append(self, write: Write, additions: Sequence[Addition]) -> Collection[str]:
         began = time.perf_counter()
-        write(additions)
+        lost = write(additions)
         self.append_seconds += time.perf_counter() - began
         self.appends += 1
+        for addition in additions:
+            for entry in reversed(addition.entries):
+                if hasattr(entry, "id"):
+                    self.written[addition.room] = entry.epoch, entry.id
+                    break
         if self._carried:
             for journey in followed(entry for addition in additions for entry in addition.entries):
                 journey.step("stored", self.now(), place(self._thread.name))
+        return lost
 
     def _tell(self, up: bool) -> None:
         super()._tell(up)
