@@ -102,7 +102,7 @@ def test_a_log_reader_stands_between_the_log_writer_and_the_hub(inspector: Inspe
     show(inspector, log_writer(), log_reader=log_reader(behind=4))
     reader = page.locator("#log-reader")
     expect(reader).to_contain_text("listening")
-    expect(reader).to_contain_text("4 on their way")
+    expect(reader).to_contain_text("4 to come")
     expect(page.locator("#wires > *")).to_have_count(2 * 2 + 2 * 3 + 6)
     assert box_of(page, "#log-reader")["y"] + box_of(page, "#log-reader")["height"] < box_of(page, "#hub")["y"]
     reader.click()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 from helpers import LIMIT, TEXT, V1, Inspected, Peer, RedisServer, instructions, until
 
+from threadchat import stored_room
 from threadchat.channel import Channel
 from threadchat.hub import Hub
 from threadchat.inspector import sampler as sampler_module
@@ -21,6 +23,7 @@ from threadchat.log.sqlite import SqliteStore
 from threadchat.messages import Entry, message
 from threadchat.options import Options
 from threadchat.rooms import Rooms
+from threadchat.waits import wait_of
 
 STEPS = ["read", "said", "grouped", "stored", "buffered", "coalesced", "written"]
 KEY = {"Authorization": "Bearer the-organisers"}
@@ -182,6 +185,29 @@ def test_rooms_choose_their_messages_one_by_one_and_the_channel_is_a_plain_one_w
         ann.say("followed")
         ann.until(type="msg")
         assert [journey.text for journey in den.journeys.all()] == ["Ann: followed"]
+
+
+def test_what_the_log_writer_waits_for_is_told_by_those_who_look_for_deadlocks(
+    server: Inspected, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer, waits = writer_of(server), ""
+
+    def waits_for(what: str) -> bool:
+        nonlocal waits
+        wait = wait_of(writer.ident, sys._current_frames()[writer.ident])
+        waits = wait.described()[0] if wait is not None and wait.lasts() else ""
+        return waits == what
+
+    with Peer(server.port) as peer:
+        until(lambda: waits_for("receives from `said`"), lambda: waits)
+        monkeypatch.setattr(stored_room, "FAR_BEHIND", 1)
+        server.hub.gate.close()
+        peer.send(TEXT, "one")
+        until(lambda: writer.behind(server.app.rooms.lobby) == 1, "what the hub has not passed on")
+        peer.send(TEXT, "two")
+        until(lambda: waits_for("waits for a Condition"), lambda: waits)
+        server.hub.gate.open()
+        assert peer.lines(2) == ["one", "two"]
 
 
 @pytest.fixture

@@ -48,13 +48,13 @@ export class Hub {
     hinted(queue, () => (this.#runQueue ? tellQueue(this.#runQueue) : ""));
     const inbox = make("div", { class: "inbox" }, ...Object.values(this.inbox).map(({ element }) => element));
     const core = make("div", { class: "core" }, this.thread.element, queue);
-    this.element = make("div", {}, ...this.writer.elements, inbox, core, this.#log.element);
+    this.parts = [...this.writer.elements, inbox, core, this.#log.element];
+    this.element = make("div", {}, ...this.parts);
   }
 
   /**
    * @param {Picture} picture
    * @param {string} selected the name of what is looked into
-   * @returns {boolean} whether there are other parts than before
    */
   render(picture, selected) {
     const { channels, hub, log, log_writer: writer, run_queue: queue } = picture;
@@ -68,7 +68,7 @@ export class Hub {
     for (const { name, value } of this.#figures) setText(value, short(hub[name]));
     this.#renderQueue(queue);
     this.#log.render(log, Boolean(writer), selected);
-    return this.writer.render(picture, selected);
+    this.writer.render(picture, selected);
   }
 
   /** @param {RunQueue} queue */

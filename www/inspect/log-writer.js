@@ -44,7 +44,7 @@ export class LogWriterBox {
     this.thread.element.append(figures);
     this.reader.element.id = "log-reader";
     this.reader.element.prepend(make("span", { class: "title" }, "log reader"));
-    const back = make("span", { class: "hub-figures" }, make("span", {}, this.#back, " on their way"));
+    const back = make("span", { class: "hub-figures" }, make("span", {}, this.#back, " to come"));
     hinted(back, () => (this.#reader ? tellReader(this.#reader) : ""));
     this.reader.element.append(back);
     this.elements = [
@@ -61,10 +61,8 @@ export class LogWriterBox {
   /**
    * @param {Picture} picture
    * @param {string} selected the name of what is looked into
-   * @returns {boolean} whether one of them has come or gone
    */
   render({ log_writer: writer, log_reader: reader, rates }, selected) {
-    const changed = this.shown.writer !== Boolean(writer) || this.shown.reader !== Boolean(reader);
     this.#writer = writer ?? null;
     this.#reader = reader ?? null;
     for (const element of this.elements) element.hidden = !writer;
@@ -73,14 +71,13 @@ export class LogWriterBox {
       this.reader.render(reader.thread, selected);
       setText(this.#back, short(reader.behind));
     }
-    if (!writer) return changed;
+    if (!writer) return;
     const { said, thread } = writer;
     this.said.render(said, selected);
     setText(this.#waiting, said.senders ? `${short(said.senders)} wait to send` : "");
     setData(this.said.element, "blocked", said.senders ? "yes" : "");
     this.thread.render(thread, selected);
     for (const { value, tell } of this.#values) setText(value, tell(writer, rates));
-    return changed;
   }
 }
 

@@ -48,6 +48,8 @@ export class Stage {
     this.#list.append(this.#crowd.element);
     this.wires = new Wires(byId("canvas"), byId("wires", SVGSVGElement), byId("dots"), () => this.#geometry());
     new ResizeObserver(() => this.#fit()).observe(this.#board);
+    const parts = new ResizeObserver(() => this.wires.layout()); // what comes, goes or grows there moves the rest
+    for (const part of this.#hub.parts) parts.observe(part);
     this.#board.addEventListener("scroll", () => this.wires.layout(), { passive: true });
     this.#list.addEventListener("keydown", (event) => this.#onKey(event));
     this.#list.addEventListener("focusin", ({ target }) => this.#letTabReach(this.#rowOf(target)));
@@ -58,10 +60,10 @@ export class Stage {
     const entries = entriesOf(picture.clients, ghosts, watched);
     const changed = this.#seat(entries);
     for (const row of this.#rows) row.render(pinned.has(row.number), selected);
-    const other = this.#hub.render(picture, selected);
+    this.#hub.render(picture, selected);
     const crowded = this.#crowd.render(picture.crowd);
     byId("nobody").hidden = entries.length > 0;
-    if (changed || other || crowded) this.#fit();
+    if (changed || crowded) this.#fit();
     this.#rows.forEach((row, at) => this.wires.mark(at, row.trouble));
   }
 
