@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import pytest
 from helpers import LIMIT, go, until
@@ -23,7 +23,7 @@ class FakeStore:
     def __init__(self) -> None:
         self.logs: dict[str, list[Entry]] = {}
         self.lost: set[str] = set()
-        self.dead: set[str] = set()
+        self.dead: dict[str, bool] = {}  # processes, and whether they have left in order
         self.opened: set[str] = set()
         self.buried: list[str] = []
         self.left: list[float] = []
@@ -46,12 +46,13 @@ class FakeStore:
             self.opened.add(opened)
             self.something.notify_all()
 
-    def read(self, after: dict[str, Point], wait: bool) -> tuple[dict[str, Arrivals], set[str]]:
+    def read(self, after: Mapping[str, tuple[str, int]], wait: bool) -> tuple[dict[str, Arrivals], set[str]]:
         self._call("read")
         with self.something:
             for _ in range(2):
                 new = {
-                    room: [each for each in self.logs.get(room, ()) if each.id > at.top] for room, at in after.items()
+                    room: [each for each in self.logs.get(room, ()) if each.id > top]
+                    for room, (_, top) in after.items()
                 }
                 arrived = {room: Arrivals(entries, ()) for room, entries in new.items() if entries}
                 opened, self.opened = self.opened, set()
@@ -66,7 +67,7 @@ class FakeStore:
         self._call("look")
         return self.lost & {point.room for point in points}, set(self.logs)
 
-    def lease(self) -> set[str]:
+    def lease(self) -> dict[str, bool]:
         self._call("lease")
         return self.dead
 
@@ -99,6 +100,10 @@ class FakeRoom:
         self.texts: list[str] = []
         self.told: list[bool] = []
         self.ended = self.is_far_behind = self.failed = self.lost = False
+
+    @property
+    def reached(self) -> tuple[str, int]:
+        return "epoch", len(self.texts)
 
     @property
     def point(self) -> Point:
@@ -205,7 +210,7 @@ def test_a_connection_that_is_lost_once_is_no_news(
     reader.follow(den)
     real = store.read
 
-    def lose_it_once(after: dict[str, Point], wait: bool) -> tuple[dict[str, Arrivals], set[str]]:
+    def lose_it_once(after: Mapping[str, tuple[str, int]], wait: bool) -> tuple[dict[str, Arrivals], set[str]]:
         store.read = real  # type: ignore[method-assign]
         raise StoreDown("cut")
 
@@ -247,15 +252,26 @@ def test_race_2_a_log_that_is_another_one_or_was_trimmed_ends_its_room_alone(
     assert not other.lost
 
 
+def test_those_who_were_here_before_have_time_to_come_back(read: Callable[[], LogReader], store: FakeStore) -> None:
+    store.dead = {"killed": False}
+    reader = read()
+    until(lambda: store.calls.count("lease"))
+    reader.stop()  # from here on the test does what the thread does
+    store.dead = {"killed": False, "stopped": True, "died now": False}
+    reader._look()
+    assert store.buried == ["died now"]
+    reader._returned_at = 0.0
+    reader._look()
+    assert set(store.buried) == {"died now", "killed", "stopped"}
+
+
 def test_race_3_nobody_is_buried_who_may_just_have_been_cut_off(
     read: Callable[[], LogReader], store: FakeStore
 ) -> None:
     reader = read()
-    reader.stop()  # from here on the test does what the thread does
-    store.dead = {"other"}
-    reader._look()
-    assert not store.buried, "people have time to come back after a start"
-    reader._bury_at = 0.0
+    until(lambda: store.calls.count("lease"))
+    reader.stop()
+    store.dead = {"other": False}
     reader._look()
     assert store.buried == ["other"]
     store.down = "the network is gone"
@@ -264,10 +280,10 @@ def test_race_3_nobody_is_buried_who_may_just_have_been_cut_off(
     reader._look()
     assert store.buried == ["other"], "the other one was cut off too"
     reader._bury_at = 0.0
-    store.dead = {"other", "this"}
+    store.dead = {"other": False, "this": False}
     for _ in range(2):
         reader._look()
-        store.dead = {"other"}
+        store.dead = {"other": False}
     assert store.buried == ["other"], "this process itself had stood still, and the other one perhaps as well"
 
 

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from threadchat.log import redis as module
 from threadchat.log.choose import open_store
 from threadchat.log.memory import MemoryLog
 from threadchat.log.redis import RedisStore
+from threadchat.log.redis_line import COMMANDS
 from threadchat.messages import CLEAR, JOIN, KICK, LEAVE, LOCK, MUTE, NAME, PARDON, SLOW, Entry, event, message, order
 
 pytestmark = needs_redis
@@ -73,7 +75,7 @@ class Kit:
         return [getattr(entry, "id", None) for entry in entries]
 
     def read(self) -> Sequence[Entry]:
-        arrived, _ = self.store.read({ROOM: self.point}, wait=False)
+        arrived, _ = self.store.read({ROOM: (self.log.epoch, self.log.top)}, wait=False)
         return self.log.retain(arrived[ROOM].entries) if arrived else []
 
     @property
@@ -166,7 +168,7 @@ def test_joins_of_another_process_are_told_from_ones_own(kit: Callable[..., Kit]
     one, two = kit(), kit()
     two.write(event(JOIN, "bob", "Bob"))
     assert one.store.write([one.addition(event(JOIN, "ann", "Ann"), message("x", "ann"))]) == set()
-    arrived, opened = one.store.read({ROOM: one.point}, wait=True)
+    arrived, opened = one.store.read({ROOM: (one.log.epoch, 0)}, wait=True)
     assert arrived[ROOM].foreign == {1}
     assert opened == set()
 
@@ -197,10 +199,15 @@ def test_orders_in_force_are_kept_and_taken_back(kit: Callable[..., Kit]) -> Non
 def test_what_is_cleared_is_gone_and_ids_and_numbers_go_on(kit: Callable[..., Kit], client: Redis) -> None:
     one = kit()
     one.write(message("secret", "ann", None, 1), order(CLEAR, "", "ann", "Ann"), message("new", "ann", None, 2))
+    behind = kit()
     one.log.clear(2)
     kept = kit()
     assert [each.id for each in kept.kept.entries] == [2, 3]
     assert kept.log.start == one.log.start
+    assert behind.kept.entries == kept.kept.entries
+    assert [each.id for each in one.store.read({ROOM: (one.log.epoch, 0)}, wait=False)[0][ROOM].entries] == [1, 2, 3]
+    one.store.look([replace(one.point, cleared=2)])
+    assert kit().log.start == one.log.start
     assert not any("secret" in str(client.xrange(key)) for key in client.scan_iter("*:log"))
     assert one.write(message("secret", "ann", None, 1)) == [None]
 
@@ -314,21 +321,26 @@ def test_whoever_was_here_by_way_of_a_dead_process_alone_has_left_once(
     monkeypatch.setattr(module, "LEASE_TIME", -1.0)
     dead.store.lease()
     monkeypatch.setattr(module, "LEASE_TIME", 60.0)
-    assert one.store.lease() == {dead.store.process}
+    assert one.store.lease() == {dead.store.process: False}
     for each in (one, two, one):
         each.store.bury(dead.store.process)
     one.read()
     assert [facts(each) for each in one.log.read(2, 9) or ()] == [(LEAVE, 3, "ann", "Ann", None, "")]
     assert kit().kept.here == {"bob": "Bob"}
-    assert one.store.lease() == set()
+    assert one.store.lease() == {}
 
 
 def test_a_process_that_leaves_is_given_time(kit: Callable[..., Kit]) -> None:
     one, two = kit(), kit()
+    two.write(event(JOIN, "ann", "Ann"))
     two.store.leave(60.0)
-    assert one.store.lease() == set()
+    assert one.store.lease() == {}
+    assert kit().kept.here == {"ann": "Ann"}
     two.store.leave(-1.0)
-    assert one.store.lease() == {two.store.process}
+    assert one.store.lease() == {two.store.process: True}
+    one.store.bury(two.store.process)
+    assert one.store.lease() == {}
+    assert kit().kept.here == {}
 
 
 def test_a_secret_is_made_once(kit: Callable[..., Kit]) -> None:
@@ -427,15 +439,15 @@ def test_an_address_without_a_redis_is_refused(server: RedisServer) -> None:
 
 
 def test_users_need_their_password_and_the_rights_that_are_named(server: RedisServer) -> None:
-    server.ask("ACL", "SETUSER", "chat", "on", ">secret", *module.COMMANDS.split())
-    server.ask("ACL", "SETUSER", "little", "on", ">secret", *module.COMMANDS.split(), "-xadd")
+    server.ask("ACL", "SETUSER", "chat", "on", ">secret", *COMMANDS.split())
+    server.ask("ACL", "SETUSER", "little", "on", ">secret", *COMMANDS.split(), "-xadd")
     server.ask("ACL", "SETUSER", "elsewhere", "on", ">secret", "+@all", "~another:*")
     address = f"127.0.0.1:{server.port}"
     with closing(RedisStore(f"redis://chat:secret@{address}/3")) as store:
         store.load(ROOM)
     assert "does not take this user or password" in unfit(f"redis://chat:wrong@{address}")
     for user in ("little", "elsewhere"):
-        assert f"the rights needed are: {module.COMMANDS}" in unfit(f"redis://{user}:secret@{address}")
+        assert f"the rights needed are: {COMMANDS}" in unfit(f"redis://{user}:secret@{address}")
 
 
 def test_a_database_of_its_own_keeps_two_chats_apart(server: RedisServer) -> None:
@@ -460,5 +472,6 @@ def test_a_redis_behind_tls(tmp_path: Path) -> None:
 
 def test_without_redis_py_there_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "redis", None)
-    monkeypatch.delitem(sys.modules, "threadchat.log.redis")
+    for name in ("redis", "redis_line"):
+        monkeypatch.delitem(sys.modules, f"threadchat.log.{name}")
     assert unfit("redis://127.0.0.1") == "redis:// needs redis: install the extra `threadchat[redis]`"

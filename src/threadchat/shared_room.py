@@ -40,6 +40,7 @@ class SharedRoom(StoredRoom):
         super().__init__(name, options, timers, hub, tally, writer)
         self._shown = self._here  # both are what the log says
         self._awaited: list[tuple[int, Post]] = []  # by their ids, posts that were taken and are on their way back
+        self._cleared = 0  # the id of the newest order to do so; the log reader's own
         self._lost = False  # whether the log is another one now; guarded by the mutex, as the one before
         self._told_up = True  # what the clients were told last; guarded too
 
@@ -59,10 +60,15 @@ class SharedRoom(StoredRoom):
         return len(self._fresh) >= FAR_BEHIND
 
     @property
+    def reached(self) -> tuple[str, int]:
+        """See `FollowedRoom.reached`."""
+        return self.log.epoch, self.log.top
+
+    @property
     def point(self) -> Point:
         """See `FollowedRoom.point`."""
-        top = self.log.top
-        return Point(self.name, self.log.epoch, top, self.log.token(top))
+        epoch, top = self.reached
+        return Point(self.name, epoch, top, self.log.token(top), self._cleared)
 
     def load(self, kept: Stored) -> None:
         """See `StoredRoom.load`. Of those who are here, the store knows by which processes."""
@@ -137,6 +143,7 @@ class SharedRoom(StoredRoom):
         self.moderation.obey(entry)
         if entry.order == CLEAR:
             self.log.clear(entry.id)
+            self._cleared = entry.id
         elif entry.order == KICK:
             with suppress(NoThread):  # in a thread of its own, since hub and peers may be slow
                 go(self._put_out, "putOut")

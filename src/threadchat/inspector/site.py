@@ -57,6 +57,7 @@ CORE = (
     "log/memory.py",
     "log/reader.py",
     "log/redis.py",
+    "log/redis_line.py",
     "log/sqlite.py",
     "log/writer.py",
     "outbox.py",

@@ -8,16 +8,17 @@ before the writer has heard its id. Like the writer (see `watched_writer`), the 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 
 from threadchat.inspector.journey import Followed, place
 from threadchat.inspector.watched_writer import WatchedWriter, watch_of
-from threadchat.log import Arrivals, Point, SharedStore
+from threadchat.log import Arrivals, SharedStore
 from threadchat.log.reader import LogReader
 from threadchat.room import Room
 
-Read = Callable[[dict[str, Point], bool], tuple[dict[str, Arrivals], set[str]]]
+After = Mapping[str, tuple[str, int]]
+Read = Callable[[After, bool], tuple[dict[str, Arrivals], set[str]]]
 
 
 class WatchedReader(LogReader):
@@ -42,7 +43,7 @@ class WatchedReader(LogReader):
         epoch, top = self._writer.written.get(room.name, ("", 0))
         return max(0, top - room.log.top) if epoch == room.log.epoch else 0
 
-    def _bring(self, read: Read, after: dict[str, Point], wait: bool) -> tuple[dict[str, Arrivals], set[str]]:
+    def _bring(self, read: Read, after: After, wait: bool) -> tuple[dict[str, Arrivals], set[str]]:
         arrived, opened = read(after, wait)
         for name, arrivals in arrived.items():
             self.entries += len(arrivals.entries)

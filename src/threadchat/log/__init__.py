@@ -7,7 +7,7 @@ for what it has missed, and the log either has all of it or says that it has not
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol, runtime_checkable
 
@@ -98,12 +98,16 @@ class Store(Protocol):
 
 @dataclass(frozen=True)
 class Point:
-    """Where in a room's log a process stands. `token` is that of the id `top`."""
+    """Where in a room's log a process stands. `token` is that of the id `top`.
+
+    `cleared` is the id of the newest order to drop what was said before it, if there was one meanwhile.
+    """
 
     room: str
     epoch: str
     top: int
     token: str
+    cleared: int = 0
 
 
 @dataclass(frozen=True)
@@ -131,8 +135,10 @@ class SharedStore(Store, Protocol):
     def wake(self, opened: str = "") -> None:
         """Make `read` return, in all processes, and tell them that a room was opened."""
 
-    def read(self, after: dict[str, Point], wait: bool) -> tuple[dict[str, Arrivals], set[str]]:
-        """What the logs of these rooms have after these points, and which rooms were opened somewhere.
+    def read(self, after: Mapping[str, tuple[str, int]], wait: bool) -> tuple[dict[str, Arrivals], set[str]]:
+        """What the logs of these rooms have after these ids, and which rooms were opened somewhere.
+
+        With each id is the epoch that the room knows.
 
         Returns as soon as there is something, and otherwise after a second; much sooner if it is not to `wait`.
         """
@@ -140,14 +146,18 @@ class SharedStore(Store, Protocol):
     def look(self, points: Sequence[Point]) -> tuple[set[str], set[str]]:
         """The rooms whose log is not what these points say any more, and the names of all rooms.
 
-        Called before the first `read`, and before the next one after StoreDown.
+        Called before the first `read`, and before the next one after StoreDown. What was cleared is dropped here, not
+        sooner: other processes are to read first that it was.
         """
 
-    def lease(self) -> set[str]:
-        """Be taken to be alive for some seconds more. Returns the processes that are not any more."""
+    def lease(self) -> dict[str, bool]:
+        """Be taken to be alive for some seconds more. Returns the processes that are not any more.
+
+        True is for those that have left in order, and whose time to come back is over.
+        """
 
     def leave(self, lasts: float) -> None:
-        """Be taken to be alive for so many seconds, for the last time."""
+        """End in order: those who are here by way of this process have so many seconds to come back."""
 
     def bury(self, process: str) -> None:
         """Say that those have left who were in a room only by way of this process, which is not alive any more."""

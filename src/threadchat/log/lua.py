@@ -135,7 +135,6 @@ function take.order(by, mark, rest)
         end
     end
     if mark == 'clear' then
-        redis.call('XTRIM', log, 'MINID', string.format('%.0f-0', id))
         redis.call('HSET', meta, 'before', string.format('%.0f', id - 1), 'check', '')
     end
     return true
@@ -200,3 +199,5 @@ local dead = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', '(' .. now)
 redis.call('ZADD', KEYS[1], now + ARGV[2], ARGV[1])
 return dead
 """
+
+SCRIPTS = (OPEN, APPEND, RENEW, EXPIRE, LEASE)

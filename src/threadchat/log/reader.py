@@ -7,7 +7,8 @@ comes after the newest entry that each room has, so that it misses nothing, howe
 never waits for a hub: a room that is far behind is left out for a while.
 
 Every LOOK_EVERY seconds, and after each trouble, it looks whether the logs are still those that the rooms know, says
-that this process is alive, and buries those that are not: whoever was here by way of them alone has left.
+that this process is alive, and buries those that are not: whoever was here by way of them alone has left. People who
+were here before this process was have RETURN_WAIT to come back.
 
 The races, each forced by a test of the same number in tests/test_reader.py:
 1. A room is opened while the reader waits for entries of the others.
@@ -22,7 +23,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from typing import Protocol
 from weakref import WeakValueDictionary
@@ -46,8 +47,12 @@ class FollowedRoom(Protocol):
         """By which the store knows the room."""
 
     @property
+    def reached(self) -> tuple[str, int]:
+        """The epoch of its log, and the newest id that this has."""
+
+    @property
     def point(self) -> Point:
-        """The newest entry that its log has."""
+        """The same, and all that shows whether the log is still the same."""
 
     @property
     def ended(self) -> bool:
@@ -81,7 +86,9 @@ class LogReader:
         self._rooms: WeakValueDictionary[str, FollowedRoom] = WeakValueDictionary()  # as long as somebody has them
         # These are the reader's thread's own, in seconds of time.monotonic().
         self._look_at = 0.0  # when to look next
-        self._bury_at = time.monotonic() + RETURN_WAIT  # not before: people come back from where they were
+        self._bury_at = 0.0  # when a process that is taken to be dead may be buried
+        self._returned_at = time.monotonic() + RETURN_WAIT  # when those are back who were here before this process
+        self._earlier: Collection[str] | None = None  # processes that were dead before this one
         self._troubled = False  # whether the last step did not work
         self._stopping = threading.Event()
         self._thread = go(self._run, "logReader")
@@ -150,11 +157,14 @@ class LogReader:
         for name in lost:
             self._lose(rooms[name])  # race 2
         dead = self._store.lease()
+        if self._earlier is None:
+            self._earlier = set(dead)
         if self._store.process in dead:
             self._wait_for_others()
         elif time.monotonic() >= self._bury_at:
-            for process in dead:
-                self._store.bury(process)
+            for process, left in dead.items():
+                if time.monotonic() >= self._returned_at or not (left or process in self._earlier):
+                    self._store.bury(process)
         self._look_at = time.monotonic() + LOOK_EVERY
 
     def _wait_for_others(self) -> None:
@@ -165,11 +175,11 @@ class LogReader:
         """Read what there is, or wait for it. Returns whether there was something."""
         followed = self._followed()
         rooms = {room.name: room for room in followed if not room.is_far_behind}
-        after = {room.name: room.point for room in rooms.values()}
+        after = {name: room.reached for name, room in rooms.items()}
         arrived, opened = self._store.read(after, wait and len(rooms) == len(followed))
         self._names |= opened
         for name, arrivals in arrived.items():
-            if arrivals.entries[0].id == after[name].top + 1:
+            if arrivals.entries[0].id == after[name][1] + 1:
                 rooms[name].arrived(arrivals)
             else:
                 self._lose(rooms[name])  # race 2

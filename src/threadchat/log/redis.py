@@ -10,41 +10,23 @@ supported.
 
 from __future__ import annotations
 
-import hashlib
-import json
+import logging
 import secrets
 import time
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 from urllib.parse import quote, unquote
 
-import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
-
 from threadchat.log import Addition, Arrivals, Point, Stored, StoreDown, StoreUnfit
 from threadchat.log.lua import APPEND, EXPIRE, KEYS, LEASE, OPEN, RENEW
-from threadchat.log.memory import REMEMBERED, cleared
-from threadchat.messages import (
-    CLEAR,
-    JOIN,
-    KICK,
-    LEAVE,
-    LOCK,
-    MESSAGE,
-    MUTE,
-    NAME,
-    ORDER,
-    PARDON,
-    SLOW,
-    Entry,
-    Order,
-    event,
-    message,
-    order,
-)
+from threadchat.log.memory import REMEMBERED
+from threadchat.log.redis_entries import mark, name_of, read_entry, read_room, rest_of
+from threadchat.log.redis_line import Call, Line, run
+from threadchat.messages import JOIN, LEAVE, NAME, Entry, event, message
+
+log = logging.getLogger("threadchat")
 
 VERSION = b"1"  # of the keys
 OLDEST = (6, 2)  # XTRIM MINID
@@ -53,65 +35,8 @@ TIMEOUT = 3.0  # seconds for a connection, and for an answer
 BLOCK = 1.0  # seconds that the reader waits for entries at most: well below TIMEOUT
 MOST = 1_024  # entries of a room that are read at once
 LEASE_TIME = 10.0  # seconds for which a process is taken to be alive after it was seen
+LEFT = "-"  # behind the name of a process that has left in order
 SETTLED = 600.0  # seconds after which a room that no process has is nobody's
-COMMANDS = "+@connection +@stream +@hash +@sortedset +@string +@scripting +del +exists +info +time ~threadchat:*"
-SHA = {script: hashlib.sha1(script.encode()).hexdigest() for script in (OPEN, APPEND, RENEW, EXPIRE, LEASE)}
-Call = tuple[Any, ...]  # a command and its arguments
-
-
-class Line:
-    """A connection to Redis, for one thread at a time. Its answers are bytes, as Redis gives them. Raises StoreDown.
-
-    It is made when it is first used, and again after it was lost. redis-py's own tries are off: they would append twice
-    what was appended while the answer was lost. `again` is whether to ask once more, for callers to whom that is safe.
-    """
-
-    def __init__(self, url: str, again: bool) -> None:
-        self._again = again
-        self._client = redis.Redis.from_url(
-            url,
-            protocol=2,
-            retry=Retry(NoBackoff(), 0),
-            socket_timeout=TIMEOUT,
-            socket_connect_timeout=TIMEOUT,
-        )
-        self._client.response_callbacks.clear()  # which make dictionaries: a reader of many entries has no use for them
-
-    def ask(self, *call: Any) -> Any:
-        """The answer to one command."""
-        return self.ask_all([call])[0]
-
-    def ask_all(self, calls: Sequence[Call]) -> list[Any]:
-        """The answers to all these commands, which are sent at once."""
-        with _down():
-            try:
-                return self._with_scripts(calls)
-            except redis.ConnectionError:  # it was lost while nobody used it, or somebody has cut it
-                if not self._again:
-                    raise
-                return self._with_scripts(calls)
-
-    def close(self) -> None:
-        """Close the connection; the next question makes another one."""
-        with suppress(redis.RedisError):
-            self._client.close()
-
-    def _with_scripts(self, calls: Sequence[Call]) -> list[Any]:
-        try:
-            return self._pipelined(calls)
-        except redis.exceptions.NoScriptError:  # a new Redis, or one that has started again
-            self._pipelined([("SCRIPT", "LOAD", script) for script in SHA])
-            return self._pipelined(calls)
-
-    def _pipelined(self, calls: Sequence[Call]) -> list[Any]:
-        pipeline = self._client.pipeline(transaction=False)
-        for call in calls:
-            pipeline.execute_command(*call)  # type: ignore[no-untyped-call]
-        answers = pipeline.execute(raise_on_error=False)  # which would put our script's name before the error
-        for answer in answers:
-            if isinstance(answer, redis.RedisError):
-                raise answer
-        return answers
 
 
 class RedisStore:
@@ -122,7 +47,7 @@ class RedisStore:
         self._batch = 0  # the number of the next group
         try:
             # The scripts see to it that the writer may ask again; the reader looks first (see LogReader).
-            self._writer, self._reader = Line(url, again=True), Line(url, again=False)
+            self._writer, self._reader = Line(url, TIMEOUT, again=True), Line(url, TIMEOUT, again=False)
         except ValueError as error:
             raise StoreUnfit(f"this is not the address of a Redis: {error}") from error
         self._news = b"0-0"  # the newest that the reader has seen
@@ -145,7 +70,7 @@ class RedisStore:
                 ("ZADD", ROOMS, time.time(), quote(room, safe="")),
             ]
         )
-        return _stored(*kept)
+        return read_room(*kept)
 
     def wake(self, opened: str = "") -> None:
         """See `SharedStore.wake`."""
@@ -201,6 +126,7 @@ class RedisStore:
         calls: list[Call] = [("XREVRANGE", NEWS, "+", "-", "COUNT", 1), ("ZRANGE", ROOMS, 0, -1)]
         for point in points:
             calls += [("HMGET", _keys(point.room)[0], "epoch", "top"), _range(point.room, point.top, point.top)]
+        calls += [("XTRIM", _keys(each.room)[1], "MINID", each.cleared) for each in points if each.cleared]
         if points:
             calls.append(("ZADD", ROOMS, *(word for each in points for word in (now, quote(each.room, safe="")))))
         news, rooms, *answers = self._reader.ask_all(calls)
@@ -209,18 +135,18 @@ class RedisStore:
         for point, (epoch, top), found in zip(points, answers[0::2], answers[1::2], strict=False):
             if epoch is None or epoch.decode() != point.epoch:
                 lost.add(point.room)
-            elif int(top) < point.top or any(_entry(point.epoch, *each).token != point.token for each in found):
+            elif int(top) < point.top or any(read_entry(point.epoch, *each).token != point.token for each in found):
                 lost.add(point.room)
                 renewed.append(_renew(point.room, point.epoch))
         if renewed:
             self._reader.ask_all(renewed)
         return lost, {unquote(name.decode()) for name in rooms}
 
-    def read(self, after: dict[str, Point], wait: bool) -> tuple[dict[str, Arrivals], set[str]]:
+    def read(self, after: Mapping[str, tuple[str, int]], wait: bool) -> tuple[dict[str, Arrivals], set[str]]:
         """See `SharedStore.read`."""
         keys = {_keys(room)[1]: room for room in after}
         how = ["BLOCK", int(1000 * (BLOCK if wait else BLOCK / 50))]
-        ids = [self._news, *(f"{point.top}-0" for point in after.values())]
+        ids = [self._news, *(top for _, top in after.values())]
         found, arrived, opened = self._reader.ask("XREAD", "COUNT", MOST, *how, "STREAMS", NEWS, *keys, *ids), {}, set()
         for key, items in found or ():
             room = keys.get(key.decode())
@@ -228,8 +154,8 @@ class RedisStore:
                 self._news = items[-1][0]
                 opened = {unquote(fields[1].decode()) for _, fields in items} - {""}
                 continue
-            epoch = after[room].epoch
-            entries = [_entry(epoch, *each) for each in items]
+            epoch, _ = after[room]
+            entries = [read_entry(epoch, *each) for each in items]
             foreign = {
                 entry.id
                 for entry, (_, fields) in zip(entries, items, strict=True)
@@ -238,14 +164,15 @@ class RedisStore:
             arrived[room] = Arrivals(entries, foreign)
         return arrived, opened
 
-    def lease(self) -> set[str]:
+    def lease(self) -> dict[str, bool]:
         """See `SharedStore.lease`."""
-        (dead,) = self._reader.ask_all([self._lease(LEASE_TIME)])
-        return {each.decode() for each in dead}
+        (dead,) = self._reader.ask_all([_lease(self.process, LEASE_TIME)])
+        names = [each.decode() for each in dead]
+        return {name.removesuffix(LEFT): name.endswith(LEFT) for name in names}
 
     def leave(self, lasts: float) -> None:
         """See `SharedStore.leave`."""
-        self._reader.ask_all([self._lease(lasts)])
+        self._reader.ask_all([_lease(self.process + LEFT, lasts), ("ZREM", PROCESSES, self.process)])
 
     def bury(self, process: str) -> None:
         """See `SharedStore.bury`."""
@@ -256,22 +183,19 @@ class RedisStore:
             )
             called = dict(zip(names[0::2], names[1::2], strict=True))
             gone = [
-                event(LEAVE, by.decode(), _name_of(called.get(by, b"0 ")))
+                event(LEAVE, by.decode(), name_of(called.get(by, b"0 ")))
                 for by, processes in zip(taken[0::2], taken[1::2], strict=True)
                 if process.encode() in processes.split()
             ]
             if gone and epoch is not None:
                 addition = Addition(room, gone, 0, 0, epoch.decode(), 0)
                 self._reader.ask_all([self._append(process, "", addition)])
-        self._reader.ask("ZREM", PROCESSES, process)
-
-    def _lease(self, lasts: float) -> Call:
-        return ("EVALSHA", SHA[LEASE], 1, PROCESSES, self.process, int(1000 * lasts))
+        self._reader.ask("ZREM", PROCESSES, process, process + LEFT)
 
     def _append(self, process: str, batch: str, addition: Addition) -> Call:
         arguments: list[Any] = [process, batch, addition.epoch, addition.top, addition.before, int(1000 * REMEMBERED)]
         for entry in addition.entries:
-            arguments += (JOIN if entry.kind == NAME else entry.kind), entry.by, _mark(entry), _rest(entry)
+            arguments += (JOIN if entry.kind == NAME else entry.kind), entry.by, mark(entry), rest_of(entry)
         return _script(APPEND, addition.room, *arguments)
 
     def _newest_before(self, room: str, before: float) -> Entry | None:
@@ -281,7 +205,7 @@ class RedisStore:
             for number, fields in page:
                 if int(fields[3]) >= 1000 * before:
                     return newest
-                newest = _entry("", number, fields)
+                newest = read_entry("", number, fields)
             start = newest.id if newest else 0
         return newest
 
@@ -302,6 +226,10 @@ class RedisStore:
                 f"this Redis would delete whole rooms when its memory is full (maxmemory-policy {policy}): set it to "
                 "noeviction, with `redis-cli config set maxmemory-policy noeviction`, and in redis.conf"
             )
+        if facts.get("aof_enabled") == "0":
+            log.warning(
+                "this Redis forgets the rooms, or the newest of them, when it ends: set `appendonly yes` for it"
+            )
         self._writer.ask("HSETNX", SECRETS, "version", VERSION)
         if self._writer.ask("HGET", SECRETS, "version") != VERSION:
             raise StoreUnfit("this Redis was written by another version of threadchat: choose another database")
@@ -314,7 +242,7 @@ class RedisStore:
         self.write([Addition(room, [event(JOIN, "x", "x"), message("x", "x", None, 1)], 0, 0, epoch, 0)])
         self.wake()
         self.look([Point(room, epoch, 0, "")])
-        self.read({room: Point(room, epoch, 0, "")}, wait=False)
+        self.read({room: (epoch, 0)}, wait=False)
         self.leave(0.0)
         self.bury(self.process)
         self._writer.ask("DEL", *_keys(room))
@@ -332,7 +260,11 @@ def _keys(room: str) -> list[str]:
 
 
 def _script(script: str, room: str, *arguments: Any) -> Call:
-    return ("EVALSHA", SHA[script], len(KEYS), *_keys(room), *arguments)
+    return run(script, _keys(room), *arguments)
+
+
+def _lease(process: str, lasts: float) -> Call:
+    return run(LEASE, [PROCESSES], process, int(1000 * lasts))
 
 
 def _renew(room: str, epoch: str) -> Call:
@@ -341,117 +273,6 @@ def _renew(room: str, epoch: str) -> Call:
 
 def _range(room: str, first: int, last: int | str) -> Call:
     return ("XRANGE", _keys(room)[1], first, last)
-
-
-def _mark(entry: Entry) -> str:
-    """What the script must know of an entry to take it or not: see APPEND."""
-    if entry.kind == MESSAGE:
-        return "" if entry.n is None else str(entry.n)
-    if not isinstance(entry, Order):
-        return entry.name or ""
-    if entry.order == PARDON:
-        return f"-{KICK} {entry.target}\n-{MUTE} {entry.target}"
-    if entry.order == CLEAR:
-        return "clear"
-    if (entry.order == SLOW and not entry.seconds) or (entry.order == LOCK and not entry.locked):
-        return f"-{entry.order} "
-    return f"+{entry.order} {entry.target or ''}"
-
-
-def _rest(entry: Entry) -> bytes:
-    """What an entry says besides its kind, its id and its time."""
-    facts = None
-    if isinstance(entry, Order):
-        facts = (entry.order, entry.target, entry.seconds, entry.locked, entry.marks)
-    text = json.dumps((entry.by, entry.name, entry.n, entry.text, facts), ensure_ascii=False)
-    return text.encode("utf-8", "surrogatepass")
-
-
-def _entry(epoch: str, number: bytes, fields: Sequence[bytes]) -> Entry:
-    """An entry of a stream."""
-    return _made(epoch, number[:-2], fields[1].decode(), fields[3], fields[5])
-
-
-def _made(epoch: str, number: bytes, kind: str, at: bytes, rest: bytes) -> Entry:
-    by, name, n, text, facts = json.loads(rest.decode("utf-8", "surrogatepass"))
-    if kind == MESSAGE:
-        entry = message(text, by, name, n)
-    elif kind == ORDER:
-        entry = order(facts[0], text, by, name, *facts[1:4])
-        entry.marks = tuple(facts[4])
-    else:
-        entry = event(kind, by, name or "")
-    entry.id, entry.at, entry.epoch = int(number), int(at) / 1000, epoch
-    return entry
-
-
-def _stored(
-    meta: Sequence[bytes],
-    log: Sequence[tuple[bytes, Sequence[bytes]]],
-    numbers: Sequence[bytes],
-    spoke: Sequence[bytes],
-    here: Sequence[bytes],
-    orders: Sequence[bytes],
-) -> Stored:
-    """What OPEN has answered."""
-    epoch, top, before = meta[0].decode(), int(meta[1]), int(meta[2])
-    entries = [_entry(epoch, *each) for each in log]
-    check = int(meta[3]) if meta[3] else cleared(before + 1, epoch)
-    if entries and entries[0].id > before + 1:  # trimmed: the first one serves for its check value
-        before, check = entries[0].id, entries[0].check
-        del entries[0]
-    if before + len(entries) != top:  # somebody has deleted some: no token of theirs is good any more
-        entries, before, check = [], top, cleared(top + 1, epoch)
-    spoken = dict(zip(spoke[0::2], spoke[1::2], strict=True))
-    newest = []
-    for by, n in zip(numbers[0::2], numbers[1::2], strict=True):
-        entry = message("", by.decode(), None, int(n))
-        entry.id, entry.at, entry.epoch = 0, float(spoken.get(by, 0)) / 1000, epoch
-        newest.append(entry)
-    in_order = sorted(zip(here[0::2], here[1::2], strict=True), key=lambda each: int(each[1].split(b" ", 1)[0]))
-    in_force = []
-    for kept in orders[1::2]:
-        number, at, rest = kept.split(b" ", 2)
-        in_force.append(_made(epoch, number, ORDER, at, rest))
-    return Stored(
-        epoch,
-        before,
-        check,
-        entries,
-        newest,
-        {by.decode(): _name_of(each) for by, each in in_order},
-        [each for each in sorted(in_force, key=lambda each: each.id) if isinstance(each, Order)],
-    )
-
-
-def _name_of(here: bytes) -> str:
-    """The name in a value of `here`."""
-    return here.split(b" ", 1)[1].decode()
-
-
-@contextmanager
-def _down() -> Iterator[None]:
-    """Turn what redis-py raises into StoreDown, in words for people."""
-    try:
-        yield
-    except redis.exceptions.NoPermissionError as error:
-        raise StoreDown(f"Redis does not let this user do that ({error}); the rights needed are: {COMMANDS}") from error
-    except redis.AuthenticationError as error:
-        raise StoreDown(f"Redis does not take this user or password ({error})") from error
-    except redis.TimeoutError as error:
-        raise StoreDown("Redis does not answer") from error
-    except redis.exceptions.BusyLoadingError as error:
-        raise StoreDown("Redis is still reading what it has kept") from error
-    except redis.exceptions.ReadOnlyError as error:
-        raise StoreDown("Redis takes no writes: it is a replica") from error
-    except redis.exceptions.OutOfMemoryError as error:
-        raise StoreDown("Redis has no memory left: raise its maxmemory") from error
-    except redis.ConnectionError as error:
-        raise StoreDown(f"Redis cannot be reached ({error})") from error
-    except redis.RedisError as error:
-        if "can't run this command" in str(error) or "can't access" in str(error):  # in a script
-            raise StoreDown(f"Redis does not let this user do that; the rights needed are: {COMMANDS}") from error
-        raise StoreDown(str(error)) from error
 
 
 @contextmanager
