@@ -2,6 +2,9 @@
 // The wires between threads and channels, and the dots that travel along them.
 
 import { draw, make } from "../dom.js";
+import { curve, points } from "./curves.js";
+
+/** @import { Line, Point } from "./curves.js" */
 
 const IN_MS = 650; // a dot's time from a read pump to the channel into the hub
 const ACROSS_MS = 250; // from that channel into the hub, or to the log writer, and from there to the hub
@@ -10,13 +13,10 @@ const THROUGH_MS = 300; // through the send channel to the write pump
 const LEAVE_MS = 200; // from the write pump to the peer
 const GLOW_MS = 700; // a wire is lit this long, where nothing may move
 const MOST_DOTS = 240; // on their way at once; further messages are not drawn
-const SAMPLES = 12; // points of a curve that a dot passes
 const FAN_PX = 9; // between the ends of two wires at the hub
 
 const motion = matchMedia("(prefers-reduced-motion: reduce)");
 
-/** @typedef {[x: number, y: number]} Point */
-/** @typedef {[from: Point, to: Point]} Line */
 /** @typedef {{ left: number, right: number, y: number, height: number }} Box `y` is its middle */
 /** @typedef {{ line: Line, wire: SVGElement, box: Box }} Across from a channel to its thread */
 
@@ -130,8 +130,8 @@ export class Wires {
       this.#lead([[x, thread.y + thread.height / 2 + 2], [x, end]], `M${x - 4} ${end - 6}l4 6 4-6z`);
       return;
     }
-    const [left, right] = [reader.right + 3, thread.left - 2];
-    this.#lead([[right, reader.y], [left, reader.y]], `M${left + 6} ${reader.y - 4}l-6 4 6 4z`);
+    const tip = reader.right + 3;
+    this.#lead([[thread.left - 2, reader.y], [tip, reader.y]], `M${tip + 6} ${reader.y - 4}l-6 4 6 4z`);
     const low = reader.y + reader.height / 2 - 6;
     /** @type {Point} */
     const end = [hub.left - 3, hub.y - hub.height / 2 + 14];
@@ -303,42 +303,3 @@ function makeRow({ crowd, trouble }, lines) {
  */
 const fanned = (box, at, wires) =>
   box.y + (wires > 1 ? at / (wires - 1) - 0.5 : 0) * Math.min(box.height * 0.6, wires * FAN_PX);
-
-/**
- * The control points of the Bezier curve between two ends.
- *
- * @param {Line} line
- * @returns {[Point, Point, Point, Point]}
- */
-function control([[x0, y0], [x1, y1]]) {
-  const bend = (x1 - x0) * 0.55;
-  return [
-    [x0, y0],
-    [x0 + bend, y0],
-    [x1 - bend, y1],
-    [x1, y1],
-  ];
-}
-
-/** @param {Line} line */
-function curve(line) {
-  const [a, b, c, d] = control(line).map(([x, y]) => `${x.toFixed(1)} ${y.toFixed(1)}`);
-  return `M${a}C${b} ${c} ${d}`;
-}
-
-/**
- * Points along the curve.
- *
- * @param {Line} line
- * @returns {Point[]}
- */
-function points(line) {
-  const [a, b, c, d] = control(line);
-  return Array.from({ length: SAMPLES + 1 }, (_, i) => {
-    const t = i / SAMPLES;
-    const u = 1 - t;
-    /** @param {0 | 1} axis */
-    const at = (axis) => u ** 3 * a[axis] + 3 * u * u * t * b[axis] + 3 * u * t * t * c[axis] + t ** 3 * d[axis];
-    return [at(0), at(1)];
-  });
-}
