@@ -135,3 +135,18 @@ def test_a_text_that_is_far_too_long_is_refused_before_it_is_looked_at(text: str
         with pytest.raises(NotAName, match="at most"):
             clean(text)
         assert time.thread_time() - began < 0.01
+
+
+def test_of_two_who_were_given_one_name_in_two_processes_the_later_one_gets_another() -> None:
+    people = People()
+    ann = people.arrive("ann", "Sam")
+    assert people.hear("bob", "Sam", {}) is ann, "nobody else has heard of her name yet"
+    assert ann.name != "Sam"
+    assert people.name_of("bob") == "Sam"
+    assert people.arrive("cy", "sam").name != "sam"
+    assert people.hear("dan", ann.name, {"ann": ann.name}) is None, "she was earlier: his process gives him another"
+    assert people.arrive("eve", ann.name).name != ann.name
+    assert people.hear("dan", "Dan", {}) is None
+    assert people.arrive("fay", "Dan").name != "Dan"
+    assert people.forget_if_gone("dan")
+    assert people.arrive("gus", "Dan").name == "Dan"

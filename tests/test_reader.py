@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import pytest
 from helpers import LIMIT, go, until
 
-from threadchat.log import RETURN_WAIT, Arrivals, Point, StoreDown
+from threadchat.log import RETURN_WAIT, Arrivals, Look, Point, StoreDown
 from threadchat.log import reader as module
 from threadchat.log.reader import LogReader
 from threadchat.messages import Entry, message
@@ -24,7 +24,7 @@ class FakeStore:
         self.logs: dict[str, list[Entry]] = {}
         self.lost: set[str] = set()
         self.dead: dict[str, bool] = {}  # processes, and whether they have left in order
-        self.opened: set[str] = set()
+        self.new: set[str] = set()
         self.buried: list[str] = []
         self.left: list[float] = []
         self.calls: list[str] = []
@@ -39,33 +39,33 @@ class FakeStore:
                 entry = message(text, "ann")
                 entry.id, entry.at, entry.epoch = number, 0.0, "epoch"
                 log.append(entry)
+            self.new.add(room)
             self.something.notify_all()
 
-    def wake(self, opened: str = "") -> None:
+    def wake(self, room: str = "") -> None:
         with self.something:
-            self.opened.add(opened)
+            self.new |= {room} - {""}
             self.something.notify_all()
 
-    def read(self, after: Mapping[str, tuple[str, int]], wait: bool) -> tuple[dict[str, Arrivals], set[str]]:
+    def news(self, wait: bool) -> set[str]:
+        self._call("news")
+        with self.something:
+            if not self.new:
+                self.something.wait(LIMIT if wait else 0.01)
+            new, self.new = self.new, set()
+        if self.down:
+            raise StoreDown(self.down)
+        return new
+
+    def read(self, after: Mapping[str, tuple[str, int]]) -> dict[str, Arrivals]:
         self._call("read")
-        with self.something:
-            for _ in range(2):
-                new = {
-                    room: [each for each in self.logs.get(room, ()) if each.id > top]
-                    for room, (_, top) in after.items()
-                }
-                arrived = {room: Arrivals(entries, ()) for room, entries in new.items() if entries}
-                opened, self.opened = self.opened, set()
-                if arrived or opened or self.down:
-                    break
-                self.something.wait(LIMIT if wait else 0)
-            if self.down:
-                raise StoreDown(self.down)
-            return arrived, opened - {""}
+        new = {room: [each for each in self.logs.get(room, ()) if each.id > top] for room, (_, top) in after.items()}
+        return {room: Arrivals(entries[:2], (), len(entries) > 2) for room, entries in new.items() if entries}
 
-    def look(self, points: Sequence[Point]) -> tuple[set[str], set[str]]:
+    def look(self, points: Sequence[Point]) -> Look:
         self._call("look")
-        return self.lost & {point.room for point in points}, set(self.logs)
+        behind = {each.room for each in points if len(self.logs.get(each.room, ())) > each.top}
+        return Look(self.lost & {each.room for each in points}, behind, set(self.logs))
 
     def lease(self) -> dict[str, bool]:
         self._call("lease")
@@ -173,6 +173,19 @@ def test_a_room_that_is_far_behind_holds_up_no_other(read: Callable[[], LogReade
     until(lambda: slow.texts == ["waits"])
 
 
+def test_a_room_of_which_the_news_was_lost_is_read_at_the_next_look(
+    read: Callable[[], LogReader], store: FakeStore
+) -> None:
+    reader, den = read(), FakeRoom()
+    reader.follow(den)
+    until(lambda: store.calls.count("read"))
+    store.add("den", *"abcde")
+    store.new.clear()
+    reader._look_at = 0.0
+    store.wake()
+    until(lambda: den.texts == [*"abcde"])
+
+
 def test_a_room_that_has_ended_is_not_read(read: Callable[[], LogReader], store: FakeStore) -> None:
     reader, den = read(), FakeRoom()
     reader.follow(den)
@@ -210,7 +223,7 @@ def test_a_connection_that_is_lost_once_is_no_news(
     reader.follow(den)
     real = store.read
 
-    def lose_it_once(after: Mapping[str, tuple[str, int]], wait: bool) -> tuple[dict[str, Arrivals], set[str]]:
+    def lose_it_once(after: Mapping[str, tuple[str, int]]) -> dict[str, Arrivals]:
         store.read = real  # type: ignore[method-assign]
         raise StoreDown("cut")
 
@@ -224,7 +237,7 @@ def test_race_1_a_room_that_is_opened_while_the_reader_waits_is_read_at_once(
     read: Callable[[], LogReader], store: FakeStore
 ) -> None:
     reader, den = read(), FakeRoom()
-    until(lambda: store.calls.count("read"))
+    until(lambda: store.calls.count("news"))
     store.add("den", "a")  # for which the reader does not wait
     reader.follow(den)
     until(lambda: den.texts == ["a"])
@@ -290,7 +303,7 @@ def test_race_3_nobody_is_buried_who_may_just_have_been_cut_off(
 def test_race_4_what_is_on_its_way_back_at_a_stop_still_comes(read: Callable[[], LogReader], store: FakeStore) -> None:
     reader, den = read(), FakeRoom()
     reader.follow(den)
-    until(lambda: store.calls.count("read"))
+    until(lambda: store.calls.count("news"))
     den.is_far_behind = True
     store.add("den", "last words")
     store.wake()

@@ -17,7 +17,7 @@ import pytest
 from helpers import REDIS, RedisServer, needs_redis
 from redis import Redis
 
-from threadchat.log import Addition, Point, Stored, StoreDown, StoreUnfit
+from threadchat.log import Addition, Look, Point, Stored, StoreDown, StoreUnfit
 from threadchat.log import redis as module
 from threadchat.log.choose import open_store
 from threadchat.log.memory import MemoryLog
@@ -75,7 +75,7 @@ class Kit:
         return [getattr(entry, "id", None) for entry in entries]
 
     def read(self) -> Sequence[Entry]:
-        arrived, _ = self.store.read({ROOM: (self.log.epoch, self.log.top)}, wait=False)
+        arrived = self.store.read({ROOM: (self.log.epoch, self.log.top)})
         return self.log.retain(arrived[ROOM].entries) if arrived else []
 
     @property
@@ -168,9 +168,7 @@ def test_joins_of_another_process_are_told_from_ones_own(kit: Callable[..., Kit]
     one, two = kit(), kit()
     two.write(event(JOIN, "bob", "Bob"))
     assert one.store.write([one.addition(event(JOIN, "ann", "Ann"), message("x", "ann"))]) == set()
-    arrived, opened = one.store.read({ROOM: (one.log.epoch, 0)}, wait=True)
-    assert arrived[ROOM].foreign == {1}
-    assert opened == set()
+    assert one.store.read({ROOM: (one.log.epoch, 0)})[ROOM].foreign == {1}
 
 
 def test_orders_in_force_are_kept_and_taken_back(kit: Callable[..., Kit]) -> None:
@@ -205,7 +203,7 @@ def test_what_is_cleared_is_gone_and_ids_and_numbers_go_on(kit: Callable[..., Ki
     assert [each.id for each in kept.kept.entries] == [2, 3]
     assert kept.log.start == one.log.start
     assert behind.kept.entries == kept.kept.entries
-    assert [each.id for each in one.store.read({ROOM: (one.log.epoch, 0)}, wait=False)[0][ROOM].entries] == [1, 2, 3]
+    assert [each.id for each in one.store.read({ROOM: (one.log.epoch, 0)})[ROOM].entries] == [1, 2, 3]
     one.store.look([replace(one.point, cleared=2)])
     assert kit().log.start == one.log.start
     assert not any("secret" in str(client.xrange(key)) for key in client.scan_iter("*:log"))
@@ -261,16 +259,16 @@ def test_a_reader_finds_out_that_a_log_is_another_one(
     one, two = kit(), kit()
     one.write(message("a", "ann", None, 1), message("b", "ann", None, 2))
     two.read()
-    assert two.store.look([two.point]) == (set(), {ROOM})
+    assert two.store.look([two.point]) == Look(set(), set(), {ROOM})
     (meta,), (log,) = client.scan_iter("*:meta"), client.scan_iter("*:log")
 
     client.hset(meta, "top", "1")  # as if a replica had taken over that lacks the tail
     client.xtrim(log, 0)
     server.ask("XSETID", log, "1-0")
-    assert two.store.look([two.point])[0] == {ROOM}
+    assert two.store.look([two.point]).lost == {ROOM}
     assert client.hget(meta, "epoch") != two.log.epoch
     epoch = client.hget(meta, "epoch")
-    assert one.store.look([one.point])[0] == {ROOM}
+    assert one.store.look([one.point]).lost == {ROOM}
     assert client.hget(meta, "epoch") == epoch, "one process wins"
 
     one.load()
@@ -279,11 +277,26 @@ def test_a_reader_finds_out_that_a_log_is_another_one(
     client.xtrim(log, 0)
     client.xadd(log, {"k": "msg", "a": "1", "e": '["eve", null, null, "another", null]'}, id=f"{one.log.top + 1}-0")
     client.hset(meta, "top", one.log.top + 1)
-    assert one.store.look([Point(ROOM, one.log.epoch, one.log.top + 1, "remembered")])[0] == {ROOM}, "another entry"
+    assert one.store.look([Point(ROOM, one.log.epoch, one.log.top + 1, "remembered")]).lost == {ROOM}, "another entry"
 
     client.flushall()
-    assert two.store.look([two.point])[0] == {ROOM}
+    assert two.store.look([two.point]).lost == {ROOM}
     assert two.load().epoch != one.log.epoch
+
+
+def test_a_reader_whose_connection_was_lost_while_it_was_idle_looks_first(
+    kit: Callable[..., Kit], client: Redis
+) -> None:
+    one = kit()
+    one.write(message("a", "ann"))
+    one.store.look([])
+    assert one.store.news(wait=False) == set()
+    client.client_kill_filter(_type="normal", skipme=True)
+    for _ in range(2):
+        with pytest.raises(StoreDown, match="lost"):
+            one.store.read({ROOM: (one.log.epoch, 0)})
+    one.store.look([])
+    assert len(one.store.read({ROOM: (one.log.epoch, 0)})[ROOM].entries) == 1
 
 
 def test_a_writer_finds_out_too_and_nothing_is_logged(kit: Callable[..., Kit], client: Redis) -> None:
@@ -350,10 +363,17 @@ def test_a_secret_is_made_once(kit: Callable[..., Kit]) -> None:
 
 def test_rooms_that_other_processes_open_become_known(kit: Callable[..., Kit]) -> None:
     one, two = kit(), kit()
-    assert one.store.look([])[1] == {ROOM}
+    assert one.store.look([]).names == {ROOM}
     two.store.load("another {1}")
     two.store.wake("another {1}")
-    assert one.store.read({}, wait=True) == ({}, {"another {1}"})
+    assert one.store.news(wait=True) == {"another {1}"}
+    one.write(message("x", "ann"))
+    assert two.store.look([two.point]) == Look(set(), {ROOM}, {ROOM, "another {1}"})
+    assert one.store.news(wait=True) == {ROOM}
+    assert one.store.news(wait=False) == set()
+    for _ in range(module.MOST + 1):
+        one.store._writer.ask("XADD", module.NEWS, "*", "r", "")
+    assert one.store.news(wait=True) == {ROOM, "another {1}"}, "any may have something, if so many were told of"
     assert one.store.names() == {ROOM, "another {1}"}
 
 
@@ -367,7 +387,7 @@ def test_after_a_restart_of_redis_everything_is_there(redis_server: RedisServer)
             store.write([Addition(ROOM, [message("waits", "ann", None, 2)], 0, 0, epoch, 1)])
         redis_server.start()
         store.write([Addition(ROOM, [message("waits", "ann", None, 2)], 0, 0, epoch, 1)])
-        assert store.look([Point(ROOM, epoch, 1, said.token)])[0] == set()
+        assert store.look([Point(ROOM, epoch, 1, said.token)]).lost == set()
         assert [each.text for each in store.load(ROOM).entries] == ["stays", "waits"]
 
 

@@ -237,7 +237,8 @@ def test_while_redis_is_away_people_are_told_and_nothing_is_lost(
 ) -> None:
     one, two = serve(store=redis_server.url), serve(store=redis_server.url)
     with V1(one.port, name="Ann") as ann, V1(two.port, name="Bob") as bob:
-        ann.until(type="join", name="Bob")
+        for each in (ann, bob):
+            each.until(type="join", name="Bob")
         redis_server.kill()
         for each in (ann, bob):
             assert each.until(type="state") == {"type": "state", "log": "down"}
@@ -245,7 +246,9 @@ def test_while_redis_is_away_people_are_told_and_nothing_is_lost(
         assert ask(one, "GET", "/livez").status == 200
         ann.say("waits", n=1)
         redis_server.start()
-        lines = [bob.receive() for _ in range(2)]
+        lines = [bob.receive()]
+        while {"msg", "state"} - {line["type"] for line in lines}:
+            lines.append(bob.receive())
         assert {"type": "state", "log": "up"} in lines
         assert [line["text"] for line in lines if line["type"] == "msg"] == ["waits"]
         until(lambda: one.app.rooms.log_is_up and ask(one, "GET", "/readyz").status == 200)
@@ -275,6 +278,25 @@ def test_after_a_loss_in_redis_people_come_back_are_told_of_a_gap_and_talk_on(
         other.say("3", n=3)
         assert back.texts(1) == ["3"]
     assert log_of(one) == log_of(two)
+
+
+def test_what_was_cleared_is_dropped_also_if_the_process_ended_at_once(
+    start: Callable[..., Running], redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def said() -> str:
+        return str(redis.client().xrange("threadchat:{lobby}:log"))
+
+    monkeypatch.setattr(reader, "LOOK_EVERY", 3_600.0)
+    server = start()
+    with V1(server.port, name="Ann", headers=KEY) as ann:
+        ann.say("secret", n=1)
+        ann.send(type="clear")
+        ann.until(order="clear")
+    server.stop()
+    assert "secret" in said()
+    monkeypatch.setattr(reader, "LOOK_EVERY", 0.02)
+    start()
+    until(lambda: "secret" not in said() and "clear" in said())
 
 
 def test_race_1_what_comes_back_before_the_writer_knows_is_settled(start: Callable[..., Running]) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import LIMIT, V1, Held, Peer, Running, Serve, ask, go, until
+from helpers import LIMIT, V1, Held, Peer, RedisServer, Running, Serve, ask, go, until
 
 from threadchat import create_app, stored_room
 from threadchat.channel import Closed
@@ -29,6 +29,16 @@ def start(serve: Serve, tmp_path: Path) -> Callable[..., Running]:
     return lambda **options: serve(store=f"sqlite:{tmp_path / 'chat.db'}", moderator_key="the-organisers", **options)
 
 
+@pytest.fixture(params=["sqlite", "redis"])
+def start_any(request: pytest.FixtureRequest, serve: Serve) -> Callable[..., Running]:
+    """The same with each engine that outlives the process."""
+    if request.param == "sqlite":
+        start: Callable[..., Running] = request.getfixturevalue("start")
+        return start
+    redis: RedisServer = request.getfixturevalue("redis_server")
+    return lambda **options: serve(store=redis.unix_url, moderator_key="the-organisers", **options)
+
+
 @pytest.fixture
 def rooms(tmp_path: Path) -> Iterator[Rooms]:
     made = Rooms(Options(), lambda name: Hub(), SqliteStore(str(tmp_path / "chat.db")))
@@ -36,8 +46,8 @@ def rooms(tmp_path: Path) -> Iterator[Rooms]:
     made.stop()
 
 
-def test_after_a_restart_everybody_goes_on_where_they_were(start: Callable[..., Running]) -> None:
-    server = start()
+def test_after_a_restart_everybody_goes_on_where_they_were(start_any: Callable[..., Running]) -> None:
+    server = start_any()
     with V1(server.port, room="den", name="Ann") as ann, V1(server.port, room="den", name="Bob") as bob:
         ann.until(type="join", name="Bob")
         ann.say("one", n=1)
@@ -46,7 +56,7 @@ def test_after_a_restart_everybody_goes_on_where_they_were(start: Callable[..., 
         for each in (ann, bob):
             each.until(type="msg", text="two")
         server.stop()
-    server = start()
+    server = start_any()
     with V1(server.port, room="den", name="Bob", session=bob.session, since=seen["token"]) as back:
         assert back.hello["recovered"]
         assert {each["name"] for each in back.hello["here"]} == {"Ann", "Bob"}, "Ann has some time to come back"
@@ -76,8 +86,8 @@ def test_who_does_not_come_back_after_a_restart_has_left(
         assert another.hello["name"] == "Ann", "the name is free"
 
 
-def test_orders_are_in_force_after_a_restart(start: Callable[..., Running]) -> None:
-    server = start()
+def test_orders_are_in_force_after_a_restart(start_any: Callable[..., Running]) -> None:
+    server = start_any()
     with V1(server.port, name="Ann", headers=KEY) as ann, V1(server.port, name="Bob") as bob:
         ann.send(type="mute", by=bob.hello["by"])
         assert bob.until(type="order")["order"] == "mute"
@@ -86,7 +96,7 @@ def test_orders_are_in_force_after_a_restart(start: Callable[..., Running]) -> N
         ann.send(type="lock", locked=True)
         bob.until(order="lock")
         server.stop()
-    server = start()
+    server = start_any()
     with V1(server.port, session=bob.session) as back:
         assert back.hello["locked"]
         assert back.hello["slow"] == 30
@@ -94,20 +104,20 @@ def test_orders_are_in_force_after_a_restart(start: Callable[..., Running]) -> N
         assert back.until(type="error")["text"] == "You are muted in this room."
 
 
-def test_the_transcript_is_the_same_after_a_restart(start: Callable[..., Running]) -> None:
-    server = start()
+def test_the_transcript_is_the_same_after_a_restart(start_any: Callable[..., Running]) -> None:
+    server = start_any()
     token = server.app.publish("hello", room="den", name="CI")
     before = ask(server, "GET", "/r/den/log.jsonl").body
     server.stop()
-    server = start()
+    server = start_any()
     assert ask(server, "GET", "/r/den/log.jsonl").body == before
     assert token.encode() in before
     assert ask(server, "GET", "/r/nobody-was-here/log.txt").status == 404
     assert "nobody-was-here" not in server.app.rooms._rooms
 
 
-def test_while_the_log_is_down_people_are_told_and_nothing_is_lost(start: Callable[..., Running]) -> None:
-    server = start()
+def test_while_the_log_is_down_people_are_told_and_nothing_is_lost(start_any: Callable[..., Running]) -> None:
+    server = start_any()
     writer = server.app.rooms._writer
     assert writer is not None
     write, down = writer._store.write, threading.Event()
@@ -157,8 +167,10 @@ def test_race_1_a_hub_that_ends_frees_those_who_wait_for_it(rooms: Rooms) -> Non
             speaking.result(LIMIT)
 
 
-def test_race_2_a_client_that_joins_before_the_hub_has_passed_on_misses_nothing(start: Callable[..., Running]) -> None:
-    server = start()
+def test_race_2_a_client_that_joins_before_the_hub_has_passed_on_misses_nothing(
+    start_any: Callable[..., Running],
+) -> None:
+    server = start_any()
     with V1(server.port, name="Ann") as ann:
         room = server.app.rooms.lobby
         ann.until(type="join")
@@ -178,8 +190,8 @@ def test_race_2_a_client_that_joins_before_the_hub_has_passed_on_misses_nothing(
         assert ids == list(range(ids[0], ids[0] + len(ids)))
 
 
-def test_race_3_what_is_cleared_before_the_hub_has_passed_it_on_is_passed_on(start: Callable[..., Running]) -> None:
-    server = start()
+def test_race_3_what_is_cleared_before_the_hub_has_passed_it_on_is_passed_on(start_any: Callable[..., Running]) -> None:
+    server = start_any()
     room = server.app.rooms.lobby
     with V1(server.port, name="Ann", headers=KEY) as ann, V1(server.port, name="Bob") as bob:
         ann.until(type="join", name="Bob")
@@ -196,9 +208,9 @@ def test_race_3_what_is_cleared_before_the_hub_has_passed_it_on_is_passed_on(sta
 
 
 def test_a_writer_that_fails_frees_everybody_and_says_so(
-    start: Callable[..., Running], caplog: pytest.LogCaptureFixture
+    start_any: Callable[..., Running], caplog: pytest.LogCaptureFixture
 ) -> None:
-    server = start()
+    server = start_any()
     writer = server.app.rooms.writer
     assert writer is not None
     writer._store.write = lambda additions: [str(1 / 0)]  # type: ignore[method-assign]

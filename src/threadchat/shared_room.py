@@ -73,6 +73,8 @@ class SharedRoom(StoredRoom):
     def load(self, kept: Stored) -> None:
         """See `StoredRoom.load`. Of those who are here, the store knows by which processes."""
         super().load(kept)
+        cleared = [each.id for each in kept.entries if isinstance(each, Order) and each.order == CLEAR]
+        self._cleared = max(cleared, default=0)  # a process that ended at once has not dropped anything
         if self._writer.reader is not None:
             self._writer.reader.follow(self)
 

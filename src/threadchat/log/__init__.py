@@ -111,11 +111,24 @@ class Point:
 
 
 @dataclass(frozen=True)
+class Look:
+    """Which rooms are `lost`, as their log is another one now; which are `behind` their log; and `names`: of all."""
+
+    lost: set[str]
+    behind: set[str]
+    names: set[str]
+
+
+@dataclass(frozen=True)
 class Arrivals:
-    """Entries of a room's log that are new to this process. `foreign` has the ids of joins from other processes."""
+    """Entries of a room's log that are new to this process, and whether there are `more` of them.
+
+    `foreign` has the ids of joins from other processes.
+    """
 
     entries: Sequence[Entry]
     foreign: Collection[int]
+    more: bool = False
 
 
 @runtime_checkable
@@ -132,22 +145,26 @@ class SharedStore(Store, Protocol):
     def process(self) -> str:
         """The name by which the other processes know this one."""
 
-    def wake(self, opened: str = "") -> None:
-        """Make `read` return, in all processes, and tell them that a room was opened."""
+    def wake(self, room: str = "") -> None:
+        """Make `news` return, in all processes, and name a room that was opened."""
 
-    def read(self, after: Mapping[str, tuple[str, int]], wait: bool) -> tuple[dict[str, Arrivals], set[str]]:
-        """What the logs of these rooms have after these ids, and which rooms were opened somewhere.
-
-        With each id is the epoch that the room knows.
+    def news(self, wait: bool) -> set[str]:
+        """The rooms that were opened or written to, in any process, since this was asked last; possibly more.
 
         Returns as soon as there is something, and otherwise after a second; much sooner if it is not to `wait`.
         """
 
-    def look(self, points: Sequence[Point]) -> tuple[set[str], set[str]]:
-        """The rooms whose log is not what these points say any more, and the names of all rooms.
+    def read(self, after: Mapping[str, tuple[str, int]]) -> dict[str, Arrivals]:
+        """What the logs of these rooms have after these ids, or the beginning of it, without waiting.
 
-        Called before the first `read`, and before the next one after StoreDown. What was cleared is dropped here, not
-        sooner: other processes are to read first that it was.
+        With each id is the epoch that the room knows.
+        """
+
+    def look(self, points: Sequence[Point]) -> Look:
+        """Whether the logs are still what these points say.
+
+        Called before `news` is asked for the first time, and again after StoreDown. What was cleared is dropped here,
+        not sooner: other processes are to read first that it was.
         """
 
     def lease(self) -> dict[str, bool]:

@@ -2,13 +2,15 @@
 
     the store -> log reader -> the room's log -> hub -> send -> write pumps
 
-What this process has written comes back the same way, so that all processes see one order. The reader asks for what
-comes after the newest entry that each room has, so that it misses nothing, however often the connection is lost. It
-never waits for a hub: a room that is far behind is left out for a while.
+What this process has written comes back the same way, so that all processes see one order. The reader waits for news:
+the names of rooms to which something was written. It then asks for what comes after the newest entry that each of them
+has, so that it misses nothing, however often the connection is lost. It never waits for a hub: a room whose hub is far
+behind is left out for a while.
 
-Every LOOK_EVERY seconds, and after each trouble, it looks whether the logs are still those that the rooms know, says
-that this process is alive, and buries those that are not: whoever was here by way of them alone has left. People who
-were here before this process was have RETURN_WAIT to come back.
+Every LOOK_EVERY seconds, and after each trouble, the reader looks whether the logs are still those that the rooms know,
+and whether any of them has something of which the news was lost. It says that this process is alive, and buries those
+that are not: whoever was here by way of them alone has left. People who were here before this process started have
+RETURN_WAIT to come back.
 
 The races, each forced by a test of the same number in tests/test_reader.py:
 1. A room is opened while the reader waits for entries of the others.
@@ -84,6 +86,7 @@ class LogReader:
         self._names = names
         self._mutex = threading.Lock()  # guards the next one
         self._rooms: WeakValueDictionary[str, FollowedRoom] = WeakValueDictionary()  # as long as somebody has them
+        self._due: set[str] = set()  # rooms that have something new; the reader's thread's own
         # These are the reader's thread's own, in seconds of time.monotonic().
         self._look_at = 0.0  # when to look next
         self._bury_at = 0.0  # when a process that is taken to be dead may be buried
@@ -122,7 +125,7 @@ class LogReader:
                     self._end()
         except Exception:
             log.exception("the log reader has failed")
-            for room in self._followed():
+            for room in self._followed().values():
                 room.fail()  # race 5
 
     def _step(self) -> None:
@@ -151,11 +154,11 @@ class LogReader:
             self._stopping.wait(AGAIN)
 
     def _look(self) -> None:
-        rooms = {room.name: room for room in self._followed()}
-        lost, names = self._store.look([room.point for room in rooms.values()])
-        self._names |= names
-        for name in lost:
-            self._lose(rooms[name])  # race 2
+        rooms = self._followed()
+        looked = self._store.look([room.point for room in rooms.values()])
+        self._names |= looked.names
+        self._due |= looked.behind
+        self._lose([rooms[name] for name in looked.lost])  # race 2
         dead = self._store.lease()
         if self._earlier is None:
             self._earlier = set(dead)
@@ -173,16 +176,21 @@ class LogReader:
 
     def _read(self, wait: bool = True) -> bool:
         """Read what there is, or wait for it. Returns whether there was something."""
-        followed = self._followed()
-        rooms = {room.name: room for room in followed if not room.is_far_behind}
-        after = {name: room.reached for name, room in rooms.items()}
-        arrived, opened = self._store.read(after, wait and len(rooms) == len(followed))
-        self._names |= opened
-        for name, arrivals in arrived.items():
-            if arrivals.entries[0].id == after[name][1] + 1:
+        named = self._store.news(wait and not self._due)
+        self._names |= named
+        self._due |= named
+        rooms = self._followed(self._due)
+        self._due &= rooms.keys()
+        after = {name: rooms[name].reached for name in self._due if not rooms[name].is_far_behind}
+        arrived, lost = self._store.read(after) if after else {}, []
+        for name in after:
+            if (arrivals := arrived.get(name)) is None or not arrivals.more:
+                self._due.discard(name)
+            if arrivals is not None and arrivals.entries[0].id != after[name][1] + 1:
+                lost.append(rooms[name])  # race 2
+            elif arrivals is not None:
                 rooms[name].arrived(arrivals)
-            else:
-                self._lose(rooms[name])  # race 2
+        self._lose(lost)
         return bool(arrived)
 
     def _end(self) -> None:
@@ -191,19 +199,22 @@ class LogReader:
             pass
         self._store.leave(RETURN_WAIT)
 
-    def _lose(self, room: FollowedRoom) -> None:
-        log.warning("a room's log was replaced or cut in the store: those who are there come back to what it has now")
-        room.lose()
+    def _lose(self, rooms: Sequence[FollowedRoom]) -> None:
+        if rooms:
+            log.warning("the store has other logs than before, of %d rooms: those who are there come back", len(rooms))
+        for room in rooms:
+            room.lose()
 
     def _tell(self, up: bool) -> None:
         self.is_down = not up
-        for room in self._followed():
+        for room in self._followed().values():
             room.tell(up)
 
-    def _followed(self) -> Sequence[FollowedRoom]:
+    def _followed(self, names: Collection[str] | None = None) -> dict[str, FollowedRoom]:
+        """The rooms that are read, by name: all, or those of these names."""
         with self._mutex:
-            rooms = list(self._rooms.values())
+            rooms = [room for each in (self._rooms if names is None else names) if (room := self._rooms.get(each))]
             for room in rooms:
                 if room.ended:
                     del self._rooms[room.name]
-        return [room for room in rooms if not room.ended]
+        return {room.name: room for room in rooms if not room.ended}

@@ -19,7 +19,7 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import quote, unquote
 
-from threadchat.log import Addition, Arrivals, Point, Stored, StoreDown, StoreUnfit
+from threadchat.log import Addition, Arrivals, Look, Point, Stored, StoreDown, StoreUnfit
 from threadchat.log.lua import APPEND, EXPIRE, KEYS, LEASE, OPEN, RENEW
 from threadchat.log.memory import REMEMBERED
 from threadchat.log.redis_entries import mark, name_of, read_entry, read_room, rest_of
@@ -51,6 +51,7 @@ class RedisStore:
         except ValueError as error:
             raise StoreUnfit(f"this is not the address of a Redis: {error}") from error
         self._news = b"0-0"  # the newest that the reader has seen
+        self._looked_over = 0  # the number of the connection over which it has looked
         try:
             with _unfit():
                 self._check()
@@ -72,14 +73,15 @@ class RedisStore:
         )
         return read_room(*kept)
 
-    def wake(self, opened: str = "") -> None:
+    def wake(self, room: str = "") -> None:
         """See `SharedStore.wake`."""
-        self._writer.ask("XADD", NEWS, "MAXLEN", "~", 1_000, "*", "r", quote(opened, safe=""))
+        self._writer.ask(*_told_of(room))
 
     def write(self, additions: Sequence[Addition]) -> Collection[str]:
         """See `SharedStore.write`."""
         full = [each for each in additions if each.entries]
-        answers = self._writer.ask_all([self._append(self.process, str(self._batch), each) for each in full])
+        calls = [self._append(self.process, str(self._batch), each) for each in full]
+        *answers, _ = self._writer.ask_all([*calls, _told_of(*(each.room for each in full))])
         lost = [each for each, answer in zip(full, answers, strict=True) if answer is None]
         for addition, answer in zip(full, answers, strict=True):
             if answer is not None:
@@ -120,7 +122,7 @@ class RedisStore:
 
     # The reader's thread calls the methods below, on a connection of its own.
 
-    def look(self, points: Sequence[Point]) -> tuple[set[str], set[str]]:
+    def look(self, points: Sequence[Point]) -> Look:
         """See `SharedStore.look`."""
         now = time.time()
         calls: list[Call] = [("XREVRANGE", NEWS, "+", "-", "COUNT", 1), ("ZRANGE", ROOMS, 0, -1)]
@@ -130,30 +132,40 @@ class RedisStore:
         if points:
             calls.append(("ZADD", ROOMS, *(word for each in points for word in (now, quote(each.room, safe="")))))
         news, rooms, *answers = self._reader.ask_all(calls)
-        self._news = news[0][0] if news else b"0-0"
-        lost, renewed = set(), []
+        self._looked_over = self._reader.connections
+        self._news = news[0][0] if news else b"0-0"  # of what came before, the rooms are behind
+        lost, behind, renewed = set(), set(), []
         for point, (epoch, top), found in zip(points, answers[0::2], answers[1::2], strict=False):
             if epoch is None or epoch.decode() != point.epoch:
                 lost.add(point.room)
             elif int(top) < point.top or any(read_entry(point.epoch, *each).token != point.token for each in found):
                 lost.add(point.room)
                 renewed.append(_renew(point.room, point.epoch))
+            elif int(top) > point.top:
+                behind.add(point.room)
         if renewed:
             self._reader.ask_all(renewed)
-        return lost, {unquote(name.decode()) for name in rooms}
+        return Look(lost, behind, {unquote(name.decode()) for name in rooms})
 
-    def read(self, after: Mapping[str, tuple[str, int]], wait: bool) -> tuple[dict[str, Arrivals], set[str]]:
+    def news(self, wait: bool) -> set[str]:
+        """See `SharedStore.news`."""
+        block = int(1000 * (BLOCK if wait else BLOCK / 50))
+        found = self._ask("XREAD", "COUNT", MOST, "BLOCK", block, "STREAMS", NEWS, self._news)
+        if not found:
+            return set()
+        ((_, items),) = found
+        self._news = items[-1][0]
+        if len(items) == MOST:  # perhaps more than the stream keeps: any room may have something
+            return _names(self._reader)
+        return {unquote(room) for _, fields in items for room in fields[1].decode().split()}
+
+    def read(self, after: Mapping[str, tuple[str, int]]) -> dict[str, Arrivals]:
         """See `SharedStore.read`."""
         keys = {_keys(room)[1]: room for room in after}
-        how = ["BLOCK", int(1000 * (BLOCK if wait else BLOCK / 50))]
-        ids = [self._news, *(top for _, top in after.values())]
-        found, arrived, opened = self._reader.ask("XREAD", "COUNT", MOST, *how, "STREAMS", NEWS, *keys, *ids), {}, set()
+        found = self._ask("XREAD", "COUNT", MOST, "STREAMS", *keys, *(top for _, top in after.values()))
+        arrived = {}
         for key, items in found or ():
-            room = keys.get(key.decode())
-            if room is None:
-                self._news = items[-1][0]
-                opened = {unquote(fields[1].decode()) for _, fields in items} - {""}
-                continue
+            room = keys[key.decode()]
             epoch, _ = after[room]
             entries = [read_entry(epoch, *each) for each in items]
             foreign = {
@@ -161,8 +173,15 @@ class RedisStore:
                 for entry, (_, fields) in zip(entries, items, strict=True)
                 if len(fields) > 6 and fields[7].decode() != self.process
             }
-            arrived[room] = Arrivals(entries, foreign)
-        return arrived, opened
+            arrived[room] = Arrivals(entries, foreign, len(items) == MOST)
+        return arrived
+
+    def _ask(self, *call: Any) -> Any:
+        """Ask over the connection over which the reader has looked: another one may lead to another Redis."""
+        answer = self._reader.ask(*call)
+        if self._reader.connections != self._looked_over:
+            raise StoreDown("the connection to Redis was lost")
+        return answer
 
     def lease(self) -> dict[str, bool]:
         """See `SharedStore.lease`."""
@@ -189,7 +208,7 @@ class RedisStore:
             ]
             if gone and epoch is not None:
                 addition = Addition(room, gone, 0, 0, epoch.decode(), 0)
-                self._reader.ask_all([self._append(process, "", addition)])
+                self._reader.ask_all([self._append(process, "", addition), _told_of(room)])
         self._reader.ask("ZREM", PROCESSES, process, process + LEFT)
 
     def _append(self, process: str, batch: str, addition: Addition) -> Call:
@@ -242,7 +261,8 @@ class RedisStore:
         self.write([Addition(room, [event(JOIN, "x", "x"), message("x", "x", None, 1)], 0, 0, epoch, 0)])
         self.wake()
         self.look([Point(room, epoch, 0, "")])
-        self.read({room: (epoch, 0)}, wait=False)
+        self.news(wait=False)
+        self.read({room: (epoch, 0)})
         self.leave(0.0)
         self.bury(self.process)
         self._writer.ask("DEL", *_keys(room))
@@ -261,6 +281,11 @@ def _keys(room: str) -> list[str]:
 
 def _script(script: str, room: str, *arguments: Any) -> Call:
     return run(script, _keys(room), *arguments)
+
+
+def _told_of(*rooms: str) -> Call:
+    """Tell all processes that something is new in these rooms."""
+    return ("XADD", NEWS, "MAXLEN", "~", MOST, "*", "r", " ".join(quote(room, safe="") for room in rooms))
 
 
 def _lease(process: str, lasts: float) -> Call:

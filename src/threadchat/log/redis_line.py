@@ -36,6 +36,7 @@ class Line:
     """
 
     def __init__(self, url: str, timeout: float, again: bool) -> None:
+        self.connections = 0  # how many there have been
         self._again = again
         self._client = redis.Redis.from_url(
             url,
@@ -43,6 +44,7 @@ class Line:
             retry=Retry(NoBackoff(), 0),
             socket_timeout=timeout,
             socket_connect_timeout=timeout,
+            redis_connect_func=self._connected,
         )
         self._client.response_callbacks.clear()  # which make dictionaries: a reader of many entries has no use for them
 
@@ -64,6 +66,11 @@ class Line:
         """Close the connection; the next question makes another one."""
         with suppress(redis.RedisError):
             self._client.close()
+
+    def _connected(self, connection: Any) -> None:
+        """redis-py has a new connection: also where it finds an old one dead and says nothing."""
+        connection.on_connect()
+        self.connections += 1
 
     def _with_scripts(self, calls: Sequence[Call]) -> list[Any]:
         try:
