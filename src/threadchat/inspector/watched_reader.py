@@ -18,7 +18,7 @@ from threadchat.log.reader import LogReader
 from threadchat.room import Room
 
 After = Mapping[str, tuple[str, int]]
-Read = Callable[[After, bool], tuple[dict[str, Arrivals], set[str]]]
+Read = Callable[[After], dict[str, Arrivals]]
 
 
 class WatchedReader(LogReader):
@@ -43,18 +43,18 @@ class WatchedReader(LogReader):
         epoch, top = self._writer.written.get(room.name, ("", 0))
         return max(0, top - room.log.top) if epoch == room.log.epoch else 0
 
-    def _bring(self, read: Read, after: After, wait: bool) -> tuple[dict[str, Arrivals], set[str]]:
-        arrived, opened = read(after, wait)
+    def _bring(self, read: Read, after: After) -> dict[str, Arrivals]:
+        arrived = read(after)
         for name, arrivals in arrived.items():
             self.entries += len(arrivals.entries)
             for entry in arrivals.entries if self._writer.awaited else ():
                 if journey := self._writer.awaited.pop((name, entry.by, entry.n, entry.text), None):
                     Followed.on(journey, entry)
                     journey.step("returned", self._writer.now(), place(self._thread.name))
-        return arrived, opened
+        return arrived
 
     def _tell(self, up: bool) -> None:
         super()._tell(up)
         text = "the store can be read again" if up else "the store cannot be read: nobody sees anything new"
-        for room in self._followed():
+        for room in self._followed().values():
             watch_of(room).note("store", text=text)
