@@ -190,6 +190,7 @@ class Inspector:
         self.done: list[dict[str, Any]] = []  # the actions that were posted to inspect/do
         self.headers: list[dict[str, str]] = []  # of these posts
         self.source = SOURCE
+        self.journey = JOURNEY
         self.refusal = ""  # why the next actions are refused, if they are
         self.up = True
         self._lock = threading.Lock()  # guards the next two, so that a new stream misses no picture
@@ -274,7 +275,7 @@ class Inspector:
             case ["inspect", "source"]:
                 return self._json(self.source)
             case ["inspect", "message", "41"]:
-                return self._json(JOURNEY)
+                return self._json(self.journey)
             case ["inspect", "lessons"]:
                 return self._json([LESSON, NEXT_LESSON])
             case ["inspect", "lessons", name]:

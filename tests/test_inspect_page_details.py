@@ -87,13 +87,15 @@ def test_a_pinned_client_has_its_row_however_many_there_are(inspector: Inspector
     expect(row_of(page, 2)).to_be_visible()
 
 
-def test_each_function_that_a_channel_shows_at_its_ends_has_a_counterpart_in_go(
+def test_each_function_that_a_channel_shows_at_its_ends_is_there_and_those_of_channels_have_a_counterpart_in_go(
     inspect: Callable[..., Inspected],
 ) -> None:
     server = inspect()
     script = (WWW / "inspect" / "channel-detail.js").read_text()
-    functions = re.findall(r'\["(\w+\.py)", "([\w.]+)"\]', script)
-    assert len(functions) == 4
+    functions = re.findall(r'\["([\w/]+\.py)", "([\w.]+)"\]', script)
+    assert len(functions) == 8
     for file, function in functions:
         answer = ask(server, "GET", f"/inspect/source?file={file}&function={function}")
-        assert json.loads(answer.body)["go"]
+        told = json.loads(answer.body)
+        assert told["lines"]
+        assert bool(told["go"]) == (file in ("channel.py", "outbox.py"))

@@ -13,7 +13,7 @@ from playwright.sync_api import Page, expect
 
 AXE = (files("axe_playwright_python") / "axe.min.js").read_text()
 BELOW_THE_HUB = """() => {
-    const [log, hub, inbox] = [".room-log", "#hub", ".inbox"].map(
+    const [log, hub, inbox] = [".room-log", "#hub", ".inbox:not(.of-writer)"].map(
         each => document.querySelector(each).getBoundingClientRect());
     return log.top > hub.bottom && Math.abs(log.right - hub.right) < 2 && Math.abs(log.left - inbox.left) < 2;
 }"""

@@ -19,12 +19,12 @@ from threadchat.inspector import camera as camera_module
 from threadchat.inspector import journey as journey_module
 from threadchat.inspector import lesson_processes as lessons_module
 from threadchat.inspector import sampler as sampler_module
-from threadchat.inspector.camera import DRAWN
 from threadchat.inspector.journey import MOST_ANNOUNCED, MOST_KEPT, Followed, Journeys
 from threadchat.inspector.notes import EVENTS, Watch
 from threadchat.inspector.perfetto import trace
 from threadchat.inspector.sampler import PICTURES, VIEWERS
 from threadchat.inspector.site import InspectedApp
+from threadchat.inspector.survey import DRAWN
 from threadchat.messages import message
 from threadchat.options import Options
 from threadchat.web.app import App
@@ -334,7 +334,7 @@ def test_clients_that_have_gone_are_forgotten_but_what_they_received_still_count
                 peer.lines(1)
             until(lambda: not server.clients)  # otherwise the next message would go to this client too
         look.until(lambda picture: not server.hub.watched, "the clients' departure")
-        assert server.inspected.sampler._cameras["lobby"]._figures == {}
+        assert server.inspected.sampler._cameras["lobby"]._survey.figures == {}
         assert server.watch.shared.present == {}
         assert server.hub.deliveries == 3
         assert server.hub.present() == ([], 3)

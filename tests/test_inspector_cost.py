@@ -15,10 +15,10 @@ from helpers import FAR, instructions
 from threadchat.channel import Channel
 from threadchat.client import Client
 from threadchat.hub import Hub
-from threadchat.inspector.camera import DRAWN
 from threadchat.inspector.journey import Followed
 from threadchat.inspector.notes import Watch
 from threadchat.inspector.sampler import SHARE
+from threadchat.inspector.survey import DRAWN
 from threadchat.inspector.watch import WatchedHub
 from threadchat.inspector.watched_connection import WatchedConnection
 from threadchat.messages import message

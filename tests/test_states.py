@@ -3,22 +3,33 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TypeVar
+from unittest.mock import Mock
 
 import pytest
-from helpers import CLOSE, FAR, PING, TEXT, Inspected, Look, Peer, say_stuck, until
+from helpers import CLOSE, FAR, PING, TEXT, Inspected, Look, Peer, RedisServer, say_stuck, until
 
 from threadchat import client as client_module
+from threadchat import stored_room
 from threadchat.channel import Channel, select
 from threadchat.client import Client, serve_ws
 from threadchat.hub import Hub
+from threadchat.inspector import sampler as sampler_module
 from threadchat.inspector.journey import Journeys
 from threadchat.inspector.states import STATES
 from threadchat.inspector.watch import Gate
+from threadchat.inspector.watched_writer import WatchedWriter
+from threadchat.log import Addition, StoreDown
+from threadchat.log import reader as reader_module
+from threadchat.log.reader import LogReader
+from threadchat.log.writer import LogWriter
 from threadchat.outbox import Outbox
 from threadchat.runtime.runqueue import RunQueue
+from threadchat.shared_room import SharedRoom
+from threadchat.stored_room import StoredRoom
 from threadchat.websocket import connection as connection_module
 from threadchat.websocket.connection import Connection
 
@@ -27,6 +38,12 @@ Test = TypeVar("Test", bound=Callable[..., None])
 
 BIG = "x" * 1_000_000  # bytes: more than the kernel holds for a peer that does not read
 forced: set[Any] = set()
+
+
+@pytest.fixture(autouse=True)
+def pictures_come_quickly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever they cost."""
+    monkeypatch.setattr(sampler_module, "SHARE", 1.0)
 
 
 def forces(*functions: Callable[..., Any]) -> Callable[[Test], Test]:
@@ -266,6 +283,154 @@ def test_the_hub_is_running_while_it_parts_with_a_client(inspect: Inspect, monke
             server.hub.broadcast.send("one too many")
             until_hub(look, "running")
         assert look.until_event("evicted")["client"] == 1
+
+
+# The log writer, and who waits for a hub that is behind its log
+
+
+def with_store(inspect: Inspect, folder: Path) -> tuple[Inspected, WatchedWriter]:
+    server = inspect(store=f"sqlite:{folder / 'chat.db'}", message_rate=0)
+    assert isinstance(server.app.rooms.writer, WatchedWriter)
+    return server, server.app.rooms.writer
+
+
+def until_writer(look: Look, state: str, on: str) -> dict[str, Any]:
+    def so(picture: dict[str, Any]) -> bool:
+        thread = picture["log_writer"]["thread"]
+        return (thread["name"], thread["state"], thread["on"]) == ("logWriter", state, on)
+
+    return look.until(so, f"the log writer {state} {on}")
+
+
+@forces(LogWriter._write_what_waits, LogWriter._until_it_works)
+def test_the_log_writer_waits_for_what_is_said_and_is_storing_while_the_store_is_at_work(
+    inspect: Inspect, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server, writer = with_store(inspect, tmp_path)
+    write = writer._store.write
+    with Peer(server.port) as peer, server.look() as look:
+        thread = until_writer(look, "receiving", "said")["log_writer"]["thread"]
+        assert "LogWriter._write_what_waits" in [function for _, _, function in thread["stack"]]
+        with blocked() as block, monkeypatch.context() as patch:
+            patch.setattr(writer._store, "write", lambda additions: (block(), write(additions))[1])
+            peer.send(TEXT, "one")
+            until_writer(look, "storing", "store")
+            for text in ("two", "three"):
+                peer.send(TEXT, text)
+            told = look.until(lambda picture: picture["log_writer"]["said"]["pending"] == 2, "what waits")["log_writer"]
+            assert (told["in_hand"], told["behind"], told["down"]) == (1, 0, False)
+        assert peer.lines(3) == ["one", "two", "three"]
+        told = look.until(lambda picture: picture["log_writer"]["entries"] == 3, "all of it written")["log_writer"]
+        assert (told["in_hand"], told["said"]["pending"], told["groups"]) == (0, 0, 2)
+
+
+def test_while_the_store_is_down_the_log_writer_is_down_and_all_who_look_are_told(
+    inspect: Inspect, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server, writer = with_store(inspect, tmp_path)
+    write, down = writer._store.write, threading.Event()
+
+    def fails(additions: Sequence[Addition]) -> Collection[str]:
+        if down.is_set():
+            raise StoreDown("the disk is full")
+        return write(additions)
+
+    monkeypatch.setattr(writer, "_store", Mock(wraps=writer._store, write=fails))
+    down.set()
+    with Peer(server.port) as peer, server.look() as look:
+        peer.send(TEXT, "waits")
+        told = until_writer(look, "down", "store")["log_writer"]
+        assert told["down"]
+        look.until(lambda picture: picture["log_writer"]["failures"] > told["failures"], "another try")
+        assert look.until_event("store")["text"] == "the store is down: what is said waits"
+        down.clear()
+        assert peer.lines(1) == ["waits"]
+        look.until(lambda _: look.events[-1]["kind"] == "store" and "up again" in look.events[-1]["text"], "the news")
+        until_writer(look, "receiving", "said")
+
+
+@forces(StoredRoom._wait_for_hub)
+@pytest.mark.parametrize(("limit", "who"), [("BEHIND", "read pump"), ("FAR_BEHIND", "log writer")])
+def test_who_waits_for_a_hub_that_is_behind_its_log_is_behind_and_the_lag_is_told(
+    inspect: Inspect, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str, who: str
+) -> None:
+    server, _ = with_store(inspect, tmp_path)
+    monkeypatch.setattr(stored_room, limit, 2)
+    with Peer(server.port) as peer, server.look() as look:
+        until_hub(look, "selecting")
+        server.hub.gate.close()
+        for number in range(3):  # one by one: a group that is larger than the limit would be written at once
+            until(lambda number=number: server.app.rooms.lobby.log.top == number)  # type: ignore[misc]
+            peer.send(TEXT, f"{number}")
+        if who == "read pump":
+            until_pump(look, "read_pump", "behind", "hub")
+        else:
+            until_writer(look, "behind", "hub")
+        told = look.picture()
+        assert (told["log"]["top"], told["log_writer"]["behind"]) == (2, 2), "the log has it, and the hub has not"
+        server.hub.gate.open()
+        assert peer.lines(3) == ["0", "1", "2"]
+        look.until(lambda picture: picture["log_writer"]["behind"] == 0, "the hub that has caught up")
+
+
+@forces(LogWriter._write)
+def test_the_log_writer_is_running_while_a_room_numbers_what_was_said(
+    inspect: Inspect, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server, _ = with_store(inspect, tmp_path)
+    accept = StoredRoom.accept
+    with Peer(server.port) as peer, server.look() as look:
+        with blocked() as block, monkeypatch.context() as patch:
+            patch.setattr(StoredRoom, "accept", lambda room, said: (block(), accept(room, said))[1])
+            peer.send(TEXT, "hello")
+            until_writer(look, "running", "")
+        assert peer.lines(1) == ["hello"]
+
+
+def until_reader(look: Look, state: str, on: str) -> dict[str, Any]:
+    def so(picture: dict[str, Any]) -> bool:
+        thread = picture["log_reader"]["thread"]
+        return (thread["name"], thread["state"], thread["on"]) == ("logReader", state, on)
+
+    return look.until(so, f"the log reader {state} {on}")
+
+
+@forces(LogReader._read, LogReader._look, LogReader._step, SharedRoom.arrived)
+def test_the_log_reader_listens_looks_whether_the_logs_are_the_same_and_is_down_with_the_store(
+    inspect: Inspect, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reader_module, "LOOK_EVERY", 0.5)
+    server = inspect(store=redis_server.url)
+    writer = server.app.rooms.writer
+    assert isinstance(writer, WatchedWriter)
+    assert writer.reader is not None
+    pass_on = SharedRoom._pass_on
+    with Peer(server.port) as peer, server.look() as look:
+        until_reader(look, "listening", "store")
+        store = writer.reader._store
+        with blocked() as block, monkeypatch.context() as patch:
+            look_at_logs = store.look
+            patch.setattr(store, "look", lambda points: (block(), look_at_logs(points))[1])
+            until_reader(look, "storing", "store")
+        with blocked() as block, monkeypatch.context() as patch:
+            patch.setattr(SharedRoom, "_pass_on", lambda room, entries: (block(), pass_on(room, entries)))
+            peer.send(TEXT, "hello")
+            until_reader(look, "running", "")
+            told = look.until(lambda picture: picture["log_reader"]["behind"] == 1, "the lag")
+            assert told["log"]["top"] == 0
+        assert peer.lines(1) == ["hello"]
+        look.until(lambda picture: picture["log_reader"]["behind"] == 0, "that it has caught up")
+        redis_server.kill()
+        assert until_reader(look, "down", "store")["log_reader"]["down"]
+        assert look.until_event("store")["text"].startswith("the store cannot be read")
+        redis_server.start()
+        until_reader(look, "listening", "store")
+
+
+def test_a_room_in_memory_has_neither_a_log_writer_nor_a_log_reader(inspect: Inspect) -> None:
+    with inspect().look() as look:
+        picture = look.picture()
+        assert (picture["log_writer"], picture["log_reader"]) == (None, None)
 
 
 def test_every_row_of_the_table_is_forced_by_a_test() -> None:

@@ -16,15 +16,29 @@ const MOST_THREADS = 8; // in the list
 
 /**
  * The file and the function that is called at an end of a channel, to be shown while no thread is there.
- * @type {Record<"toClient" | "toHub", Record<End, [file: string, name: string]>>}
+ * @type {Record<"toClient" | "toHub" | "toWriter" | "toHubFromLog", Record<End, [file: string, name: string]>>}
  */
 const CALLS = {
   toClient: { send: ["channel.py", "Channel.send_what_fits"], receive: ["outbox.py", "Outbox.receive_in_turn"] },
   toHub: { send: ["channel.py", "Channel.send"], receive: ["channel.py", "select"] },
+  toWriter: { send: ["stored_room.py", "StoredRoom.say"], receive: ["log/writer.py", "LogWriter._write_what_waits"] },
+  toHubFromLog: { send: ["stored_room.py", "StoredRoom._pass_on"], receive: ["channel.py", "select"] },
 };
 
 /** @param {string} channel its name */
 const isToClient = (channel) => channel.startsWith("send-");
+
+/**
+ * Which calls are those at the ends of a channel.
+ *
+ * @param {string} channel its name
+ * @param {Picture} picture
+ */
+function callsAt(channel, { log_writer: writer }) {
+  if (isToClient(channel)) return CALLS.toClient;
+  if (channel === "said") return CALLS.toWriter;
+  return channel === "broadcast" && writer ? CALLS.toHubFromLog : CALLS.toHub;
+}
 
 export class ChannelDetail {
   kind = "channel";
@@ -88,7 +102,7 @@ export class ChannelDetail {
     if (thread?.stack.length) {
       this.#source.followStack(thread.stack);
     } else {
-      const [file, name] = CALLS[isToClient(this.name) ? "toClient" : "toHub"][this.#end];
+      const [file, name] = callsAt(this.name, picture)[this.#end];
       this.#source.follow(file, 0, name);
     }
     this.#renderFills(picture.t, channel.capacity);
@@ -161,9 +175,10 @@ export class ChannelDetail {
  * @param {Picture} picture
  * @param {string} channel its name
  */
-function threadsAt({ hub, clients }, channel) {
-  const all = [hub.thread, ...clients.flatMap(({ read_pump: read, write_pump: write }) => [read, write])];
-  return all.filter(({ on, state }) => on === channel || (state === "selecting" && !isToClient(channel)));
+function threadsAt({ hub, log_writer: writer, channels, clients }, channel) {
+  const own = writer ? [hub.thread, writer.thread] : [hub.thread];
+  const all = [...own, ...clients.flatMap(({ read_pump: read, write_pump: write }) => [read, write])];
+  return all.filter(({ on, state }) => on === channel || (state === "selecting" && channel in channels));
 }
 
 /**
@@ -171,8 +186,9 @@ function threadsAt({ hub, clients }, channel) {
  * @param {string} name
  * @returns {{ channel?: Channel, client?: Client }}
  */
-function findChannel({ channels, clients }, name) {
-  const channel = Object.values(channels).find((channel) => channel.name === name);
+function findChannel({ channels, log_writer: writer, clients }, name) {
+  const own = writer ? [...Object.values(channels), writer.said] : Object.values(channels);
+  const channel = own.find((channel) => channel.name === name);
   if (channel) return { channel };
   const client = clients.find(({ send }) => send.name === name);
   return { channel: client?.send, client };

@@ -107,12 +107,12 @@ export class Events {
 }
 
 /**
- * A client that joined, left or was evicted, or what became of a learner's hub.
+ * A client that joined, left or was evicted, or what became of a learner's hub, or of the store.
  * @param {Happening} event
  */
 function makeChange(event) {
   const { kind, client, name, reason } = event;
-  if (kind === "hub") return make("span", { class: "text" }, ...prose(event.text ?? ""));
+  if (kind === "hub" || kind === "store") return make("span", { class: "text" }, ...prose(event.text ?? ""));
   const why = kind === "evicted" ? briefly(event) : reason;
   const who = `client ${client}${name ? `, ${name},` : ""} `;
   return make("span", { class: "text" }, who, make("b", {}, kind), why ? `: ${why}` : "");

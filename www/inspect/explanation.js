@@ -121,7 +121,22 @@ const AT_WORK = "A chat server at work, drawn as it runs.";
  * What is most worth knowing about a picture.
  * @param {Picture} picture
  */
-function narrate({ clients, hub, channels }) {
+function narrate({ clients, hub, channels, log_writer: writer, log_reader: reader }) {
+  if (writer?.down) {
+    return (
+      `The store is down, and the log writer tries again and again. Meanwhile said fills, ${count(writer.said.pending)} ` +
+      `of ${count(writer.said.capacity)}; once it is full, the read pumps read no more. Nothing is lost.`
+    );
+  }
+  if (reader?.down) {
+    return "The store cannot be read, and the log reader tries again and again. Nobody sees anything new, and nothing is lost.";
+  }
+  if (hub.paused && writer) {
+    return (
+      `You are holding the hub. Its log is ${plural(writer.behind, "entry", "entries")} ahead of it. When that is a ` +
+      "channel’s worth, the read pumps wait for the hub and read no more, and TCP slows the senders down."
+    );
+  }
   if (hub.paused) {
     const { pending, capacity } = channels.broadcast;
     const fill = pending < capacity ? `has ${count(pending)} of ${count(capacity)}. Once it is full,` : "is full:";
@@ -133,7 +148,8 @@ function narrate({ clients, hub, channels }) {
   return (
     tellSlowest(clients) ??
     `${hub.clients ? `${plural(hub.clients, "client")}, two threads each.` : AT_WORK} ` +
-      "A message goes from a read pump to the hub, into every send channel, and through the write pumps to the peers. " +
+      `A message goes from a read pump ${writer ? "through the log writer and the store " : ""}to the hub, into every ` +
+      "send channel, and through the write pumps to the peers. " +
       "Press anything to see what it does and its code."
   );
 }

@@ -53,6 +53,11 @@ export class History {
       if (client.send.capacity) fullest = Math.max(fullest, client.send.pending / client.send.capacity);
     }
     this.#noteThread(t, picture.hub.thread);
+    if (picture.log_writer) {
+      this.#noteThread(t, picture.log_writer.thread);
+      this.#noteChannel(t, picture.log_writer.said);
+    }
+    if (picture.log_reader) this.#noteThread(t, picture.log_reader.thread);
     for (const channel of Object.values(picture.channels)) this.#noteChannel(t, channel);
     for (const event of picture.events) {
       if (event.kind === "evicted") this.#noteEviction(t, event);

@@ -1,9 +1,11 @@
 // @ts-check
-// The middle of the drawing: the channels into the hub, the hub's thread, the run queue, and the log.
+// The middle of the drawing: the log writer where there is one, the channels into the hub, the hub's thread, the run
+// queue, and the log.
 
 import { make, setData, setText } from "../dom.js";
 import { Gauge } from "./gauge.js";
 import { hinted } from "./hints.js";
+import { LogWriterBox } from "./log-writer.js";
 import { LogBox } from "./room-log.js";
 import { ThreadButton } from "./thread.js";
 import { plural, short } from "./words.js";
@@ -18,6 +20,7 @@ export class Hub {
   /** @type {Record<string, Gauge>} the channels into the hub, by name */
   inbox = {};
   thread = new ThreadButton("hub");
+  writer = new LogWriterBox();
   #log = new LogBox();
 
   /** @type {Record<string, HTMLElement>} */
@@ -44,14 +47,17 @@ export class Hub {
     const queue = make("div", { id: "queue" }, title, this.#queueDots, this.#queueText);
     hinted(queue, () => (this.#runQueue ? tellQueue(this.#runQueue) : ""));
     const inbox = make("div", { class: "inbox" }, ...Object.values(this.inbox).map(({ element }) => element));
-    this.element = make("div", {}, inbox, make("div", { class: "core" }, this.thread.element, queue), this.#log.element);
+    const core = make("div", { class: "core" }, this.thread.element, queue);
+    this.parts = [...this.writer.elements, inbox, core, this.#log.element];
+    this.element = make("div", {}, ...this.parts);
   }
 
   /**
    * @param {Picture} picture
    * @param {string} selected the name of what is looked into
    */
-  render({ channels, hub, log, run_queue: queue }, selected) {
+  render(picture, selected) {
+    const { channels, hub, log, log_writer: writer, run_queue: queue } = picture;
     for (const name of INBOX) {
       const { senders } = channels[name];
       this.inbox[name].render(channels[name], selected);
@@ -61,7 +67,8 @@ export class Hub {
     this.thread.render(hub.paused ? { ...hub.thread, state: "paused" } : hub.thread, selected);
     for (const { name, value } of this.#figures) setText(value, short(hub[name]));
     this.#renderQueue(queue);
-    this.#log.render(log, selected);
+    this.#log.render(log, Boolean(writer), selected);
+    this.writer.render(picture, selected);
   }
 
   /** @param {RunQueue} queue */

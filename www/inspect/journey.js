@@ -15,6 +15,10 @@ const STEPS = {
   typed: "sent by the browser or the bot",
   read: "its read pump has read it",
   broadcast: "it is in the channel to the hub",
+  said: "it is in the channel to the log writer",
+  grouped: "the log writer has it, with all else that waited",
+  stored: "the store has it, and the hub may get it",
+  returned: "the log reader has it back from the store",
   buffered: "the hub has put it into every send channel",
   coalesced: "a write pump has put it into a frame, with all else that was pending",
   written: "the kernel has the frame",
@@ -66,7 +70,7 @@ export class JourneyDetail {
   }
 
   /** @param {Journey} journey */
-  #draw({ text, client, steps, deliveries }) {
+  #draw({ text, client, group, steps, deliveries }) {
     setText(this.lead, `“${text}”, from client ${client}`);
     const first = steps[0]?.t ?? 0;
     const last = Math.max(first, ...steps.map(({ t }) => t));
@@ -75,10 +79,13 @@ export class JourneyDetail {
     this.body.replaceChildren(
       make(
         "div",
-        { class: "journey" },
+        { class: "journey", tabindex: "0", role: "group", "aria-label": "Steps" },
         makeRuler(steps, first, last),
         makeSteps(steps, first),
-        note(`${milliseconds(last - first)} ms from the first step to the last. The bar is drawn to scale.`),
+        note(
+          `${milliseconds(last - first)} ms from the first step to the last. The bar is drawn to scale.` +
+            (group ? ` The log writer had a group of ${plural(group, "entry", "entries")}.` : ""),
+        ),
       ),
       table,
     );

@@ -7,12 +7,12 @@ import { icon } from "./icon.js";
 
 /** @type {[family: string, means: string][]} */
 const LEGEND = [
-  ["waits", "Receiving, selecting or reading: asleep until something comes."],
+  ["waits", "Receiving, selecting, reading or listening: asleep until something comes."],
   ["ready", "Ready: can go on, and waits for its turn to run."],
   ["running", "Running Python code."],
-  ["writing", "Writing: inside a write to its socket."],
-  ["sending", "Sending: waits to send to a channel that has no room, or whose receiver is busy."],
-  ["stuck", "Stuck: a frame has waited for the peer for more than a quarter of a second."],
+  ["writing", "Writing: inside a write to its socket, or to the store."],
+  ["sending", "Sending: waits to send to a channel that has no room, or whose receiver is busy; or for a hub that is behind."],
+  ["stuck", "Stuck: a frame has waited for the peer for more than a quarter of a second; or the store is down."],
   ["paused", "Paused: the hub, held still by you."],
   ["leaving", "Leaving: the closing handshake, or ended."],
 ];

@@ -7,12 +7,16 @@ import { SourceView } from "./source.js";
 import { count } from "./words.js";
 
 /** @import { Sources } from "./source.js" */
-/** @import { LogEntry, Picture, RoomLog } from "./types.js" */
+/** @import { LogEntry, LogWriter, Picture, RoomLog } from "./types.js" */
 
 const TAG = 6; // characters of a session's public tag; enough to tell those of a room apart
 
-/** The functions that write and read a log. @type {Record<"write" | "read", [file: string, name: string]>} */
-const CALLS = { write: ["room.py", "Room.record"], read: ["protocols/v1.py", "V1._catch_up"] };
+/** The functions that write and read a log. @type {Record<"write" | "store" | "read", [file: string, name: string]>} */
+const CALLS = {
+  write: ["room.py", "Room.record"],
+  store: ["stored_room.py", "StoredRoom._pass_on"],
+  read: ["protocols/v1.py", "V1._catch_up"],
+};
 
 export class LogDetail {
   kind = "log";
@@ -21,8 +25,9 @@ export class LogDetail {
   lead = make("p", { class: "lead" });
   client = undefined;
 
-  /** @type {keyof typeof CALLS} */
+  /** @type {"write" | "read"} */
   #end = "write";
+  #stored = false; // whether a log writer writes it
   #buttons = { write: this.#makeButton("write", "what writes it"), read: this.#makeButton("read", "what reads it") };
   #source;
   #rows = make("tbody");
@@ -58,28 +63,33 @@ export class LogDetail {
   }
 
   /** @param {Picture} picture */
-  render({ log }) {
-    const [file, name] = CALLS[this.#end];
-    this.#source.follow(file, 0, name);
-    const drawn = JSON.stringify(log);
+  render({ log, log_writer: writer }) {
+    this.#stored = Boolean(writer);
+    this.#follow();
+    const drawn = JSON.stringify([log, writer?.behind]);
     if (this.#drawn === drawn) return;
     this.#drawn = drawn;
     setText(this.lead, tellKept(log));
     this.#rows.replaceChildren(...log.newest.map(makeEntry).reverse());
-    this.#facts.replaceChildren(...factsOf(log).flatMap(([what, is]) => [make("dt", {}, what), make("dd", {}, is)]));
+    this.#facts.replaceChildren(...factsOf(log, writer).flatMap(([what, is]) => [make("dt", {}, what), make("dd", {}, is)]));
   }
 
   close() {}
 
+  #follow() {
+    const [file, name] = CALLS[this.#end === "write" && this.#stored ? "store" : this.#end];
+    this.#source.follow(file, 0, name);
+  }
+
   /**
-   * @param {keyof typeof CALLS} end
+   * @param {"write" | "read"} end
    * @param {string} words
    */
   #makeButton(end, words) {
     const onclick = () => {
       this.#end = end;
       this.#source.hurry();
-      this.#source.follow(CALLS[end][0], 0, CALLS[end][1]);
+      this.#follow();
       this.#renderButtons();
     };
     return make("button", { type: "button", onclick }, words);
@@ -109,13 +119,15 @@ function makeEntry({ id, kind, by, name, n, text }) {
  * What is kept, and what one who joins would read, as pairs of a question and its answer.
  *
  * @param {RoomLog} log
+ * @param {LogWriter | null} [writer]
  * @returns {[string, string][]}
  */
-function factsOf({ epoch, first, top, keep, history, recoverable, newcomer }) {
+function factsOf({ epoch, first, top, keep, history, recoverable, newcomer }, writer) {
   const past = newcomer < top ? idsOf(newcomer + 1, top) : "nothing";
   return [
     ["epoch", epoch],
     ["ids that are kept", top < first ? "none" : `${count(first)} to ${count(top)}, of at most ${count(keep)}`],
+    ...(writer ? [/** @type {[string, string]} */ (["the hub has passed on", tellPassed(top, writer.behind)])] : []),
     ["a newcomer reads", `${past} (the last ${count(history)} messages)`],
     [
       "one who comes back reads",
@@ -125,3 +137,10 @@ function factsOf({ epoch, first, top, keep, history, recoverable, newcomer }) {
     ],
   ];
 }
+
+/**
+ * @param {number} top
+ * @param {number} behind
+ */
+const tellPassed = (top, behind) =>
+  behind ? `what came until id ${count(top - behind)}; it is ${count(behind)} behind` : "all of it";

@@ -1,5 +1,5 @@
 // @ts-check
-// The room's log, beside the hub that has it number each message: what it keeps, and its newest entries.
+// The room's log, beside the hub: what it keeps, and its newest entries.
 
 import { make, setText } from "../dom.js";
 import { hinted } from "./hints.js";
@@ -20,6 +20,7 @@ export class LogBox {
 
   /** @type {RoomLog | null} as it was drawn last */
   #log = null;
+  #stored = false;
 
   constructor() {
     const open = { type: "button", onclick: () => emit(this.element, "open-log", null) };
@@ -29,15 +30,17 @@ export class LogBox {
       make("button", open, make("span", { class: "title" }, "log"), " ", this.#range),
       make("ol", {}, ...this.#lines.map(({ id, kind, said }) => make("li", {}, id, kind, said))),
     );
-    hinted(this.element, () => (this.#log ? `${tellKept(this.#log)} ${RECORDED}` : ""));
+    hinted(this.element, () => (this.#log ? `${tellKept(this.#log)} ${tellWritten(this.#stored)}` : ""));
   }
 
   /**
    * @param {RoomLog} log
+   * @param {boolean} stored whether a log writer writes it
    * @param {string} selected the name of what is looked into
    */
-  render(log, selected) {
+  render(log, stored, selected) {
     this.#log = log;
+    this.#stored = stored;
     this.element.toggleAttribute("data-selected", selected === "log");
     setText(this.#range, log.top < log.first ? "empty" : `${idsOf(log.first, log.top)} · ${short(log.bytes)} bytes`);
     this.#lines.forEach(({ id, kind, said }, line) => {
@@ -49,7 +52,11 @@ export class LogBox {
   }
 }
 
-const RECORDED = "The hub has it number each message before the clients get it. Press it to see what one who joins reads.";
+/** @param {boolean} stored */
+const tellWritten = (stored) =>
+  stored
+    ? "The log writer has it number each message, and has the store keep it, before the hub gets it. Press it to see what one who joins reads."
+    : "The hub has it number each message before the clients get it. Press it to see what one who joins reads.";
 
 /**
  * @param {number} first

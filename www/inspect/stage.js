@@ -48,6 +48,8 @@ export class Stage {
     this.#list.append(this.#crowd.element);
     this.wires = new Wires(byId("canvas"), byId("wires", SVGSVGElement), byId("dots"), () => this.#geometry());
     new ResizeObserver(() => this.#fit()).observe(this.#board);
+    const parts = new ResizeObserver(() => this.wires.layout()); // what comes, goes or grows there moves the rest
+    for (const part of this.#hub.parts) parts.observe(part);
     this.#board.addEventListener("scroll", () => this.wires.layout(), { passive: true });
     this.#list.addEventListener("keydown", (event) => this.#onKey(event));
     this.#list.addEventListener("focusin", ({ target }) => this.#letTabReach(this.#rowOf(target)));
@@ -190,7 +192,10 @@ export class Stage {
     const { element, read, send, write } = this.#crowd;
     if (!element.hidden) ends.push({ read, send, out: write, trouble: "", crowd: true });
     const inbox = Object.fromEntries(Object.entries(this.#hub.inbox).map(([name, { element }]) => [name, element]));
-    return { ends, inbox, hub: this.#hub.thread.element };
+    const { shown, said, thread, reader } = this.#hub.writer;
+    const back = shown.reader ? reader.element : null;
+    const writer = shown.writer ? { said: said.element, thread: thread.element, reader: back } : null;
+    return { ends, inbox, hub: this.#hub.thread.element, writer };
   }
 }
 

@@ -4,6 +4,7 @@
 import { draw, make, setText } from "../dom.js";
 import { KEPT_SECONDS } from "./history.js";
 import { icon } from "./icon.js";
+import { tellReader, tellWriter } from "./log-writer.js";
 import { SourceView } from "./source.js";
 import { duration, family, tellThread } from "./words.js";
 
@@ -24,6 +25,7 @@ export class ThreadDetail {
   #source;
   #stack = make("ol", { class: "frames" });
   #stackDrawn = "";
+  #note = make("p", { class: "note" });
   #strip = makeStrip();
   #changes = make("ul", { class: "changes" });
   #changesDrawn = "";
@@ -46,6 +48,7 @@ export class ThreadDetail {
         { class: "aside" },
         make("h3", {}, "Its stack"),
         this.#stack,
+        this.#note,
         make("h3", {}, "Its last minute"),
         this.#strip,
         this.#changes,
@@ -62,6 +65,9 @@ export class ThreadDetail {
       return;
     }
     setText(this.lead, tellThread(thread).slice(thread.name.length + 1));
+    const { log_writer: writer, log_reader: reader } = picture;
+    const figures = writer?.thread === thread ? tellWriter(writer) : reader?.thread === thread ? tellReader(reader) : "";
+    setText(this.#note, figures);
     this.#source.followStack(thread.stack);
     this.#renderStack(thread.stack);
     this.#renderMinute(picture.t);
@@ -150,8 +156,8 @@ export const stripX = (t, now) => ((t - (now - KEPT_SECONDS)) / KEPT_SECONDS) * 
  * @param {string} name
  * @returns {{ thread?: Thread, client?: Client }}
  */
-function findThread({ hub, clients }, name) {
-  if (hub.thread.name === name) return { thread: hub.thread };
+function findThread({ hub, log_writer: writer, log_reader: reader, clients }, name) {
+  for (const own of [hub, writer, reader]) if (own?.thread.name === name) return { thread: own.thread };
   for (const client of clients) {
     for (const thread of [client.read_pump, client.write_pump]) if (thread.name === name) return { thread, client };
   }

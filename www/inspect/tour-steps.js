@@ -41,6 +41,7 @@ const HELLO = "Hello from the tour";
  * @property {string} question
  * @property {string[]} answers
  * @property {number} right the index of the answer that is
+ * @property {boolean} [inMemory] whether it is so only where no log writer stands before the hub
  * @property {string} watch where to look meanwhile
  * @property {Line} line where it is decided
  * @property {(show: Show) => Promise<Seen>} play bring it about
@@ -106,6 +107,7 @@ export const STEPS = [
       "Three: one that reads your socket, the hub, and one that writes to the other’s.",
     ],
     right: 2,
+    inMemory: true,
     watch: "Watch the client “inspector”, and the message that it says now.",
     line: ["hub.py", "Hub.run", "self._pass_on([value"],
     async play(show) {
@@ -204,6 +206,7 @@ export const STEPS = [
       "Another thread passes them on.",
     ],
     right: 1,
+    inMemory: true,
     watch: "Watch the channel broadcast, and then the read pumps.",
     line: ["client.py", "Client.read_pump", "self.hub.broadcast.send(said)"],
     async play(show) {

@@ -26,6 +26,7 @@ export class Tour {
   #rest = make("div", { class: "rest" }); // buttons, and what moves
   #history;
 
+  #steps = STEPS; // those that are so on this server
   #at = 0; // the index of the step
   #opened = false; // whether it has opened a detail
 
@@ -70,6 +71,7 @@ export class Tour {
   see(picture) {
     const first = this.#picture === null;
     this.#picture = picture;
+    this.#steps = picture.log_writer ? STEPS.filter(({ inMemory }) => !inMemory) : STEPS;
     if (first && picture.demo && !picture.own && !remembered()) this.#ask(0); // it tells of our hub, not of the learner's
     this.#show?.see(picture);
   }
@@ -120,8 +122,8 @@ export class Tour {
     this.#stop(new Left());
     this.#closeDetail();
     this.#at = at;
-    const step = STEPS[at];
-    this.#open(step.title, `Tour, ${at + 1} of ${STEPS.length}`);
+    const step = this.#steps[at];
+    this.#open(step.title, `Tour, ${at + 1} of ${this.#steps.length}`);
     this.#say(make("p", { class: "question" }, step.question));
     const answers = step.answers.map((answer, i) =>
       make("li", {}, make("button", { type: "button", onclick: () => this.#play(i) }, answer)),
@@ -131,7 +133,7 @@ export class Tour {
 
   /** @param {number} answer the index of the one that was chosen */
   async #play(answer) {
-    const step = STEPS[this.#at];
+    const step = this.#steps[this.#at];
     if (!this.#picture) return;
     const show = (this.#show = new Show(this.#picture, () => this.render()));
     const stays = this.focused;
@@ -159,7 +161,7 @@ export class Tour {
    * @param {number} number of the line
    */
   #explain(answer, { told, why, points, message }, number) {
-    const step = STEPS[this.#at];
+    const step = this.#steps[this.#at];
     this.#end();
     this.#points = new Set(points.map(({ name }) => name));
     if (answer === step.right) this.#foreseen.add(this.#at);
@@ -194,7 +196,7 @@ export class Tour {
     this.#end();
     remember("done");
     this.#open("Now write it yourself", "The tour is over");
-    this.#say(makeWords(this.#foreseen.size, STEPS.length));
+    this.#say(makeWords(this.#foreseen.size, this.#steps.length));
     this.#rest.replaceChildren(makeCommand(), makeOnward(() => this.begin()));
     this.#panel.focus({ preventScroll: true });
   }
@@ -203,7 +205,7 @@ export class Tour {
 
   /** @param {number} answer the one with which it is shown again */
   #makeOnward(answer) {
-    const next = STEPS[this.#at + 1];
+    const next = this.#steps[this.#at + 1];
     const go = () => {
       if (!next) return this.#conclude();
       this.#ask(this.#at + 1);

@@ -9,9 +9,9 @@
 
 /**
  * @typedef {object} Thread
- * @property {string} name "hub" ("hub-NAME" in a room of that name), "readPump-7" or "writePump-7"
+ * @property {string} name "hub" ("hub-NAME" in a room of that name), "logWriter", "logReader", "readPump-7" or "writePump-7"
  * @property {string} state a key of STATES in words.js
- * @property {string} on the channel that it waits for, or ""
+ * @property {string} on the channel, or the hub, that it waits for, or ""
  * @property {number} for seconds in this state
  * @property {string} file where it is, or ""
  * @property {number} line
@@ -21,7 +21,7 @@
 
 /**
  * @typedef {object} Channel
- * @property {string} name "register", "unregister", "broadcast" or "send-7"
+ * @property {string} name "register", "unregister", "broadcast", "said" or "send-7"
  * @property {number} pending messages in its buffer
  * @property {number} capacity messages; 0: unbuffered
  * @property {number} senders threads that wait to send
@@ -66,6 +66,28 @@
  */
 
 /**
+ * The log writer, which all rooms share. Counts are since the start.
+ * @typedef {object} LogWriter
+ * @property {Thread} thread
+ * @property {Channel} said what waits for it
+ * @property {boolean} down whether the store is
+ * @property {number} in_hand entries that it has taken, and that the rooms' logs do not have yet
+ * @property {number} behind entries that the log of this room has, and that its hub has not passed on
+ * @property {number} groups that it has written
+ * @property {number} entries in them
+ * @property {number} failures of the store
+ */
+
+/**
+ * The log reader of a server whose store other processes use as well.
+ * @typedef {object} LogReader
+ * @property {Thread} thread
+ * @property {boolean} down whether the store cannot be read
+ * @property {number} behind entries of this room that were written here and have not come back
+ * @property {number} entries that it has brought since the start
+ */
+
+/**
  * @typedef {object} RunQueue
  * @property {number} turns how many threads may run at once
  * @property {number} free
@@ -88,16 +110,19 @@
  * @property {number} deliveries
  * @property {number} frames
  * @property {number} messages_a_frame
+ * @property {number} groups that the log writer has written
+ * @property {number} entries_a_group
+ * @property {number} append seconds that the store took for a group
  */
 
 /**
  * Something that happened.
  * @typedef {object} Happening
  * @property {number} t seconds since the server started
- * @property {"message" | "joined" | "left" | "evicted" | "hub"} kind
+ * @property {"message" | "joined" | "left" | "evicted" | "hub" | "store"} kind
  * @property {number} client the client's number
  * @property {number} [id] of a message
- * @property {string} [text] of a message, or what became of a learner's hub (kind "hub", which has no client)
+ * @property {string} [text] of a message, or what became of a learner's hub or of the store (which have no client)
  * @property {string} [name] the client's name
  * @property {string} [reason] what it was told when it left or was evicted
  * @property {"stopped" | "slow" | "silent" | "ended" | "hasty"} [cause] of an eviction; see evictions.js
@@ -159,6 +184,8 @@
  * @property {Hub} hub
  * @property {Record<string, Channel>} channels the channels into the hub, by name
  * @property {RoomLog} log
+ * @property {LogWriter | null} [log_writer] null where the rooms are in memory
+ * @property {LogReader | null} [log_reader] null where no other process uses the store
  * @property {RunQueue} run_queue
  * @property {Client[]} clients those that are drawn one by one
  * @property {Crowd} crowd
@@ -238,6 +265,7 @@
  * @property {number} id
  * @property {string} text
  * @property {number} client the sender's number
+ * @property {number} [group] entries that the log writer took at once, the message included; 0: there is none
  * @property {Step[]} steps
  * @property {Delivery[]} deliveries
  */

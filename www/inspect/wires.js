@@ -2,29 +2,35 @@
 // The wires between threads and channels, and the dots that travel along them.
 
 import { draw, make } from "../dom.js";
+import { curve, points } from "./curves.js";
+
+/** @import { Line, Point } from "./curves.js" */
 
 const IN_MS = 650; // a dot's time from a read pump to the channel into the hub
-const ACROSS_MS = 250; // from that channel into the hub
+const ACROSS_MS = 250; // from that channel into the hub, or to the log writer, and from there to the hub
 const OUT_MS = 650; // from the hub to a send channel
 const THROUGH_MS = 300; // through the send channel to the write pump
 const LEAVE_MS = 200; // from the write pump to the peer
 const GLOW_MS = 700; // a wire is lit this long, where nothing may move
 const MOST_DOTS = 240; // on their way at once; further messages are not drawn
-const SAMPLES = 12; // points of a curve that a dot passes
 const FAN_PX = 9; // between the ends of two wires at the hub
 
 const motion = matchMedia("(prefers-reduced-motion: reduce)");
 
-/** @typedef {[x: number, y: number]} Point */
-/** @typedef {[from: Point, to: Point]} Line */
 /** @typedef {{ left: number, right: number, y: number, height: number }} Box `y` is its middle */
+/** @typedef {{ line: Line, wire: SVGElement, box: Box }} Across from a channel to its thread */
 
 /**
  * The elements that the wires of a client, or of the crowd, begin and end at.
  * @typedef {{ read: Element, send: Element, out: Element, crowd: boolean, trouble: string }} Ends
  */
 
-/** @typedef {{ ends: Ends[], inbox: Record<string, Element>, hub: Element }} Geometry */
+/**
+ * Where there is a log writer, the read pumps send to its channel.
+ * @typedef {{ ends: Ends[], inbox: Record<string, Element>, hub: Element, writer: Writer | null }} Geometry
+ */
+
+/** @typedef {{ said: Element, thread: Element, reader: Element | null }} Writer */
 
 /**
  * The wires of a client, or of the crowd.
@@ -48,8 +54,11 @@ export class Wires {
   /** @type {RowWires[]} the clients' in the order of their rows, then the crowd's */
   #rows = [];
 
-  /** @type {Record<string, { line: Line, wire: SVGElement, box: Box }>} from each channel into the hub, by its name */
+  /** @type {Record<string, Across>} from each channel into the hub, and to the log writer, by the channel's name */
   #across = {};
+
+  /** @type {{ line: Line, wire: SVGElement }[]} from the log writer to the hub, or to the log reader and from there */
+  #down = [];
 
   /** @type {Set<Animation>} of dots on their way */
   #moving = new Set();
@@ -76,12 +85,16 @@ export class Wires {
     this.#svg.replaceChildren();
     this.#rows = [];
     this.#across = {};
+    this.#down = [];
     const geometry = this.#geometry();
     if (!geometry) return;
     // Measure everything before changing anything: the browser then computes the layout once.
     const hub = this.#boxOf(geometry.hub);
     const inbox = Object.entries(geometry.inbox).map(([name, element]) => ({ name, box: this.#boxOf(element) }));
     const broadcast = this.#boxOf(geometry.inbox.broadcast);
+    const { writer } = geometry;
+    const [said, thread] = writer ? [this.#boxOf(writer.said), this.#boxOf(writer.thread)] : [];
+    const door = said ?? broadcast; // to which the read pumps send
     const rows = geometry.ends.map((ends, at) => {
       const [read, send, out] = [this.#boxOf(ends.read), this.#boxOf(ends.send), this.#boxOf(ends.out)];
       /** @param {Box} box */
@@ -89,7 +102,7 @@ export class Wires {
       return makeRow(ends, {
         into: [
           [read.right + 3, read.y],
-          [broadcast.left - 3, fan(broadcast)],
+          [door.left - 3, fan(door)],
         ],
         out: [
           [hub.right + 3, fan(hub)],
@@ -107,15 +120,49 @@ export class Wires {
     });
     this.#rows = rows;
     for (const { wireIn, wireOut } of rows) this.#svg.append(wireIn, wireOut);
-    for (const { name, box } of inbox) {
-      /** @type {Point} */
-      const end = [hub.left - 3, hub.y + (box.y - broadcast.y) * 0.5];
-      /** @type {Line} */
-      const line = [[box.right + 2, box.y], end];
-      const wire = draw("path", { class: "wire strong", d: curve(line) });
-      this.#svg.append(wire, draw("path", { class: "head", d: `M${end[0] - 6} ${end[1] - 4}l6 4-6 4z` }));
-      this.#across[name] = { line, wire, box };
+    for (const { name, box } of inbox) this.#connect(name, box, [hub.left - 3, hub.y + (box.y - broadcast.y) * 0.5]);
+    if (!said || !thread) return;
+    this.#connect("said", said, [thread.left - 3, said.y]);
+    const reader = writer?.reader && this.#boxOf(writer.reader);
+    if (!reader) {
+      const x = (hub.left + hub.right) / 2;
+      const end = hub.y - hub.height / 2 - 3;
+      this.#lead([[x, thread.y + thread.height / 2 + 2], [x, end]], `M${x - 4} ${end - 6}l4 6 4-6z`);
+      return;
     }
+    const tip = reader.right + 3;
+    this.#lead([[thread.left - 2, reader.y], [tip, reader.y]], `M${tip + 6} ${reader.y - 4}l-6 4 6 4z`);
+    const low = reader.y + reader.height / 2 - 6;
+    /** @type {Point} */
+    const end = [hub.left - 3, hub.y - hub.height / 2 + 14];
+    this.#lead([[reader.right + 2, low], end], `M${end[0] - 6} ${end[1] - 4}l6 4-6 4z`);
+  }
+
+  /**
+   * Draw a wire on the way from the log writer to the hub.
+   *
+   * @param {Line} line
+   * @param {string} head the path of its head
+   */
+  #lead(line, head) {
+    const wire = draw("path", { class: "wire strong", d: curve(line) });
+    this.#svg.append(wire, draw("path", { class: "head", d: head }));
+    this.#down.push({ line, wire });
+  }
+
+  /**
+   * Draw the wire from a channel to its thread.
+   *
+   * @param {string} name the channel's
+   * @param {Box} box
+   * @param {Point} end
+   */
+  #connect(name, box, end) {
+    /** @type {Line} */
+    const line = [[box.right + 2, box.y], end];
+    const wire = draw("path", { class: "wire strong", d: curve(line) });
+    this.#svg.append(wire, draw("path", { class: "head", d: `M${end[0] - 6} ${end[1] - 4}l6 4-6 4z` }));
+    this.#across[name] = { line, wire, box };
   }
 
   /**
@@ -136,12 +183,13 @@ export class Wires {
    * @param {number} from the index of the client's row; -1: a client of the crowd
    */
   message(from) {
-    const { broadcast } = this.#across;
-    if (!broadcast) return;
+    const door = this.#across.said ?? this.#across.broadcast;
+    if (!door) return;
     const start = this.#rows[from] ?? this.#rows.find((row) => row.crowd);
     const receivers = this.#rows.filter((row) => row.trouble !== "evicted");
     if (motion.matches) {
-      this.#light([...(start ? [start.wireIn] : []), broadcast.wire, ...receivers.map((row) => row.wireOut)]);
+      const down = this.#down.map(({ wire }) => wire);
+      this.#light([...(start ? [start.wireIn] : []), door.wire, ...down, ...receivers.map((row) => row.wireOut)]);
       return;
     }
     if (this.#moving.size > MOST_DOTS) return;
@@ -150,8 +198,12 @@ export class Wires {
       this.#dot(points(start.into), at, IN_MS, "message");
       at += IN_MS;
     }
-    this.#dot([[broadcast.box.left, broadcast.box.y], ...points(broadcast.line)], at, ACROSS_MS, "message");
+    this.#dot([[door.box.left, door.box.y], ...points(door.line)], at, ACROSS_MS, "message");
     at += ACROSS_MS;
+    for (const { line } of this.#down) {
+      this.#dot(points(line), at, ACROSS_MS, "message");
+      at += ACROSS_MS;
+    }
     for (const row of receivers) {
       this.#dot(points(row.out), at, OUT_MS, "message");
       // A message that nobody receives stays in the channel.
@@ -251,42 +303,3 @@ function makeRow({ crowd, trouble }, lines) {
  */
 const fanned = (box, at, wires) =>
   box.y + (wires > 1 ? at / (wires - 1) - 0.5 : 0) * Math.min(box.height * 0.6, wires * FAN_PX);
-
-/**
- * The control points of the Bezier curve between two ends.
- *
- * @param {Line} line
- * @returns {[Point, Point, Point, Point]}
- */
-function control([[x0, y0], [x1, y1]]) {
-  const bend = (x1 - x0) * 0.55;
-  return [
-    [x0, y0],
-    [x0 + bend, y0],
-    [x1 - bend, y1],
-    [x1, y1],
-  ];
-}
-
-/** @param {Line} line */
-function curve(line) {
-  const [a, b, c, d] = control(line).map(([x, y]) => `${x.toFixed(1)} ${y.toFixed(1)}`);
-  return `M${a}C${b} ${c} ${d}`;
-}
-
-/**
- * Points along the curve.
- *
- * @param {Line} line
- * @returns {Point[]}
- */
-function points(line) {
-  const [a, b, c, d] = control(line);
-  return Array.from({ length: SAMPLES + 1 }, (_, i) => {
-    const t = i / SAMPLES;
-    const u = 1 - t;
-    /** @param {0 | 1} axis */
-    const at = (axis) => u ** 3 * a[axis] + 3 * u * u * t * b[axis] + 3 * u * t * t * c[axis] + t ** 3 * d[axis];
-    return [at(0), at(1)];
-  });
-}

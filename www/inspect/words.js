@@ -14,7 +14,11 @@ const STATES = {
   ready: { family: "ready", means: "can go on, and waits for its turn to run" },
   running: { family: "running", means: "runs" },
   writing: { family: "writing", means: "is inside a write to its socket" },
+  listening: { family: "waits", means: "waits until the store has something new" },
+  storing: { family: "writing", means: "is inside a call of the store" },
   sending: { family: "sending", means: "waits to send to" },
+  behind: { family: "sending", means: "has run ahead, and waits for" },
+  down: { family: "stuck", means: "waits until the store is up again" },
   stuck: { family: "stuck", means: "has waited long for its peer to take bytes" },
   paused: { family: "paused", means: "is held still by you" },
   leaving: { family: "leaving", means: "says goodbye: the closing handshake" },
@@ -33,7 +37,7 @@ export const family = (state) => STATES[state]?.family ?? "waits";
  */
 export function tellThread(thread) {
   const { means } = STATES[thread.state] ?? { means: thread.state };
-  const on = means.endsWith(" from") || means.endsWith(" to") ? ` ${thread.on || "a channel"}` : "";
+  const on = / (from|to|for)$/.test(means) ? ` ${thread.on || "a channel"}` : "";
   return `${thread.name} ${means}${on}, for ${duration(thread.for)}.`;
 }
 

@@ -1,14 +1,10 @@
-"""The camera: it takes the pictures of one room, and keeps what the trace needs of the last minute.
-
-At most DRAWN clients, and those that viewers have pinned, are drawn; the others are only counted by what they do.
-"""
+"""The camera: it takes the pictures of one room, and keeps what the trace needs of the last minute."""
 
 from __future__ import annotations
 
-import heapq
 import threading
-from collections import Counter, deque
-from dataclasses import asdict, dataclass, field
+from collections import deque
+from dataclasses import asdict, dataclass
 from types import FrameType
 from typing import Any
 
@@ -16,18 +12,17 @@ from threadchat.inspector import room_log
 from threadchat.inspector.journey import A_SECOND, KEPT
 from threadchat.inspector.kernel import Held, unread
 from threadchat.inspector.own_hub import LearnersHub
-from threadchat.inspector.states import State, stack_of, state_of_hub, state_of_pump
+from threadchat.inspector.states import State, stack_of, state_of_hub, state_of_pump, state_of_reader, state_of_writer
+from threadchat.inspector.survey import Figures, Survey
 from threadchat.inspector.watch import WatchedHub
 from threadchat.inspector.watched_channels import WatchedChannel, WatchedOutbox
 from threadchat.inspector.watched_connection import WatchedClient
+from threadchat.inspector.watched_reader import WatchedReader
+from threadchat.inspector.watched_writer import SaidChannel, WatchedWriter
 from threadchat.room import Room
 
-DRAWN = 24  # clients that are drawn, besides those that a viewer has pinned
-BINS = 16  # in the histogram of how full the send channels are
-STAYS = 3.0  # seconds that a client keeps its interest after its cause has gone, so that the drawing does not flicker
 LOOK_BACK = 1.0  # seconds over which the rates are measured
 SHORTEST = 0.1  # seconds over which they are measured at least
-STUCK, FULL, TALKS, QUIET = 3, 2, 1, 0  # how interesting a client is
 
 
 @dataclass(frozen=True)
@@ -39,34 +34,23 @@ class Moment:
     fills: dict[str, int]
 
 
-@dataclass
-class Figures:
-    """What the sampler remembers of a client (or of the hub) from one picture to the next."""
-
-    # For each role: the thread's state, a counter that grows as the thread works, and since when both are the same.
-    threads: dict[str, tuple[State, int, float]] = field(default_factory=dict)
-    messages_in: int = 0
-    interest: int = QUIET
-    interest_until: float = 0.0
-
-
 class Camera:
     """Takes the pictures of a room whose hub is watched. Only the sampler's thread calls the methods, except `moments`.
 
     From then on the room is looked at, until `close`.
     """
 
-    def __init__(self, room: Room) -> None:
+    def __init__(self, room: Room, writer: WatchedWriter | None) -> None:
         assert isinstance(room.hub, WatchedHub)
         self.room = room
         self.hub = room.hub
         self.watch = room.hub.watch
         self.wanted_until = 0.0  # when nobody will have looked at the room for long; for the sampler
         self._moments: deque[Moment] = deque()
-        self._figures: dict[int, Figures] = {}
-        self._hub_figures = Figures()
-        self._drawn: set[int] = set()
-        self._marks: deque[tuple[float, int, int, int]] = deque()
+        self._writer = writer
+        self._survey = Survey()
+        self._own_figures = Figures()  # of the hub's thread and the log writer's
+        self._marks: deque[tuple[float, ...]] = deque()
         self._refilled = self.watch.now()
         self.watch.look()
 
@@ -83,7 +67,8 @@ class Camera:
         self._follow_more(t)
         clients, frames_out = self.hub.present()
         self._find_write_pumps(clients)
-        drawn, crowd = self._survey(t, clients, frames, pinned)
+        drawn, crowd = self._survey.look(t, clients, frames, pinned)
+        self._note_for(drawn, clients)
         moment = Moment(t, {}, {})
         hub = self.hub
         channels = [_channel(channel) for channel in (hub.register, hub.unregister, hub.broadcast)]
@@ -101,10 +86,12 @@ class Camera:
             },
             "channels": {channel["name"]: channel for channel in channels},
             "log": room_log.told(self.room) if with_log else None,
+            "log_writer": self._log_writer(t, frames, moment),
+            "log_reader": self._log_reader(t, frames, moment),
             "run_queue": asdict(hub.run_queue.statistics()),
             "clients": [self._client(t, client, frames, client.number in pinned, moment) for client in drawn],
             "crowd": crowd,
-            "rates": self._rates(t, hub.messages, hub.deliveries, frames_out),
+            "rates": self._rates(t, frames_out),
         }
         if isinstance(hub, LearnersHub):
             picture["own"] = hub.facts(frames)
@@ -127,59 +114,21 @@ class Camera:
                 if thread.name in new:
                     new[thread.name].writer = thread.ident
 
-    def _survey(
-        self, t: float, clients: list[WatchedClient], frames: dict[int, FrameType], pinned: set[int]
-    ) -> tuple[list[WatchedClient], dict[str, Any]]:
-        """Look at every client. Returns the clients to draw, and the counts of what all of them do, for JSON."""
-        for gone in self._figures.keys() - {client.number for client in clients}:
-            del self._figures[gone]
-        fill = [0] * BINS
-        reading: Counter[str] = Counter()
-        writing: Counter[str] = Counter()
-        interesting = []
-        for client in clients:
-            connection, send = client.connection, client.send
-            reading[state_of_pump(frames.get(client.reader), client)[0]] += 1
-            writing[state_of_pump(frames.get(client.writer or 0), client)[0]] += 1
-            waiting, capacity = send.fill, send.capacity
-            fill[min(BINS - 1, waiting * BINS // capacity)] += 1
-            figures = self._figures.get(client.number)
-            if figures is None:
-                figures = self._figures[client.number] = Figures()
-            interest = QUIET
-            if connection.blocked or client.away or connection.ended:
-                interest = STUCK
-                if connection.wait:
-                    connection.wait.look()
-            elif waiting * 2 >= capacity:
-                interest = FULL
-            elif connection.received != figures.messages_in:
-                interest = TALKS
-            figures.messages_in = connection.received
-            if interest >= figures.interest or t > figures.interest_until:
-                figures.interest, figures.interest_until = interest, t + STAYS
-            interesting.append((-figures.interest, client.number not in self._drawn, client.number))
-        chosen = {number for _, _, number in heapq.nsmallest(DRAWN, interesting)} | pinned
-        served = list(self.hub.clients)
-        # The hub serves its first and its last client at the ends of a batch: they tell how long it took to serve all.
+    def _note_for(self, drawn: list[WatchedClient], clients: list[WatchedClient]) -> None:
+        """Have the steps of followed messages recorded for those that are drawn, and at both ends of a batch.
+
+        The hub serves its first and its last client at these ends: they tell how long it took to serve all.
+        """
+        numbers, served = {client.number for client in drawn}, list(self.hub.clients)
         ends = [member.send for member in (served[:1] + served[-1:])]
         for client in clients:
-            client.draw(client.number in chosen, client.send in ends)
-        drawn_clients = [client for client in clients if client.number in chosen]
-        self._drawn = chosen
-        crowd = {
-            "count": len(clients) - len(drawn_clients),
-            "fill": fill,
-            "reading": dict(reading),
-            "writing": dict(writing),
-        }
-        return drawn_clients, crowd
+            client.draw(client.number in numbers, client.send in ends)
 
     def _client(
         self, t: float, client: WatchedClient, frames: dict[int, FrameType], pinned: bool, moment: Moment
     ) -> dict[str, Any]:
         connection, send = client.connection, client.send
-        figures = self._figures[client.number]
+        figures = self._survey.figures[client.number]
         threads = {}
         for role, ident, progress in (
             ("readPump", client.reader, connection.received),
@@ -213,24 +162,66 @@ class Camera:
         frame = frames.get(self.hub.thread or 0)
         own = self.hub.version if isinstance(self.hub, LearnersHub) else None
         state = own.state(frame) if own else state_of_hub(frame, self.hub.register)
-        since = _since(self._hub_figures, "hub", state, self.hub.batches, t)
+        since = _since(self._own_figures, "hub", state, self.hub.batches, t)
         thread = _thread(self.hub.thread_name, frame, state, t - since, moment)
         return thread | own.place(frame) if own else thread
 
-    def _rates(self, t: float, messages: int, deliveries: int, frames: int) -> dict[str, float]:
-        """The rates per second, measured over about LOOK_BACK."""
-        marks = self._marks
-        marks.append((t, messages, deliveries, frames))
+    def _log_writer(self, t: float, frames: dict[int, FrameType], moment: Moment) -> dict[str, Any] | None:
+        """The log writer, which all rooms share, and how far the hub is behind it; None for a room in memory."""
+        writer = self._writer
+        if writer is None:
+            return None
+        frame = frames.get(writer.ident)
+        state = state_of_writer(frame, writer)
+        since = _since(self._own_figures, "logWriter", state, writer.groups + writer.failures, t)
+        said = _channel(writer.said)
+        moment.fills[said["name"]] = said["pending"]
+        return {
+            "thread": _thread("logWriter", frame, state, t - since, moment),
+            "said": said,
+            "down": writer.is_down,
+            "in_hand": writer.in_hand,
+            "behind": writer.behind(self.room),
+            "groups": writer.groups,
+            "entries": writer.entries,
+            "failures": writer.failures,
+        }
+
+    def _log_reader(self, t: float, frames: dict[int, FrameType], moment: Moment) -> dict[str, Any] | None:
+        """The log reader, and how far it is behind what was written here; None where the store is not shared."""
+        reader = self._writer and self._writer.reader
+        if not isinstance(reader, WatchedReader):
+            return None
+        frame = frames.get(reader.ident)
+        state = state_of_reader(frame, reader)
+        since = _since(self._own_figures, "logReader", state, reader.entries, t)
+        return {
+            "thread": _thread("logReader", frame, state, t - since, moment),
+            "down": reader.is_down,
+            "behind": reader.behind(self.room),
+            "entries": reader.entries,
+        }
+
+    def _rates(self, t: float, frames_out: int) -> dict[str, float]:
+        """The rates per second, measured over about LOOK_BACK. Of the log writer, what comes to a group."""
+        hub, writer, marks = self.hub, self._writer, self._marks
+        written = (writer.entries, writer.appends, writer.append_seconds) if writer else (0, 0, 0.0)
+        now = (t, hub.messages, hub.deliveries, frames_out, *written)
+        marks.append(now)
         while len(marks) > 2 and marks[1][0] <= t - LOOK_BACK:
             marks.popleft()
-        before = marks[0]
-        seconds = max(t - before[0], SHORTEST)
-        deliveries, frames = deliveries - before[2], frames - before[3]
+        seconds, messages, deliveries, frames, entries, appends, appending = (
+            this - before for this, before in zip(now, marks[0], strict=True)
+        )
+        seconds = max(seconds, SHORTEST)
         return {
-            "messages": round((messages - before[1]) / seconds, 1),
+            "messages": round(messages / seconds, 1),
             "deliveries": round(deliveries / seconds, 1),
             "frames": round(frames / seconds, 1),
             "messages_a_frame": round(deliveries / frames, 2) if frames else 0.0,
+            "groups": round(appends / seconds, 1),
+            "entries_a_group": round(entries / appends, 1) if appends else 0.0,
+            "append": round(appending / appends, 6) if appends else 0.0,
         }
 
     def _remember(self, moment: Moment) -> None:
@@ -271,7 +262,7 @@ def _since(figures: Figures, role: str, state: State, progress: int, t: float) -
     return t
 
 
-def _channel(channel: WatchedChannel[Any] | WatchedOutbox) -> dict[str, Any]:
+def _channel(channel: WatchedChannel[Any] | WatchedOutbox | SaidChannel) -> dict[str, Any]:
     now = channel.statistics()
     return {
         "name": channel.name,

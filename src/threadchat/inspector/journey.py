@@ -1,7 +1,7 @@
 """Followed messages: the time of each step, from the read pump to the kernel's send buffers of the receivers.
 
-A followed message is a `Followed`: an Entry that carries its Journey. It replaces the plain entry when the read pump
-sends the message to the hub. Each watched part on the way recognizes it by its type. For a message that is not
+A followed message is still the same entry, as a room may wait for that very object; its class is `Followed` from the
+moment when the read pump sends it on. Each watched part on the way recognizes it by its type. For a message that is not
 followed, the whole cost is that test of the type. While no followed message is on its way to the hub, the hub does not
 even test.
 
@@ -13,11 +13,12 @@ from __future__ import annotations
 import itertools
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from os.path import dirname
 from types import FrameType
 from typing import Any
+from weakref import WeakValueDictionary
 
 from threadchat.messages import Entry
 
@@ -32,6 +33,11 @@ PACKAGE = dirname(OWN)
 Place = tuple[str, str, int]  # thread, file, line
 
 
+# The steps of a message until the hub puts it into the send channels, in their order. The second is that of a room in
+# memory; the others are those of a room with a store, the last one where several processes share it.
+WAY = ("read", "broadcast", "said", "grouped", "stored", "returned")
+
+
 @dataclass
 class Delivery:
     """One client's part of a journey. Times are in seconds, by the watch's clock; None: has not happened."""
@@ -44,9 +50,22 @@ class Delivery:
     evicted: bool = False
     places: dict[str, Place] = field(default_factory=dict)
 
+    def as_json(self, client: int) -> dict[str, Any]:
+        """The part of the client of this number, in the form that the page reads."""
+        coalesced = _earliest(self.coalesced, self.written)
+        return {
+            "client": client,
+            "name": self.name,
+            "buffered": _earliest(self.buffered, coalesced),
+            "coalesced": coalesced,
+            "with": self.messages,
+            "written": _earliest(self.written),
+            "evicted": self.evicted,
+        }
+
 
 class Journey:
-    """The way of one message through the server."""
+    """The way of one message through the server. `times` and `places` are those of the steps in WAY."""
 
     def __init__(self, number: int, text: str, client: int, hub_thread: str) -> None:
         self.hub_thread = hub_thread
@@ -54,10 +73,21 @@ class Journey:
         self.text = text
         self.client = client
         self.typed: float | None = None
-        self.read = 0.0
-        self.broadcast: float | None = None
+        self.entry: Followed | None = None  # kept, since its identity is what leads here
+        self.group = 0  # entries that the log writer took together with the message, itself included
+        self.times: dict[str, float] = {}
         self.places: dict[str, Place] = {}
         self.deliveries: dict[int, Delivery] = {}
+
+    @property
+    def read(self) -> float:
+        """When the read pump had the message."""
+        return self.times["read"]
+
+    def step(self, name: str, time: float, place: Place) -> None:
+        """Record a step of WAY, which the calling thread has made."""
+        self.places[name] = place
+        self.times[name] = time
 
     def delivery(self, client: int, name: str) -> Delivery:
         """The client's part; made when first asked for.
@@ -72,68 +102,64 @@ class Journey:
         A thread records a step after it has made the step, and may lose the processor in between. The next thread's
         step may then have an earlier time. So the time of a step is the earlier of its own and the next step's.
         """
-        deliveries: list[dict[str, Any]] = []
-        for client, part in sorted(self.deliveries.items()):
-            coalesced = _earliest(part.coalesced, part.written)
-            deliveries.append(
-                {
-                    "client": client,
-                    "name": part.name,
-                    "buffered": _earliest(part.buffered, coalesced),
-                    "coalesced": coalesced,
-                    "with": part.messages,
-                    "written": _earliest(part.written),
-                    "evicted": part.evicted,
-                }
-            )
-        steps = []
-
-        def step(name: str, time: float | None, place: Place | None) -> None:
-            if time is not None:
-                thread, file, line = place or (f"readPump-{self.client}", "", 0)
-                steps.append({"step": name, "t": round(time, 6), "thread": thread, "file": file, "line": line})
-
-        step("typed", self.typed, ("", "", 0))
-        step("read", self.read, self.places.get("read"))
-        buffered = [(part["buffered"], part["client"]) for part in deliveries if part["buffered"] is not None]
-        first = min(buffered)[0] if buffered else None
-        step("broadcast", _earliest(self.broadcast, first), self.places.get("broadcast"))
-        if buffered:
-            last, client = max(buffered)
-            step("buffered", last, self.deliveries[client].places.get("buffered"))
-        for name in ("coalesced", "written"):
-            done = [(part[name], part["client"]) for part in deliveries if part[name] is not None]
-            if done:
-                first, client = min(done)
-                step(name, first, self.deliveries[client].places.get(name))
+        deliveries = [part.as_json(client) for client, part in sorted(self.deliveries.items())]
         return {
             "id": self.number,
             "text": self.text,
             "client": self.client,
-            "steps": steps,
+            "group": self.group,
+            "steps": [_step(*step) for step in (*self._before_the_hub(deliveries), *self._from_the_hub_on(deliveries))],
             "deliveries": deliveries,
         }
 
+    def _before_the_hub(self, deliveries: Sequence[dict[str, Any]]) -> list[tuple[str, float, Place]]:
+        """The steps until the message is in the first send channel."""
+        steps: list[tuple[str, float, Place]] = []
+        following = _earliest(*(part["buffered"] for part in deliveries))
+        for name in reversed(WAY):
+            if name in self.times:
+                following = time = min(self.times[name], self.times[name] if following is None else following)
+                steps.append((name, time, self.places.get(name, (f"readPump-{self.client}", "", 0))))
+        if self.typed is not None:
+            steps.append(("typed", self.typed, ("", "", 0)))
+        return steps[::-1]
+
+    def _from_the_hub_on(self, deliveries: Sequence[dict[str, Any]]) -> Iterator[tuple[str, float, Place]]:
+        """The last one to be served by the hub, and the first one to have the message in a frame, and at the kernel."""
+        for name, which in (("buffered", max), ("coalesced", min), ("written", min)):
+            done = [(part[name], part["client"]) for part in deliveries if part[name] is not None]
+            if done:
+                time, client = which(done)
+                yield name, time, self.deliveries[client].places.get(name, (self.hub_thread, "", 0))
+
+
+def _step(name: str, time: float, place: Place) -> dict[str, Any]:
+    thread, file, line = place
+    return {"step": name, "t": round(time, 6), "thread": thread, "file": file, "line": line}
+
 
 class Followed(Entry):
-    """An entry of the room whose message is followed, with its journey."""
+    """The class of an entry of the room whose message is followed."""
 
-    __slots__ = ("journey",)
-
-    journey: Journey
+    __slots__ = ()
 
     @classmethod
     def on(cls, journey: Journey, entry: Entry) -> Followed:
-        """A copy of the entry, which the log has not taken yet, on that journey."""
-        followed = cls(entry)
-        followed.kind, followed.by, followed.name = entry.kind, entry.by, entry.name
-        followed.n, followed.text, followed.json, followed.journey = entry.n, entry.text, "", journey
-        return followed
+        """The same entry, which the log has not taken yet, on that journey from now on."""
+        entry.__class__ = cls
+        assert isinstance(entry, cls)
+        journey.entry = entry
+        _journeys[id(entry)] = journey
+        return entry
 
 
-def followed(messages: Sequence[str]) -> Sequence[Followed]:
-    """Those of the messages that are followed."""
-    return [message for message in messages if type(message) is Followed]
+# The journey of each followed entry, by the entry's id(). A journey that is not kept any more is not found here.
+_journeys: WeakValueDictionary[int, Journey] = WeakValueDictionary()
+
+
+def followed(messages: Iterable[object]) -> list[Journey]:
+    """The journeys of those of the messages that are followed."""
+    return [journey for message in messages if type(message) is Followed and (journey := _journeys.get(id(message)))]
 
 
 class Journeys:
@@ -178,7 +204,7 @@ class Journeys:
                 return None
         journey = Journey(next(self._numbers), text, client, self.hub_thread)
         journey.typed = typed
-        journey.read = self._now()
+        journey.times["read"] = self._now()
         self._decide()
         self._journeys[journey.number] = journey
         self.coming.add(journey.number)

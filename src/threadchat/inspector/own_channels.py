@@ -18,7 +18,7 @@ from typing import Any
 from threadchat.channel import Channel, Closed, Send, WouldBlock, _Parked
 from threadchat.hub import Ending
 from threadchat.inspector.evictions import facts
-from threadchat.inspector.journey import Followed
+from threadchat.inspector.journey import followed
 from threadchat.inspector.watch import RegisterChannel, UnregisterChannel, WatchedHub
 from threadchat.inspector.watched_channels import BroadcastChannel, ChoosingBroadcastChannel, WatchedOutbox
 from threadchat.messages import Entry, message
@@ -149,8 +149,8 @@ class OwnBroadcast(BroadcastChannel):
         Here, since this is where the order is decided: the buffer and the line of parked senders keep it.
         """
         traffic = self._traffic
-        if isinstance(entry, Followed):
-            traffic.hub.watch.journeys.coming.discard(entry.journey.number)
+        for journey in followed([entry]):
+            traffic.hub.watch.journeys.coming.discard(journey.number)
         if not traffic.hub.record([entry]):
             return False
         traffic.newest = entry.id
@@ -302,9 +302,9 @@ class OwnOutbox(WatchedOutbox):
         self.given.add(entry.id)
         self.newest = max(self.newest, entry.id)
         traffic.hub.deliveries += 1
-        if self.noted and isinstance(entry, Followed):
+        for journey in followed([entry]) if self.noted else ():
             self.followed += 1
-            part = entry.journey.delivery(*self._client())
+            part = journey.delivery(*self._client())
             part.buffered = traffic.hub.watch.now()
             part.places["buffered"] = "hub", traffic.file.rpartition("/")[2], traffic.line()
 

@@ -16,7 +16,7 @@ from itertools import pairwise
 from typing import Any
 
 from threadchat.inspector.camera import Moment
-from threadchat.inspector.journey import Journey
+from threadchat.inspector.journey import WAY, Journey
 
 THREADS, MESSAGES = 1, 2  # the two processes
 
@@ -99,9 +99,7 @@ def _steps(journeys: Iterable[Journey], tracks: _Tracks) -> list[Event]:
     flows = itertools.count(1)  # Perfetto takes only numbers as the ids of flows
     for journey in journeys:
         told = journey.as_json()
-        way = [
-            (step["step"], step["t"], step["thread"]) for step in told["steps"] if step["step"] in ("read", "broadcast")
-        ]
+        way = [(step["step"], step["t"], step["thread"]) for step in told["steps"] if step["step"] in WAY]
         for name, t, thread in way:
             events.append(_step(journey, name, t, tracks.number(MESSAGES, thread)))
         for part in told["deliveries"]:

@@ -20,6 +20,7 @@ from threadchat.channel import Channel, Closed, WouldBlock
 from threadchat.inspector.camera import Camera, Moment
 from threadchat.inspector.notes import Shared, Watch
 from threadchat.inspector.watch import WatchedHub
+from threadchat.inspector.watched_writer import WatchedWriter
 from threadchat.room import LOBBY, Room
 from threadchat.rooms import Rooms
 
@@ -55,6 +56,8 @@ class Sampler:
 
     def __init__(self, rooms: Rooms, shared: Shared, demo: bool) -> None:
         self._rooms = rooms
+        assert rooms.writer is None or isinstance(rooms.writer, WatchedWriter)
+        self._writer = rooms.writer
         self._shared = shared
         self._demo = demo
         self._viewers: list[Viewer] = []
@@ -173,7 +176,7 @@ class Sampler:
             return None
         if viewed or name == LOBBY:
             if camera is None:
-                camera = self._cameras[name] = Camera(room)
+                camera = self._cameras[name] = Camera(room, self._writer)
             camera.watch.look()
             camera.wanted_until = t + LINGERS
         elif camera is not None and t > camera.wanted_until:

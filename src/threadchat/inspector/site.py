@@ -29,6 +29,8 @@ from threadchat.inspector.perfetto import trace
 from threadchat.inspector.sampler import Sampler, TooManyViewers
 from threadchat.inspector.watch import WatchedHub
 from threadchat.inspector.watched_connection import WatchedConnection
+from threadchat.inspector.watched_reader import WatchedReader
+from threadchat.inspector.watched_writer import WatchedWriter
 from threadchat.options import Options
 from threadchat.room import Room
 from threadchat.web import guide, www
@@ -53,10 +55,17 @@ CORE = (
     "web/app.py",
     "channel.py",
     "log/memory.py",
+    "log/reader.py",
+    "log/redis.py",
+    "log/redis_line.py",
+    "log/sqlite.py",
+    "log/writer.py",
     "outbox.py",
     "protocols/plain.py",
     "protocols/v1.py",
     "room.py",
+    "shared_room.py",
+    "stored_room.py",
     "client.py",
     "websocket/connection.py",
     "hub.py",
@@ -95,6 +104,11 @@ class InspectedApp(App):
         self._demo = demo
         self._anywhere = anywhere
         self._bots: Bots | None = None
+        if self.rooms.writer is not None:
+            writer = WatchedWriter.of(self.rooms.writer, self._shared.now)
+            writer.follow(hub)
+            if writer.reader is not None:
+                WatchedReader.of(writer.reader, writer)
         self._lessons = Lessons()
         self.sampler = Sampler(self.rooms, self._shared, demo)
         self.sampler.start()
@@ -120,6 +134,8 @@ class InspectedApp(App):
     def _make_hub(self, name: str) -> WatchedHub:
         """The hub of a room that is made: nobody looks at it yet."""
         hub = WatchedHub(Watch(self._shared, name))
+        if isinstance(self.rooms.writer, WatchedWriter):
+            self.rooms.writer.follow(hub)
         hub.rest()
         return hub
 

@@ -19,24 +19,30 @@ from threadchat.channel import Channel, Send, select
 from threadchat.client import Client, serve_ws
 from threadchat.hub import Hub
 from threadchat.inspector.watch import Gate
-from threadchat.inspector.watched_channels import WatchedChannel, WatchedOutbox
+from threadchat.inspector.watched_channels import Watchable, WatchedChannel
 from threadchat.inspector.watched_connection import WatchedClient
+from threadchat.inspector.watched_writer import WatchedWriter
+from threadchat.log.reader import LogReader
+from threadchat.log.writer import LogWriter
 from threadchat.outbox import Outbox
 from threadchat.runtime.runqueue import RunQueue
+from threadchat.shared_room import SharedRoom
+from threadchat.stored_room import StoredRoom
 from threadchat.websocket.connection import Connection
 
 PACKAGE = str(Path(threadchat.__file__).parent)
 OWN = str(Path(__file__).parent)
 NO_FILES: Mapping[str, str] = MappingProxyType({})
 
-SOCKET = "socket"
+SOCKET, STORE = "socket", "store"
 
 
 @dataclass(frozen=True)
 class Row:
     """While a thread is inside `function`, it is in `state`.
 
-    `on` says what the thread uses: SOCKET, CHANNEL (the channel whose method `function` is) or nothing.
+    `on` says what the thread uses: SOCKET, STORE, CHANNEL (the channel whose method `function` is), HUB (that of the
+    room whose method it is) or nothing.
     """
 
     function: Callable[..., Any]
@@ -44,7 +50,7 @@ class Row:
     on: str = ""
 
 
-CHANNEL = "channel"
+CHANNEL, HUB = "channel", "hub"
 
 STATES = (
     Row(Gate.wait, "paused"),
@@ -62,6 +68,14 @@ STATES = (
     Row(Client.write_pump, "running"),  # or "leaving", while the pump waits for the read pump to end
     Row(Client.read_pump, "running"),
     Row(Hub.run, "running"),
+    Row(StoredRoom._wait_for_hub, "behind", HUB),
+    Row(LogWriter._until_it_works, "storing", STORE),  # or "down", while the store is
+    Row(LogWriter._write, "running"),
+    Row(LogWriter._write_what_waits, "receiving"),  # or "running", once something was said
+    Row(LogReader._read, "listening", STORE),
+    Row(LogReader._look, "storing", STORE),
+    Row(LogReader._step, "running"),  # or "down", while the store cannot be read
+    Row(SharedRoom.arrived, "running"),
     Row(serve_ws, "running"),  # or "leaving", while the read pump's thread waits for the write pump to end
 )
 _ROWS: dict[CodeType, Row] = {row.function.__code__: row for row in STATES}
@@ -104,6 +118,28 @@ def state_of_pump(frame: FrameType | None, client: WatchedClient) -> State:
     return _with_channel(row, frame)
 
 
+def state_of_writer(frame: FrameType | None, writer: WatchedWriter) -> State:
+    """The state of the log writer's thread, whose innermost frame this is."""
+    row, frame = _find(frame)
+    if row is None:
+        return "gone", ""
+    if row.function is LogWriter._until_it_works:
+        return ("down" if writer.is_down else row.state), STORE
+    if row.function is LogWriter._write_what_waits:
+        return (row.state, writer.said.name) if writer.said.has_parked_receiver else ("running", "")
+    return _with_channel(row, frame)
+
+
+def state_of_reader(frame: FrameType | None, reader: LogReader) -> State:
+    """The state of the log reader's thread, whose innermost frame this is."""
+    row, frame = _find(frame)
+    if row is None:
+        return "gone", ""
+    if row.function is LogReader._step and reader.is_down:
+        return "down", STORE
+    return row.state, row.on
+
+
 def stack_of(frame: FrameType | None, learners: Mapping[str, str] = NO_FILES) -> list[list[Any]]:
     """The thread's frames in the core, outermost first, each as file, line and function.
 
@@ -136,6 +172,8 @@ def _find(frame: FrameType | None) -> tuple[Row | None, FrameType | None]:
 
 
 def _with_channel(row: Row, frame: FrameType | None) -> State:
+    if row.on == HUB and frame is not None:
+        return row.state, frame.f_locals["self"].hub.thread_name
     if row.on != CHANNEL or frame is None:
         return row.state, row.on
     return _sending(frame.f_locals["self"])
@@ -143,6 +181,6 @@ def _with_channel(row: Row, frame: FrameType | None) -> State:
 
 def _sending(channel: Any) -> State:
     """The state of a thread that is inside a send to this channel: "ready" once its item has been taken."""
-    if not isinstance(channel, (WatchedChannel, WatchedOutbox)):
+    if not isinstance(channel, Watchable):
         return "sending", ""
     return ("sending" if channel.has_parked_sender else "ready"), channel.name

@@ -16,7 +16,7 @@ of them note in `notes`.
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -91,6 +91,8 @@ class WatchedHub(Hub):
     """A hub whose channels are watched, and which can be paused at its gate."""
 
     def __init__(self, watch: Watch) -> None:
+        self._records = 0  # calls of `record` that are under way, one inside the other; the hub's thread's
+        self._noted: list[WatchedOutbox] = []  # those that note what the hub passes on at this moment
         super().__init__()
         self.watch = watch
         self.gate = Gate()
@@ -119,6 +121,7 @@ class WatchedHub(Hub):
         try:
             super().run()
         finally:
+            self._end_notes()
             if watches.get(room) is self.watch:  # and not that of a room which has taken its place
                 del watches[room]
 
@@ -168,25 +171,50 @@ class WatchedHub(Hub):
         self.gate.open(for_good=True)
         super().stop()
 
+    @property
+    def record(self) -> Callable[[Sequence[str]], Sequence[str]]:
+        """See `Hub.record`. What it returns is counted, and looked through while a followed message is on its way."""
+        return self._record
+
+    @record.setter
+    def record(self, record: Callable[[Sequence[str]], Sequence[str]]) -> None:
+        self._record = partial(self._look_at, record)
+
+    def _look_at(self, record: Callable[[Sequence[str]], Sequence[str]], items: Sequence[str]) -> Sequence[str]:
+        self._records += 1  # the function that was set may call the one that was there before
+        try:
+            entries = record(items)
+        finally:
+            self._records -= 1
+        if not self._records:
+            self._look_through(items, entries)
+        return entries
+
+    def _look_through(self, items: Sequence[str], entries: Sequence[str]) -> None:
+        """The log has these entries of what came. With a store they are others, as only nudges come."""
+        self.messages += len(entries)
+        self.deliveries += len(entries) * len(self.clients)
+        coming = self.watch.journeys.coming
+        if coming and (those := followed((*items, *entries))):
+            coming.difference_update(journey.number for journey in those)
+            self._noted = [client.send for client in list(self.watched.values()) if client.send.noted]
+            for channel in self._noted:
+                channel.__class__ = NotingOutbox
+
+    def _end_notes(self) -> None:
+        for channel in self._noted:
+            channel.__class__ = WatchedOutbox
+        self._noted = []
+
     def _pass_on(self, messages: Sequence[str]) -> None:
         if self.gate.shut:
             self.gate.wait()  # here the hub holds no mutex
-        self.messages += len(messages)
-        self.deliveries += len(messages) * len(self.clients)
         self.batches += 1
-        coming = self.watch.journeys.coming
-        if not coming or not (those := followed(messages)):
-            Hub._pass_on(self, messages)
-            return
-        coming.difference_update(message.journey.number for message in those)
-        noted = [client.send for client in list(self.watched.values()) if client.send.noted]
-        for channel in noted:
-            channel.__class__ = NotingOutbox
         try:
             Hub._pass_on(self, messages)
         finally:
-            for channel in noted:
-                channel.__class__ = WatchedOutbox
+            if self._noted:
+                self._end_notes()
 
     def _evict(self, client: Member) -> None:
         assert isinstance(client, Client)

@@ -14,9 +14,9 @@ from typing import Any, TypeVar
 from threadchat.channel import Channel
 from threadchat.client import Client
 from threadchat.hub import BROADCAST_BUFFER
-from threadchat.inspector.journey import PACKAGE, Followed, followed, place
+from threadchat.inspector.journey import PACKAGE, Followed, Journey, followed, place
 from threadchat.inspector.notes import Watch
-from threadchat.messages import Entry
+from threadchat.messages import MESSAGE, Entry
 from threadchat.outbox import Outbox
 from threadchat.runtime.runqueue import RunQueue
 
@@ -30,6 +30,7 @@ class Watchable:
 
     __slots__ = ()
 
+    name: str
     capacity: int
     _buffer: deque[Any]
     _receivers: list[Any]
@@ -81,21 +82,28 @@ class ChoosingBroadcastChannel(BroadcastChannel):
     __slots__ = ()
 
     def send(self, message: str) -> None:
-        pump = threading.current_thread().name
-        number = int(pump.rpartition("-")[2]) if pump.startswith("readPump-") else 0
-        peer = self._watch.shared.present.get(number)
-        if peer is None or not isinstance(message, Entry) or not message:
-            Channel.send(self, message)  # nobody's, or not a message
-            return
-        journey = self._watch.journeys.begin(peer, number, message)
-        if journey is None:
-            Channel.send(self, message)  # not super(): by now another thread may have made it a plain one again
-            return
-        self._watch.note("message", id=journey.number, client=number, text=message[:TEXT])
+        journey = begun(self._watch, message)
+        Channel.send(self, message)  # not super(): by now another thread may have made it a plain one again
+        if journey is not None:
+            journey.step("broadcast", self._watch.now(), place(threading.current_thread().name))
+
+
+def begun(watch: Watch, said: object) -> Journey | None:
+    """The journey of what the calling thread is about to send, if that is a read pump with a message to be followed.
+
+    The message is followed from now on.
+    """
+    pump = threading.current_thread().name
+    number = int(pump.rpartition("-")[2]) if pump.startswith("readPump-") else 0
+    peer = watch.shared.present.get(number)
+    if peer is None or not isinstance(said, Entry) or said.kind != MESSAGE:
+        return None
+    journey = watch.journeys.begin(peer, number, said)
+    if journey is not None:
+        watch.note("message", id=journey.number, client=number, text=said[:TEXT])
         journey.places["read"] = pump, *READ_LINE
-        Channel.send(self, Followed.on(journey, message))
-        journey.broadcast = self._watch.now()
-        journey.places["broadcast"] = place(pump)
+        Followed.on(journey, said)
+    return journey
 
 
 class WatchedOutbox(Watchable, Outbox[str]):
@@ -146,9 +154,9 @@ class NotingOutbox(WatchedOutbox):
         self._note_buffered(coming[: len(coming) - len(followed(rest))])
         return rest
 
-    def _note_buffered(self, messages: Sequence[Followed]) -> None:
-        for message in messages:
-            part = message.journey.delivery(*self._client())
+    def _note_buffered(self, journeys: Sequence[Journey]) -> None:
+        for journey in journeys:
+            part = journey.delivery(*self._client())
             part.buffered = self._watch.now()
             part.places["buffered"] = place(threading.current_thread().name)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from threadchat.channel import Channel
 from threadchat.inspector.evictions import Wait
-from threadchat.inspector.journey import Followed, followed, place
+from threadchat.inspector.journey import Journey, followed, place
 from threadchat.inspector.kernel import Held, unacknowledged
 from threadchat.inspector.notes import Shared, Watch
 from threadchat.inspector.watched_channels import WatchedOutbox
@@ -65,7 +65,7 @@ class WatchedConnection(Connection):
         self._name = shared.names.pop(self.peer, "")  # a bot's
         self._found = 0  # how many of the channel's `followed` messages were found in frames
         self._vain = 0  # frames in a row that were searched without finding one
-        self._carried: Sequence[Followed] = ()  # the followed messages in the frame that the write pump sends next
+        self._carried: Sequence[Journey] = ()  # of the followed messages in the frame that the write pump sends next
 
     @property
     def name(self) -> str:
@@ -128,8 +128,8 @@ class WatchedConnection(Connection):
             return
         self._vain = 0
         self._found += len(self._carried)
-        for message in self._carried:
-            part = message.journey.delivery(self.number, self.name)
+        for journey in self._carried:
+            part = journey.delivery(self.number, self.name)
             part.coalesced = self.watch.now()
             part.messages = len(lines)
             part.places["coalesced"] = place(f"writePump-{self.number}")
@@ -144,8 +144,8 @@ class CarryingConnection(WatchedConnection):
     def send(self, frame: bytes) -> None:
         self.__class__ = WatchedConnection  # type: ignore[assignment]
         self.send(frame)
-        for message in self._carried:
-            part = message.journey.delivery(self.number, self.name)
+        for journey in self._carried:
+            part = journey.delivery(self.number, self.name)
             part.written = self.watch.now()
             part.places["written"] = place(f"writePump-{self.number}")
 
