@@ -84,15 +84,7 @@ class Channel(Generic[T]):
     It is always true, also when it is empty (`if channel:` asks whether there is one: Go's `channel != nil`).
     """
 
-    __slots__ = (
-        "_buffer",
-        "_closed",
-        "_mutex",
-        "_of",
-        "_receivers",
-        "_senders",
-        "capacity",
-    )
+    __slots__ = ("_buffer", "_closed", "_mutex", "_of", "_receivers", "_senders", "capacity")
 
     def __init__(self, capacity: int = 0, of: type[T] | None = None) -> None:
         capacity = int(operator.index(capacity))
