@@ -13,7 +13,7 @@ README = ROOT / "README.md"
 READMES = [
     README,
     *(ROOT / folder / "README.md" for folder in ("scripts/benchmark", "tests", "tests/examples")),
-    ROOT / "tests" / "examples" / "processes.md",
+    *(ROOT / "tests" / "examples" / name for name in ("chaos.md", "processes.md")),
 ]
 LINKS = [
     (page, target)

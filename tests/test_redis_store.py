@@ -153,6 +153,15 @@ def test_a_group_that_was_not_answered_is_not_logged_twice(
     assert one.write(message("no number", "ann")) == [3], "said again is another group"
 
 
+def test_a_group_that_comes_once_more_after_the_next_one_is_not_logged(kit: Callable[..., Kit]) -> None:
+    one = kit()
+    again = one.store._append(one.store.process, str(one.store._batch), one.addition(message("no number", "ann")))
+    assert one.write(message("no number", "ann")) == [1]
+    assert one.write(message("the next group", "ann")) == [2]
+    one.store._writer.ask_all([again])  # by a connection that was given up, and was slow
+    assert one.read() == []
+
+
 def test_two_connections_of_a_session_join_once_and_leave_once(kit: Callable[..., Kit]) -> None:
     one, two = kit(), kit()
     assert one.write(event(JOIN, "ann", "Ann"), event(JOIN, "ann", "Ann")) == [1, None]

@@ -15,6 +15,7 @@ from threadchat import shared_room, stored_room
 from threadchat.channel import Closed
 from threadchat.log import Addition, reader
 from threadchat.log import redis as store_module
+from threadchat.log.writer import LogWriter
 from threadchat.messages import Entry, message
 from threadchat.shared_room import SharedRoom
 
@@ -84,7 +85,7 @@ def test_all_processes_see_everything_in_one_order(both: tuple[Running, Running]
         two.app.publish("the end", name="CI")
         assert plain.lines(201)[-1] == "CI: the end"
         until(lambda: tops(one, two) == {203})
-    assert log_of(one) == log_of(two)
+    until(lambda: log_of(one) == log_of(two), "one log")
     numbers: dict[str, list[int]] = {}
     for line in map(json.loads, log_of(one).splitlines()):
         if line.get("n"):
@@ -277,7 +278,7 @@ def test_after_a_loss_in_redis_people_come_back_are_told_of_a_gap_and_talk_on(
         assert back.receive() == {"type": "gap"}
         other.say("3", n=3)
         assert back.texts(1) == ["3"]
-    assert log_of(one) == log_of(two)
+    until(lambda: log_of(one) == log_of(two), "one log")
 
 
 def test_what_was_cleared_is_dropped_also_if_the_process_ended_at_once(
@@ -351,7 +352,7 @@ def test_race_3_whoever_is_said_to_have_left_and_has_not_is_back_at_once(both: t
         assert ann.receive()["type"] == "join"
         bob.say("still here", n=1)
         assert ann.texts(1) == ["still here"]
-    assert log_of(one) == log_of(two)
+    until(lambda: log_of(one) == log_of(two), "one log")
 
 
 def test_race_4_whoever_waits_while_the_log_turns_out_to_be_another_one_is_freed(
@@ -366,6 +367,21 @@ def test_race_4_whoever_waits_while_the_log_turns_out_to_be_another_one_is_freed
     server.app.publish("in the new one")
     assert lobby(server) is not room
     assert [json.loads(line)["text"] for line in log_of(server).splitlines()] == ["in the new one"]
+
+
+def test_the_transcript_of_a_room_whose_log_was_replaced_is_the_new_one(
+    start: Callable[..., Running], redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reader, "LOOK_EVERY", 0.1)
+    one, other = start(), start()
+    with V1(one.port, room="tea") as ann:
+        ann.say("old")
+        assert ann.texts(1) == ["old"]
+    redis.client().flushall()
+    with V1(other.port, room="tea") as bob:
+        bob.say("new")
+        assert bob.texts(1) == ["new"]
+    until(lambda: b'"text":"new"' in ask(one, "GET", "/r/tea/log.jsonl").body, "it, though nobody has entered the room")
 
 
 def test_a_hub_that_is_slow_slows_down_those_who_speak(start: Callable[..., Running]) -> None:
@@ -413,8 +429,11 @@ def test_race_5_who_comes_from_a_process_that_has_read_more_waits_for_it(
             assert back.hello["recovered"]
             assert back.hello["top"] >= 2
     monkeypatch.setattr(shared_room, "AHEAD_WAIT", 0.01)
-    forged = f"{lobby(other).log.epoch}.999.0"
+    never = f"{lobby(other).log.epoch}.999.0"  # in a tail that Redis has lost, and all processes with it
+    with V1(other.port, name="Bob", since=never) as late:
+        assert not late.hello["recovered"]
+    monkeypatch.setattr(LogWriter, "is_up", False)
     with pytest.raises(ConnectionClosed) as closed:
-        V1(other.port, name="Bob", since=forged)
+        V1(other.port, name="Bob", since=never)
     assert closed.value.rcvd is not None
     assert closed.value.rcvd.code == 1013

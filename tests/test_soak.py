@@ -108,9 +108,12 @@ def test_every_fault_is_tried() -> None:
     assert [fault for fault, _ in marker.args[1]] == list(FAULTS)
 
 
-def entry(number: int, text: str = "", by: str = "x") -> dict[str, Any]:
+def entry(number: int, text: str = "", by: str = "x", epoch: str = "e") -> dict[str, Any]:
     words = {"type": "msg", "n": int(text.split()[0]), "text": text} if text else {"type": "join"}
-    return {**words, "id": number, "by": by, "token": f"t{number}"}
+    return {**words, "id": number, "by": by, "token": f"{epoch}.{number}.0"}
+
+
+HELLO = {"type": "hello", "token": "e.1.0", "recovered": False, "last": None, "by": "me"}
 
 
 @pytest.mark.parametrize(
@@ -124,20 +127,52 @@ def entry(number: int, text: str = "", by: str = "x") -> dict[str, Any]:
         ([entry(1), entry(2, "1 x"), entry(3, "3 x")], {"missed": 1}),
         ([entry(1), entry(2, "1 x") | {"n": 2}], {"different": 1}),
         ([entry(1), {"type": "gap"}, entry(5)], {"gaps": 1}),
+        ([entry(1), {"type": "state", "log": "down"}, {"type": "state", "log": "up"}, entry(2)], {"downs": 1}),
+        ([entry(1, "1 x"), {"type": "gap"}, entry(1, "2 x", epoch="f")], {"gaps": 1}),
+        ([entry(1, "1 x"), {"type": "gap"}, entry(1, "1 x", epoch="f")], {"gaps": 1}),  # sent again, which was asked
+        ([entry(1, "1 x"), {"type": "gap"}, entry(1, "3 x", epoch="f")], {"gaps": 1, "missed": 1}),
+        (
+            [entry(1, "1 x"), entry(2, "2 x"), {"type": "gap"}, entry(1, "1 x", epoch="f"), entry(2, "3 x", epoch="f")],
+            {"gaps": 1},
+        ),
+        ([entry(1, "1 x"), {"type": "gap"}, *(entry(id, "2 x", epoch="f") for id in (1, 2))], {"gaps": 1, "twice": 1}),
+        ([entry(1), entry(2, epoch="f")], {"errors": 1}),
+        ([entry(1), HELLO, entry(2)], {"errors": 1}),
+        ([entry(1), HELLO, {"type": "gap"}, entry(2)], {"gaps": 1}),
     ],
 )
 def test_a_client_of_the_soak_sees_what_is_wrong(received: list[dict[str, Any]], faults: dict[str, int]) -> None:
     counts = Counts()
-    talker = Talker(Room("room", counts), 0, None, counts)
+    talker = Talker(Room("room", counts), [0], None, counts)
     for line in received:
         talker.take(line, json.dumps(line))
-    assert {name: count for name in OF_V1 if (count := vars(counts)[name])} == faults
+    found = {name: vars(counts)[name] for name in (*OF_V1, "downs")} | {"errors": len(counts.errors)}
+    assert {name: count for name, count in found.items() if count} == faults
+
+
+def test_an_entry_of_a_past_epoch_may_come_late() -> None:
+    counts = Counts()
+    room = Room("room", counts)
+    one, other = (Talker(room, [0], None, counts) for _ in range(2))
+    for talker, line in (
+        (one, entry(1, "1 x")),
+        (one, {"type": "gap"}),
+        (one, entry(1, "2 x", epoch="f")),
+        (other, entry(1, "1 x")),
+        (other, entry(2, "2 x")),
+    ):
+        talker.take(line, json.dumps(line))
+    assert (counts.different, counts.missed, counts.twice, counts.errors) == (0, 0, 0, [])
+    assert (room.epoch, room.top, room.said("x")) == ("f", 1, 2)
+    changed = entry(2, "2 y")
+    one.room.take(changed, json.dumps(changed))
+    assert counts.different == 1, "what is past stays the same for all"
 
 
 def test_two_clients_of_the_soak_and_the_log_must_have_the_same() -> None:
     counts = Counts()
     room = Room("room", counts)
-    one, other = Talker(room, 0, None, counts), Talker(room, 0, None, counts)
+    one, other = Talker(room, [0], None, counts), Talker(room, [0], None, counts)
     for talker, text in ((one, "1 hello"), (other, "1 HELLO")):
         talker.take(entry(1, text), json.dumps(entry(1, text)))
     assert counts.different == 1
@@ -198,9 +233,9 @@ def test_invalid_options_are_refused(tmp_path: Path, options: list[str]) -> None
 
 
 def test_a_client_that_is_evicted_although_it_reads_is_counted() -> None:
-    talkers = Talkers(0, 0, 0, rate=1.0, pause=1.0, nap=lambda chance: 0.0)
+    talkers = Talkers([0], 0, 0, rate=1.0, pause=1.0, nap=lambda chance: 0.0)
     counts = talkers.counts
-    talker = Talker(Room("room", counts), 0, None, counts)
+    talker = Talker(Room("room", counts), [0], None, counts)
     for why, slept in (("1001", False), ("1008", True), ("1008", False)):
         talker.socket, talker.has_slept = socket.socket(), slept
         talkers._end(talker, why, "closed", 0.0)

@@ -249,7 +249,7 @@ def soak(running: servers.Running, given: argparse.Namespace, notices: Console) 
 
 def join(running: servers.Running, talkers: int, given: argparse.Namespace) -> Talkers:
     """Return so many clients of threadchat.v1, which have joined their rooms."""
-    return Talkers(running.port, talkers, **of_talkers(talkers, given))
+    return Talkers([running.port], talkers, **of_talkers(talkers, given))
 
 
 def of_talkers(talkers: int, given: argparse.Namespace) -> dict[str, Any]:

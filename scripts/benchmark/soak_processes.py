@@ -71,7 +71,7 @@ def soak(given: argparse.Namespace, notices: Console, options: dict[str, Any]) -
     with redis() as shared:
         command = (*given.server, "--store", shared.url, "--processes", str(given.processes))
         with servers.running(servers.Server("soaked", command)) as running:
-            talkers = Talkers(running.port, given.talkers, processes=True, **options)
+            talkers = Talkers([running.port], given.talkers, processes=True, **options)
             signal.signal(signal.SIGINT, lambda *_: talkers.finish())
             harm = Harm(running.process.pid, shared, given.kill_every)
             harming = threading.Thread(target=harm.run, args=(notices, talkers), daemon=True)
@@ -123,6 +123,7 @@ def failures(report: dict[str, Any]) -> list[str]:
             ("twice", "entries came twice, or were taken twice"),
             ("different", "entries were not the same for all, or not in the log's order"),
             ("gaps", "gaps were told"),
+            ("downs", "times a client was told that the log is down"),
             ("healthy_evicted", "healthy clients were evicted"),
         )
         if report[name]

@@ -41,6 +41,8 @@ def failures(report: dict[str, Any]) -> list[str]:
         )
         if report["v1"][name]
     ]
+    if report["v1"]["downs"]:
+        found.append(f"clients were told {report['v1']['downs']:,} times that the log is down")
     found += report["v1"]["errors"][:5]
     for what in ("threads", "descriptors"):
         left = report["end"][what] - report["start"][what]

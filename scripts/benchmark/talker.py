@@ -4,6 +4,10 @@ It comes back with the token of the last entry that it saw, and sends again what
 each room, the first client to receive an entry defines what it is; every other client must get the same line, and each
 client the next id each time. A sender's messages have numbers without gaps: one that is missing was lost, and one that
 comes again was taken twice. The room's own log, which the server gives as `log.jsonl`, must have the same.
+
+All this is so within an epoch. When a room gets another one, every client must be told of a gap; a person is asked then
+whether to send again what was not echoed, and this client does. It knows the addresses of several servers, and comes
+back to the next one.
 """
 
 from __future__ import annotations
@@ -12,7 +16,8 @@ import json
 import secrets
 import socket
 import struct
-from collections import Counter
+import time
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -37,6 +42,9 @@ class Counts:
     twice: int = 0
     different: int = 0  # entries that are not what another client or the log has, or not in their place
     gaps: int = 0
+    asked: int = 0  # messages that may have been lost in a gap: a person is asked whether to send them again
+    downs: int = 0  # how often a client was told that the log is down
+    silence: float = 0.0  # seconds, the most between two entries that one client received
     errors: list[str] = field(default_factory=list)
     naps: int = 0
     healthy_evicted: int = 0  # connections of clients that had read all the time
@@ -44,40 +52,56 @@ class Counts:
 
 
 class Room:
-    """What a room's clients have received: each entry's line, by id."""
+    """What a room's clients have received: each entry's line, by id, in the room's newest epoch."""
 
     def __init__(self, name: str, counts: Counts) -> None:
         self.name = name
+        self.epoch = ""
         self.lines: dict[int, str] = {}
         self.top = 0
         self.compared = 0  # all entries up to this id were found in the log
-        self._numbers = Counter[str]()  # of each sender's last message
+        self._numbers: dict[str, int] = {}  # of each sender's last message in this epoch
+        self._said = Counter[str]()  # the same over all epochs
+        self._past: dict[str, dict[int, str]] = {}  # the lines of other epochs: some clients get them later
         self._counts = counts
 
     def take(self, entry: dict[str, Any], line: str) -> None:
         """Remember an entry that a client received, or compare it with what is remembered."""
-        number = entry["id"]
-        if number in self.lines:
-            self._counts.different += self.lines[number] != line
+        number, epoch = entry["id"], entry["token"].partition(".")[0]
+        if epoch != self.epoch and epoch not in self._past:
+            self._past[self.epoch] = self.lines
+            self.epoch, self.lines, self.top, self.compared, self._numbers = epoch, {}, 0, 0, {}
+        lines = self.lines if epoch == self.epoch else self._past[epoch]
+        if number in lines:
+            self._counts.different += lines[number] != line
             return
-        self.lines[number] = line
-        self._counts.different += number < self.top
-        self.top = max(self.top, number)
+        if epoch == self.epoch:
+            self._counts.different += min(lines, default=0) < number < self.top  # not in its place, and no history
+            self.top = max(self.top, number)
+        lines[number] = line
         if entry["type"] == "msg":
-            said, last = int(entry["text"].split()[0]), self._numbers[entry["by"]]
-            self._counts.different += said != entry["n"]
-            self._counts.missed += max(0, said - last - 1)
+            self._check_number(entry, epoch)
+
+    def _check_number(self, entry: dict[str, Any], epoch: str) -> None:
+        said, by = int(entry["text"].split()[0]), entry["by"]
+        last = self._numbers.get(by, min(self._said[by], said - 1))  # in another epoch it may come once more
+        self._counts.different += said != entry["n"]
+        if epoch == self.epoch:
+            self._counts.missed += max(0, said - max(last, self._said[by]) - 1)
             self._counts.twice += said <= last
-            self._numbers[entry["by"]] = max(said, last)
+            self._numbers[by] = max(said, last)
+        self._said[by] = max(said, self._said[by])
 
     def said(self, by: str) -> int:
         """Return how many messages of this sender have come."""
-        return self._numbers[by]
+        return self._said[by]
 
     def compare(self, log: Sequence[str]) -> bool:
         """Compare what is new with the lines of the room's log. Returns whether that has nothing newer."""
-        found = {json.loads(line).get("id", 0): line for line in log}  # a gap has no id
-        for number in range(max(self.compared + 1, min(self.lines, default=1)), self.top + 1):
+        found = {json.loads(line).get("id", 0): line for line in log}
+        found.pop(0, None)  # a gap has no id
+        first = max(min(self.lines, default=1), min(found, default=1))  # the log keeps only so much
+        for number in range(max(self.compared + 1, first), self.top + 1):
             self._counts.missed += number not in self.lines
             self._counts.different += self.lines.get(number, found.get(number)) != found.get(number)
         self.compared = self.top
@@ -90,9 +114,9 @@ class Room:
 
 
 class Talker:
-    """One client, over all its connections."""
+    """One client, over all its connections: the first one is to the port with the number `first`, counted round."""
 
-    def __init__(self, room: Room, port: int, pace: float | None, counts: Counts) -> None:
+    def __init__(self, room: Room, ports: Sequence[int], pace: float | None, counts: Counts, first: int = 0) -> None:
         self.room = room
         self.pace = pace  # seconds from one message to the next, at least; None for a client that only listens
         self.due = 0.0  # when it connects, speaks or wakes next
@@ -104,25 +128,30 @@ class Talker:
         self.greeted = False  # by the server's hello, on this connection
         self.under_way = ""  # the message that has not come back yet
         self.number = 0  # of its newest message
-        self._port, self._counts = port, counts
+        self.heard = 0.0  # when the last entry came
+        self._ports, self._counts = deque(ports), counts  # the port to connect to next comes first
+        self._ports.rotate(-first)
+        self._gap_is_due = False  # whether the server has said that it cannot recover all
         self._session = secrets.token_urlsafe(24)
         self._token = ""
         self._came = bytearray()  # received, but not a whole frame yet
         self._out = bytearray()
 
     def connect(self) -> socket.socket:
-        """Begin a new connection. The handshake is sent when the socket is ready."""
+        """Begin a new connection, to the next server. The handshake is sent when the socket is ready."""
+        port = self._ports[0]
+        self._ports.rotate(-1)
         since = f"?since={self._token}" if self._token else ""
         self._came.clear()
         self._out[:] = (
-            f"GET /r/{self.room.name}/ws{since} HTTP/1.1\r\nHost: 127.0.0.1:{self._port}\r\nUpgrade: websocket\r\n"
+            f"GET /r/{self.room.name}/ws{since} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\n"
             "Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
             f"Sec-WebSocket-Protocol: threadchat.v1, session.{self._session}\r\n\r\n"
         ).encode()
         self.socket, self.greeted, self._upgraded, self.has_slept = socket.socket(), False, False, False
         self.socket.setblocking(False)
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
-        self.socket.connect_ex(("127.0.0.1", self._port))
+        self.socket.connect_ex(("127.0.0.1", port))
         return self.socket
 
     def flush(self) -> bool:
@@ -172,16 +201,25 @@ class Talker:
                 self._arrived(said["n"])
             case "gap":
                 self._counts.gaps += 1
-                self.last = 0
-            case "error" | "state":
+                self.last, self._gap_is_due = 0, False
+            case "state":
+                self._counts.downs += said["log"] == "down"
+            case "error":
                 self._counts.errors.append(line)
             case _:
                 self._counts.delivered += 1
+                now = time.monotonic()
+                self._counts.silence = max(self._counts.silence, now - (self.heard or now))
+                self.heard = now
                 if self.last:
+                    if said["token"].partition(".")[0] != self._token.partition(".")[0]:
+                        self._counts.errors.append(f"another epoch without a gap: {line}")
                     self._counts.missed += max(0, said["id"] - self.last - 1)
                     self._counts.twice += said["id"] <= self.last
                 self.last = max(self.last, said["id"])
                 self._token = said["token"]
+                if self._gap_is_due:
+                    self._counts.errors.append(f"not recovered, and no gap: {line}")
                 self.room.take(said, line)
                 if said["by"] == self.by and said["type"] == "msg":
                     self._arrived(said["n"])
@@ -223,13 +261,13 @@ class Talker:
         del self._came[:at]
 
     def _greet(self, hello: dict[str, Any]) -> None:
-        if self._token and not hello["recovered"]:
-            self._counts.errors.append(f"not recovered from {self._token}")
+        self._gap_is_due = bool(self._token) and not hello["recovered"]
         self.greeted, self.by, self._token = True, hello["by"], hello["token"]
         if (hello["last"] or 0) > self.number:
             self._counts.errors.append(f"the last number is {hello['last']}, and not {self.number}")
         if self.under_way:
             self._counts.said_again += 1
+            self._counts.asked += self._gap_is_due
             self._send_again()
 
     def _arrived(self, number: int) -> None:

@@ -18,7 +18,7 @@ import socket
 import time
 import urllib.request
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from talker import CUTS, EVICTED, Counts, Room, Talker
 
@@ -26,22 +26,23 @@ SENDERS = 4  # in each room
 TICK = 0.01  # seconds; the longest wait for the sockets before the clock is read again
 SILENT = 20.0  # seconds for which a socket that has fallen silent stays open
 PATIENCE = 60.0  # seconds that all have to come back, and to be sent what they lack, at the end
-COMPARE = 1_000  # entries; when a room has so many more, they are compared with its log
+COMPARE = 1_000.0  # entries; when a room has so many more, they are compared with its log
 
 
 class Talkers:
-    """All clients of one server. The constructor returns when they are in their rooms.
+    """All clients of a chat, whose servers have these ports. The constructor returns when they are in their rooms.
 
     `rate` is how many messages they send a second, all together; 0 for as many as they can. Every `pause` seconds one
     of them is cut off, and comes back `away` seconds later at most, or falls asleep, for as long as `nap` says. What
-    all clients have is forgotten unless it is to be kept. Where several `processes` serve and are killed meanwhile,
-    the one that is asked for a log may be behind, or end: then it is asked for again. Raises TimeoutError if they
-    cannot join.
+    all clients have is forgotten unless it is to be kept. A room is compared with its log, which needs a server, each
+    time that it has grown by `compare` entries. Where several `processes` serve and are killed meanwhile, the one that
+    is asked for a log may be behind, or end: then it is asked for again. The rooms' names begin with `prefix`. Raises
+    TimeoutError if they cannot join.
     """
 
     def __init__(
         self,
-        port: int,
+        ports: Sequence[int],
         clients: int,
         rooms: int,
         *,
@@ -51,18 +52,20 @@ class Talkers:
         away: float = 0.0,
         seed: int = 0,
         keep: bool = False,
+        compare: float = COMPARE,
+        prefix: str = "room",
         processes: bool = False,
     ) -> None:
         self.counts = Counts()
-        self.rooms = [Room(f"room{number}", self.counts) for number in range(rooms)]
+        self.rooms = [Room(f"{prefix}{number}", self.counts) for number in range(rooms)]
         senders = min(clients, SENDERS * rooms)
         pace = senders / rate if rate else 0.0
         self.talkers = [
-            Talker(self.rooms[number % rooms], port, pace if number < senders else None, self.counts)
+            Talker(self.rooms[number % rooms], ports, pace if number < senders else None, self.counts, number // rooms)
             for number in range(clients)
         ]
-        self._port, self._pause, self._nap, self._away, self._keep = port, pause, nap, away, keep
-        self._processes = processes
+        self._ports, self._pause, self._nap, self._away = deque(ports), pause, nap, away
+        self._keep, self._compare, self._processes = keep, compare, processes
         self._chance = random.Random(seed)
         self._poll = select.epoll()
         self._by_number: dict[int, Talker] = {}
@@ -73,8 +76,8 @@ class Talkers:
 
     def run(self, seconds: float) -> None:
         """Talk for `seconds` while clients are cut off and asleep; then wait until each has everything, and compare."""
-        harass = time.monotonic()
-        end = harass + seconds
+        end = time.monotonic() + seconds
+        harass = time.monotonic() + self._pause
         while self.talkers and (now := time.monotonic()) < min(end, self._until):
             if now >= harass:
                 harass = now + self._pause
@@ -177,16 +180,16 @@ class Talkers:
         return [talker for talker in self.talkers if talker.room is room]
 
     def _compare_some(self) -> None:
-        """Compare with its log a room that has grown by COMPARE entries, and forget what all its clients have."""
+        """Compare with its log a room that has grown by `compare` entries, and forget what all its clients have."""
         for room in self.rooms:
-            if room.top >= room.compared + COMPARE:
+            if room.top >= room.compared + self._compare:
                 room.compare(self._log(room))
                 if self._keep:
                     continue
                 room.forget(min(talker.last for talker in self._in(room)))
 
     def _log(self, room: Room) -> list[str]:
-        """What the server has of the room. Raises OSError and HTTPException."""
+        """What the next server has of the room. Raises OSError and HTTPException."""
         top, limit = room.top, time.monotonic() + PATIENCE
         while True:
             try:
@@ -199,5 +202,7 @@ class Talkers:
             time.sleep(TICK)
 
     def _fetch(self, room: Room) -> list[str]:
-        with urllib.request.urlopen(f"http://127.0.0.1:{self._port}/r/{room.name}/log.jsonl", timeout=PATIENCE) as got:
+        port = self._ports[0]
+        self._ports.rotate(-1)
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/r/{room.name}/log.jsonl", timeout=PATIENCE) as got:
             return [line for line in got.read().decode().split("\n") if line]

@@ -125,7 +125,7 @@ class Room:
             self.say(event(JOIN, person.by, person.name))
 
     def reaches(self, since: str) -> bool:
-        """Wait for the entry of this token, where another process may have it already. False if that is in vain."""
+        """Wait for the entry of this token, where another process may have it already. False if nobody can know."""
         return True
 
     def say(self, entry: Entry) -> None:

@@ -124,11 +124,11 @@ class Rooms:
     def find(self, name: str) -> Room | None:
         """The room with this clean name, if there is one. It may end at any time; its log can be read even then.
 
-        One that only the store has is entered, as `enter` does it. Raises NoRoom and Closed.
+        One that only the store has, or has again (race 4), is entered, as `enter` does it. Raises NoRoom and Closed.
         """
         with self._changed:
             room = self._rooms.get(name)
-        if room is None and self._writer is not None and self._writer.knows(name):
+        if (room is None or room.failed) and self._writer is not None and self._writer.knows(name):
             with self.enter(name) as room:
                 return room
         return room

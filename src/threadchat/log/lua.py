@@ -64,8 +64,8 @@ if known[1] ~= ARGV[3] or tonumber(known[2]) < tonumber(ARGV[4]) then
 end
 if batch ~= '' then
     local last = redis.call('HGET', batches, process)
-    if last and last:match('^%S+') == batch then
-        return last  -- the answer was lost on its way
+    if last and tonumber(last:match('^%S+')) >= tonumber(batch) then
+        return last  -- the answer was lost; or this was slow, and is of no interest any more
     end
 end
 

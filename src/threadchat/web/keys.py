@@ -12,7 +12,7 @@ it once for a cookie; programs send the key itself.
     | any of these, after too many wrong tries  | 429                                                                 |
 
 The cookie's value is derived from the key (HMAC), so that it holds over a restart with the same key, and does not tell
-the key. So is a part of its name, since all ports of a host share their cookies (RFC 6265, section 8.5): two chats there
+the key. So is a part of its name: all ports of a host share their cookies (RFC 6265, section 8.5), and two chats there
 do not lock each other's people out. All comparisons take the same time, whatever is given. No key and no cookie is ever
 logged.
 """
