@@ -424,7 +424,7 @@ def test_a_client_that_has_left_is_freed_without_the_garbage_collector(
 ) -> None:
     """Reference cycles would let the memory of a busy server grow until the garbage collector runs."""
     monkeypatch.setattr(connection, "CLOSE_WAIT", 0.1)
-    server = serve(send_buffer=2)
+    server = serve(send_buffer=2, history=0)  # this peer does not read before the hub knows it
 
     def visit() -> None:
         with Peer(server.port, headers=protocol) as peer:

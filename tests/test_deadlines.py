@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 
 import pytest
-from helpers import FAR, LIMIT, Clock, Peer, Serve, drip, go, read_all, until
+from helpers import LIMIT, Clock, Peer, Serve, drip, go, read_all, until
 
 from threadchat.web import deadlines
 from threadchat.web.deadlines import PendingRequests
@@ -133,30 +133,6 @@ def test_a_request_that_the_server_has_not_read_costs_no_peer_its_place(
     assert [dropped(peer) for peer in (a, b)] == [True, False]
     first.close()  # by its thread, which has not said so yet
     assert deadlines._has_come(first)
-
-
-def test_of_a_crowd_only_some_come_in_at_once(monkeypatch: pytest.MonkeyPatch, pairs: Pairs) -> None:
-    """The next one is taken when an earlier one has been answered, or its peer takes its time, or it has waited."""
-    monkeypatch.setattr(deadlines, "AT_ONCE", 1)
-    monkeypatch.setattr(deadlines, "LEAST_WAIT", FAR)
-    requests = PendingRequests(wait=FAR, most_unread=9)
-    (read, a), (answered, b), (silent, _), (busy, c), (last, _) = (pairs() for _ in range(5))
-    for peer in (a, b, c):
-        peer.send(b"GET")
-
-    def waits_for(connection: socket.socket, following: socket.socket, then: Callable[[], object]) -> None:
-        adding = go(requests.add, following)
-        until(lambda: requests._changed._waiters)  # type: ignore[attr-defined]
-        assert not adding.done()
-        then()
-        adding.result(LIMIT)
-
-    requests.add(read)
-    waits_for(read, answered, lambda: requests.forget(read))
-    requests.was_read(answered)
-    waits_for(answered, silent, lambda: answered.setblocking(False))
-    requests.add(busy)
-    waits_for(busy, last, lambda: monkeypatch.setattr(deadlines, "LEAST_WAIT", 0.0))
 
 
 class Looks:

@@ -5,17 +5,12 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections import deque
 from contextlib import suppress
 
 from threadchat.websocket.ready import readable
 
-MOMENT = 0.005  # seconds
 LEAST_WAIT = 1.0  # seconds that a request has to be read in, however many other connections want its place
 LOOK_AGAIN = 0.1  # seconds until the next look at a request that the server itself has not read yet
-# How many of a crowd come in at once. Each is a thread that wants the interpreter's lock, and wakes every tenth of a
-# second to ask for it: a thousand of them, where the machine has much else to do, do little but ask.
-AT_ONCE = 32
 
 
 class PendingRequests:
@@ -33,7 +28,6 @@ class PendingRequests:
         # Each of the two is in the order of its times, so the first entry is the oldest.
         self._unread: dict[socket.socket, float] = {}  # the time at which each was accepted
         self._deadlines: dict[socket.socket, float] = {}
-        self._last: deque[tuple[socket.socket, float]] = deque(maxlen=AT_ONCE)  # those accepted last; add's alone
 
     def add(self, connection: socket.socket) -> None:
         """Track a connection that was just accepted. If there are too many, the one unread for longest is shut down.
@@ -42,7 +36,6 @@ class PendingRequests:
         for longer if it is: what the peer has sent then still lies there. Meanwhile others wait in the listen queue.
         """
         with self._changed:
-            self._wait_for_crowd()
             while len(self._unread) >= self._most_unread:
                 oldest, accepted = next(iter(self._unread.items()))
                 patience = accepted + LEAST_WAIT - time.monotonic()
@@ -56,7 +49,6 @@ class PendingRequests:
             now = time.monotonic()
             self._unread[connection] = now
             self._deadlines[connection] = now + self._wait
-            self._last.append((connection, now))
 
     def was_read(self, connection: socket.socket) -> None:
         """The connection's request has been read: the time for its answer begins."""
@@ -91,24 +83,6 @@ class PendingRequests:
         with self._changed:
             for connection in self._unread:
                 _shut_down(connection)
-
-    # The caller of the methods below holds the mutex of _changed.
-
-    def _wait_for_crowd(self) -> None:
-        """Wait until the one that came AT_ONCE before has been answered, for LEAST_WAIT at most.
-
-        Not for one whose peer takes its time.
-        """
-        if len(self._last) == AT_ONCE:
-            earlier, accepted = self._last[0]
-            while self._is_busy_with(earlier) and (left := accepted + LEAST_WAIT - time.monotonic()) > 0:
-                self._changed.wait(min(left, MOMENT))
-
-    def _is_busy_with(self, connection: socket.socket) -> bool:
-        """Whether its request has come, and has not been answered: a WebSocket's socket does not block from then on."""
-        if connection in self._unread:
-            return _has_come(connection)
-        return connection in self._deadlines and connection.gettimeout() != 0
 
 
 def _has_come(connection: socket.socket) -> bool:
