@@ -146,6 +146,7 @@ OURS: dict[str, set[str]] = {
         "runtime.timers",
         "stored_room",
         "tally",
+        "websocket.connection",
     },
     "rooms": {
         "channel",

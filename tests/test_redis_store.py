@@ -19,7 +19,7 @@ from redis import Redis
 
 from threadchat.log import Addition, Look, Point, Stored, StoreDown, StoreUnfit
 from threadchat.log import redis as module
-from threadchat.log.choose import open_store
+from threadchat.log.choose import open_store, shown
 from threadchat.log.memory import MemoryLog
 from threadchat.log.redis import RedisStore
 from threadchat.log.redis_line import COMMANDS
@@ -504,3 +504,40 @@ def test_without_redis_py_there_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -
     for name in ("redis", "redis_line"):
         monkeypatch.delitem(sys.modules, f"threadchat.log.{name}")
     assert unfit("redis://127.0.0.1") == "redis:// needs redis: install the extra `threadchat[redis]`"
+
+
+def test_what_another_log_has_is_not_dropped_with_what_was_cleared(kit: Callable[..., Kit], client: Redis) -> None:
+    one = kit()
+    one.write(*(message(str(number), "ann") for number in range(50)))
+    before = replace(one.point, cleared=50)
+    client.flushall()
+    other = kit()
+    other.write(message("in the new log", "bob"))
+    assert one.store.look([before]).lost == {ROOM}
+    assert [entry.text for entry in other.store.load(ROOM).entries] == ["in the new log"]
+
+
+def test_a_group_that_comes_again_after_its_process_was_taken_to_be_dead_is_logged_once(
+    kit: Callable[..., Kit],
+) -> None:
+    one, other = kit(), kit()
+    addition = one.addition(message("once", "ann"))
+    one.store.write([addition])
+    one.store._batch -= 1  # the answer was lost
+    other.store.bury(one.store.process)
+    one.store.write([addition])
+    assert len(other.store.load(ROOM).entries) == 1
+
+
+def test_a_room_of_which_a_part_was_deleted_is_another_one(kit: Callable[..., Kit], client: Redis) -> None:
+    one = kit()
+    one.write(message("a", "ann"))
+    (meta,) = client.scan_iter("*:meta")
+    client.hdel(meta, "top")
+    assert one.store.look([one.point]).lost == {ROOM}
+    assert list(one.load().entries) == []
+
+
+@pytest.mark.parametrize("where", ["redis://h?password=hunter2", "redis://ann:hun/ter2@h", "redis://:hunter2@h/0"])
+def test_no_sentence_has_a_password_in_it(where: str) -> None:
+    assert shown(where) in ("redis://h", "redis://h/0")

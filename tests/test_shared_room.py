@@ -437,3 +437,25 @@ def test_race_5_who_comes_from_a_process_that_has_read_more_waits_for_it(
         V1(other.port, name="Bob", since=never)
     assert closed.value.rcvd is not None
     assert closed.value.rcvd.code == 1013
+
+
+def test_who_goes_before_the_join_is_logged_is_forgotten_and_frees_the_name(
+    start: Callable[..., Running], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("threadchat.room.LEAVE_WAIT", 0.0)
+    room = lobby(start())
+    room.depart(room.people.arrive("a session that came and went", "Ann"))
+    until(lambda: room.people.name_of("a session that came and went") is None)
+    assert room.people.free_name("another", "Ann") == "Ann"
+
+
+def test_who_comes_while_only_the_reader_is_down_is_told_when_it_is_up(start: Callable[..., Running]) -> None:
+    server = start()
+    log_reader = lobby(server)._writer.reader
+    assert log_reader is not None
+    log_reader.is_down = True  # and nobody was told, as in a room that is opened at this moment
+    with V1(server.port, name="Ann") as ann:
+        assert ann.until(type="state") == {"type": "state", "log": "down"}
+        log_reader.is_down = False
+        lobby(server).tell(True)
+        assert ann.until(type="state") == {"type": "state", "log": "up"}

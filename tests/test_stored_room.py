@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import LIMIT, V1, Held, Peer, RedisServer, Running, Serve, ask, go, until
+from helpers import HANDSHAKE, LIMIT, V1, Held, Peer, RedisServer, Running, Serve, ask, go, until
 
 from threadchat import create_app, stored_room
 from threadchat.channel import Closed
@@ -195,6 +196,7 @@ def test_race_3_what_is_cleared_before_the_hub_has_passed_it_on_is_passed_on(sta
     room = server.app.rooms.lobby
     with V1(server.port, name="Ann", headers=KEY) as ann, V1(server.port, name="Bob") as bob:
         ann.until(type="join", name="Bob")
+        until(lambda: len(server.clients) == 2, "Bob, whom the hub knows a moment later")
         held = Held(room.hub)
         ann.say("one", n=1)
         ann.say("two", n=2)
@@ -272,3 +274,36 @@ def test_a_store_that_cannot_be_read_keeps_nobody_waiting_after_a_stop(rooms: Ro
     for each in coming:
         with pytest.raises(Closed):
             each.result(LIMIT)
+
+
+def test_a_room_that_ended_is_not_kept_for_those_who_may_come_back(start: Callable[..., Running]) -> None:
+    first = start()
+    with V1(first.port, room="den", name="Ann") as ann:
+        ann.until(type="join")
+    first.stop()
+    server = start(room_linger=0.001)
+    with server.app.rooms.enter("den") as room:
+        assert [name for _, name in room.snapshot(9).here] == ["Ann"]
+        gone = weakref.ref(room)
+    del room
+    until(lambda: gone() is None, "the end of the room")
+
+
+def test_while_the_store_does_not_answer_nobody_waits_for_a_room_or_to_say_something(
+    start: Callable[..., Running], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stored_room, "OPEN_WAIT", 0.05)
+    server = start()
+    writer = server.app.rooms.writer
+    assert writer is not None
+    load, goes_on = writer._store.load, threading.Event()
+    monkeypatch.setattr(writer._store, "load", lambda room: goes_on.wait(LIMIT) and load(room))
+    for _ in range(2):
+        assert ask(server, "GET", "/r/den/ws", HANDSHAKE).status == 503
+    goes_on.set()
+    until(lambda: ask(server, "POST", "/r/den/say", {"Content-Type": "text/plain"}, b"there").status == 201)
+    writer.is_down = True
+    answer = ask(server, "POST", "/say", {"Content-Type": "text/plain"}, b"not now")
+    assert answer.status == 503
+    assert b"the log is down" in answer.body
+    writer.is_down = False

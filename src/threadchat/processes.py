@@ -29,6 +29,7 @@ The races, each forced by a test of the same number in tests/test_processes.py:
 from __future__ import annotations
 
 import logging
+import math
 import os
 import signal
 import socket
@@ -51,6 +52,8 @@ from threadchat.web.drain import GOODBYE
 
 log = logging.getLogger("threadchat")
 
+LAST_WAIT = 10.0  # seconds that siblings have to end after a second signal, before they are killed
+LOOK_EVERY = 0.5  # seconds between two looks whether that time has passed
 YOUNG = 5.0  # seconds: a sibling that ends before has failed to start
 PAUSES = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)  # seconds before the next start, by how many have failed in a row
 
@@ -122,6 +125,7 @@ class Processes:
         self._stopping = False
         self._told = {"drained": 0, "stopped": 0}  # how many clients were told in a drain, and in a stop
         self._ended = 0  # how many have ended after all were told to stop
+        self._patience_ends = math.inf  # when those are killed that have not ended; set by the second signal to stop
         self._statuses: list[int] = []  # the exit statuses of these, without those that had only just been started
         make_table(self._folder / "table", count)
 
@@ -136,14 +140,21 @@ class Processes:
         with self._changed:
             first, self._stopping = not self._stopping, True
             self._changed.notify_all()
+            if not first:
+                self._patience_ends = time.monotonic() + LAST_WAIT
             for each in self._running:
                 if not (first and number == signal.SIGTERM and each.leaves):  # race 4: it drains, and would end that
                     each.process.send_signal(number)
 
     def join(self) -> None:
-        """Wait until all of them have ended. Called after `send`."""
+        """Wait until all of them have ended. Called after `send`. One that hangs is killed after a further signal."""
         for thread in self._threads:
-            thread.join()
+            while thread.is_alive():
+                thread.join(LOOK_EVERY)
+                if time.monotonic() >= self._patience_ends:
+                    with self._changed:
+                        for each in self._running:
+                            each.process.kill()
 
     @property
     def told(self) -> str:
@@ -192,7 +203,11 @@ class Processes:
                 if not sibling.leaves and not self._stopping:  # race 3
                     sibling.leaves = True
                     log.info("process %d stops, and is replaced", sibling.number)
-                    self._start(sibling.number)
+                    try:
+                        self._start(sibling.number)
+                    except (OSError, NoThread) as error:
+                        sibling.leaves = False  # its end brings the next one
+                        log.error("process %d cannot be replaced yet: %s", sibling.number, error)
             elif self._stopping:
                 for what, clients in report.items():
                     self._told[what] += clients

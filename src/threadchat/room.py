@@ -101,7 +101,7 @@ class Room:
         return taken
 
     def open(self) -> None:
-        """Called by each who enters, before anything else; may block. Raises Closed."""
+        """Called by each who enters, before anything else; may block. Raises Closed and StoreDown."""
 
     def called(self, person: Person | None) -> str:
         """The room, and the person's name in it at this instant if there is one, for a line of the log."""

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 
 from threadchat.channel import Closed
 from threadchat.hub import Hub
-from threadchat.log import Store
+from threadchat.log import Store, StoreDown
 from threadchat.log.writer import LogWriter
 from threadchat.options import Options
 from threadchat.room import LOBBY, Room
@@ -33,6 +33,13 @@ SWEEP_EVERY = 3_600.0  # seconds
 
 class NoRoom(Exception):
     """There are too many rooms, or no thread for another one."""
+
+
+class LogDown(NoRoom):
+    """The store does not answer, so that nobody can enter a room that is not there yet, or say anything and wait."""
+
+    def __init__(self) -> None:
+        super().__init__("the log is down")
 
 
 class Draining(NoRoom):
@@ -65,7 +72,11 @@ class Rooms:
         self._ending: list[threading.Thread] = []  # hubs of rooms that have been taken out, and are about to end
         self._stopped = False
         self._rooms[LOBBY] = self._new_room(LOBBY)
-        self.lobby.open()
+        try:
+            self.lobby.open()
+        except StoreDown:
+            self.stop()
+            raise
         if options.keep_days:
             self._timers.after(SWEEP_EVERY, self._sweep)
 
@@ -116,7 +127,10 @@ class Rooms:
             self._check_drain()
         room = self._enter(name)
         try:
-            room.open()
+            try:
+                room.open()
+            except StoreDown as error:
+                raise LogDown from error
             yield room
         finally:
             self._exit(name)

@@ -31,6 +31,7 @@ from threadchat.runtime.threads import NoThread, go
 from threadchat.runtime.timers import Timers
 from threadchat.stored_room import FAR_BEHIND, StoredRoom
 from threadchat.tally import Tally
+from threadchat.websocket.connection import Connection
 
 AHEAD_WAIT = 5.0  # seconds that somebody who has seen more than this process waits until it has read that too
 RESTARTED = (1012, "the room's log was replaced")  # the close code and the reason: come back at once
@@ -93,6 +94,13 @@ class SharedRoom(StoredRoom):
             return self.log.top >= number or self._writer.is_up
         return True
 
+    def listen(self, connection: Connection) -> None:
+        """See `Room.listen`. Who has been told that the log is down is told when it is up."""
+        with self._mutex:
+            self._told_up &= self._writer.is_up
+        super().listen(connection)
+        self.tell(True)
+
     def accept(self, said: Sequence[Entry]) -> Addition:
         """See `LoggedRoom.accept`: the store gives the numbers."""
         self._wait_for_hub(FAR_BEHIND)
@@ -106,6 +114,9 @@ class SharedRoom(StoredRoom):
             for entry in said if self._posts else ():
                 if post := self._posts.get(id(entry)):
                     self._awaited.append((getattr(entry, "id", 0), post))
+            for entry in said:  # of a session that has never been here, as the store sees it, nothing more comes
+                if entry.kind == LEAVE and not hasattr(entry, "id") and entry.by not in self._here:
+                    self.people.forget_if_gone(entry.by)
             self._settle_what_came()  # race 1
 
     def arrived(self, arrivals: Arrivals) -> None:

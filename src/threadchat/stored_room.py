@@ -20,11 +20,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from functools import partial
-from weakref import WeakSet
+from weakref import WeakSet, ref
 
-from threadchat.channel import Closed, WouldBlock
+from threadchat.channel import Closed, Send, WouldBlock, select
 from threadchat.hub import BROADCAST_BUFFER, Hub
-from threadchat.log import RETURN_WAIT, Addition, Stored
+from threadchat.log import RETURN_WAIT, Addition, Stored, StoreDown
 from threadchat.log.writer import LogWriter
 from threadchat.messages import JOIN, LEAVE, LOG_DOWN, LOG_UP, MESSAGE, NAME, Entry
 from threadchat.options import Options
@@ -35,6 +35,7 @@ from threadchat.runtime.timers import Timers
 from threadchat.tally import Tally
 from threadchat.websocket.connection import Connection, ConnectionClosed
 
+OPEN_WAIT = 5.0  # seconds that somebody waits until the store has told what it has of a room
 NUDGE = ""  # what the hub receives when there is something new
 BEHIND = BROADCAST_BUFFER  # entries that a hub may be behind its log before those who speak wait for it
 FAR_BEHIND = 2 * BEHIND  # the same for the writer
@@ -53,13 +54,18 @@ class StoredRoom(Room):
         self._shown = {}
 
     def open(self) -> None:
-        """Wait until the room has what the store has of it. Raises Closed if the chat stops before."""
+        """Wait until the room has what the store has of it. Raises Closed if the chat stops before, and StoreDown."""
         with self._mutex:
             first, self._asked = not self._asked, True
         if first:
-            self._writer.said.send((self, None))
+            try:
+                select(Send(self._writer.said, (self, None)), timeout=OPEN_WAIT)
+            except TimeoutError as error:
+                self._asked = False
+                raise StoreDown("it takes nothing") from error
         with self._mutex:
-            self._recorded.wait_for(lambda: self._loaded or self._ended)
+            if not self._recorded.wait_for(lambda: self._loaded or self._ended, OPEN_WAIT):
+                raise StoreDown("it does not answer")
             if not self._loaded:
                 raise Closed(self.hub.broadcast)
 
@@ -105,7 +111,8 @@ class StoredRoom(Room):
         there = [self.people.arrive(by, name) for by, name in kept.here.items()]
         for person in there:
             self.people.depart(person)
-        self._timers.after(RETURN_WAIT, partial(self._part_with, [(each, each.departures) for each in there]))
+        if there:  # the timer keeps no room alive that ends meanwhile
+            self._timers.after(RETURN_WAIT, partial(_part_with, ref(self), [(each, each.departures) for each in there]))
 
     def accept(self, said: Sequence[Entry]) -> Addition:
         """See `LoggedRoom.accept`."""
@@ -138,11 +145,6 @@ class StoredRoom(Room):
             self._ended = True
             self._recorded.notify_all()
 
-    def _part_with(self, there: Iterable[tuple[Person, int]]) -> None:
-        """Let those leave who were here before a restart and have not come back since."""
-        for person, departures in there:
-            self._leave(person, departures)
-
     def lose(self) -> None:
         """See `LoggedRoom.lose`: it is as if the room had ended. (A store for one process never loses a log.)"""
         self.fail()
@@ -163,6 +165,13 @@ class StoredRoom(Room):
         if len(self._fresh) >= behind:
             with self._mutex:
                 self._recorded.wait_for(lambda: len(self._fresh) < behind or self._ended)
+
+
+def _part_with(kept: ref[StoredRoom], there: Iterable[tuple[Person, int]]) -> None:
+    """Let those leave who were here before a restart and have not come back since."""
+    if (room := kept()) is not None:
+        for person, departures in there:
+            room._leave(person, departures)
 
 
 def _tell(connections: Iterable[Connection], line: str) -> None:

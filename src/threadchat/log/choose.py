@@ -27,5 +27,5 @@ def open_store(where: str, synchronous: str) -> Store | None:
 
 
 def shown(where: str) -> str:
-    """What `--store` names, without the user and the password in it."""
-    return re.sub("//[^/]*@", "//", where)
+    """What `--store` names, without the user and the password in it, wherever they stand."""
+    return re.sub("//.*@", "//", where).partition("?")[0]

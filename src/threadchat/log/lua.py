@@ -31,13 +31,20 @@ local function forget(before)  -- the numbers of sessions that have not spoken s
 end
 """
 
-# ARGV: an epoch for a new room. Answers all that there is of the room.
+# ARGV: an epoch for a new room, for how long the last batch of a process is remembered (ms). Answers all that there is
+# of the room.
 OPEN = (
     _COMMON
     + """
-if redis.call('HEXISTS', meta, 'epoch') == 0 then
+if redis.call('HEXISTS', meta, 'epoch') == 0 or redis.call('HEXISTS', meta, 'top') == 0 then
     redis.call('DEL', unpack(KEYS))  -- what is left of a room of which a part was deleted is worth nothing
     redis.call('HSET', meta, 'epoch', ARGV[1], 'top', 0, 'before', 0, 'check', 0)
+end
+local known = redis.call('HGETALL', batches)
+for i = 1, #known, 2 do
+    if tonumber(known[i + 1]:match('^%S+ (%S+)')) < now - tonumber(ARGV[2]) then
+        redis.call('HDEL', batches, known[i])
+    end
 end
 return {
     redis.call('HMGET', meta, 'epoch', 'top', 'before', 'check'), redis.call('XRANGE', log, '-', '+'),
@@ -200,4 +207,14 @@ redis.call('ZADD', KEYS[1], now + ARGV[2], ARGV[1])
 return dead
 """
 
-SCRIPTS = (OPEN, APPEND, RENEW, EXPIRE, LEASE)
+# ARGV: epoch, the id of a CLEAR that all processes have had the time to read. Drops what was said before it.
+TRIM = (
+    _COMMON
+    + """
+if redis.call('HGET', meta, 'epoch') == ARGV[1] then
+    redis.call('XTRIM', log, 'MINID', ARGV[2])
+end
+"""
+)
+
+SCRIPTS = (OPEN, APPEND, RENEW, TRIM, EXPIRE, LEASE)

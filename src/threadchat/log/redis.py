@@ -20,7 +20,7 @@ from typing import Any
 from urllib.parse import quote, unquote
 
 from threadchat.log import Addition, Arrivals, Look, Point, Stored, StoreDown, StoreUnfit
-from threadchat.log.lua import APPEND, EXPIRE, KEYS, LEASE, OPEN, RENEW
+from threadchat.log.lua import APPEND, EXPIRE, KEYS, LEASE, OPEN, RENEW, TRIM
 from threadchat.log.memory import REMEMBERED
 from threadchat.log.redis_entries import mark, name_of, read_entry, read_room, rest_of
 from threadchat.log.redis_line import Call, Line, run
@@ -48,8 +48,8 @@ class RedisStore:
         try:
             # The scripts see to it that the writer may ask again; the reader looks first (see LogReader).
             self._writer, self._reader = Line(url, TIMEOUT, again=True), Line(url, TIMEOUT, again=False)
-        except ValueError as error:
-            raise StoreUnfit(f"this is not the address of a Redis: {error}") from error
+        except ValueError as error:  # which may quote the password
+            raise StoreUnfit("this is not the address of a Redis: redis://[[USER]:PASSWORD@]HOST[:PORT]") from error
         self._news = b"0-0"  # the newest that the reader has seen
         self._looked_over = 0  # the number of the connection over which it has looked
         try:
@@ -67,7 +67,7 @@ class RedisStore:
         """See `Store.load`."""
         kept, *_ = self._writer.ask_all(
             [
-                _script(OPEN, room, secrets.token_urlsafe(4)),
+                _script(OPEN, room, secrets.token_urlsafe(4), int(1000 * REMEMBERED)),
                 ("ZADD", ROOMS, time.time(), quote(room, safe="")),
             ]
         )
@@ -128,7 +128,7 @@ class RedisStore:
         calls: list[Call] = [("XREVRANGE", NEWS, "+", "-", "COUNT", 1), ("ZRANGE", ROOMS, 0, -1)]
         for point in points:
             calls += [("HMGET", _keys(point.room)[0], "epoch", "top"), _range(point.room, point.top, point.top)]
-        calls += [("XTRIM", _keys(each.room)[1], "MINID", each.cleared) for each in points if each.cleared]
+        calls += [_script(TRIM, each.room, each.epoch, each.cleared) for each in points if each.cleared]
         if points:
             calls.append(("ZADD", ROOMS, *(word for each in points for word in (now, quote(each.room, safe="")))))
         news, rooms, *answers = self._reader.ask_all(calls)
@@ -136,7 +136,7 @@ class RedisStore:
         self._news = news[0][0] if news else b"0-0"  # of what came before, the rooms are behind
         lost, behind, renewed = set(), set(), []
         for point, (epoch, top), found in zip(points, answers[0::2], answers[1::2], strict=False):
-            if epoch is None or epoch.decode() != point.epoch:
+            if epoch is None or top is None or epoch.decode() != point.epoch:
                 lost.add(point.room)
             elif int(top) < point.top or any(read_entry(point.epoch, *each).token != point.token for each in found):
                 lost.add(point.room)
@@ -196,10 +196,9 @@ class RedisStore:
     def bury(self, process: str) -> None:
         """See `SharedStore.bury`."""
         for room in _names(self._reader):
-            meta, _, _, _, here, seats, _, batches = _keys(room)
-            epoch, taken, names, _ = self._reader.ask_all(
-                [("HGET", meta, "epoch"), ("HGETALL", seats), ("HGETALL", here), ("HDEL", batches, process)]
-            )
+            meta, _, _, _, here, seats, _, _ = _keys(room)
+            # Its last batch stays: it may be alive after all, and say it again.
+            epoch, taken, names = self._reader.ask_all([("HGET", meta, "epoch"), ("HGETALL", seats), ("HGETALL", here)])
             called = dict(zip(names[0::2], names[1::2], strict=True))
             gone = [
                 event(LEAVE, by.decode(), name_of(called.get(by, b"0 ")))

@@ -64,11 +64,12 @@ class Share:
 
         `is_waiting` says whether the connection waits still.
         """
-        before: list[int] = []
+        before: dict[int, int] = {}
         deadline = 0.0
-        while fewer := self._those_with_fewer(counts := self._counts.tolist()):
-            if counts != before:  # another one has taken a connection: it comes forward
-                before, deadline = counts, time.monotonic() + PATIENCE
+        while fewer := self._those_with_fewer(self._counts.tolist()):
+            # One of those that should take has taken. (That somebody leaves says nothing of one that hangs.)
+            if any(count > before.get(place, -1) for place, count in fewer.items()):
+                before, deadline = fewer, time.monotonic() + PATIENCE
             elif time.monotonic() >= deadline:
                 self._hung.update(fewer)
             time.sleep(NAP)

@@ -27,7 +27,7 @@ from threadchat.log.choose import open_store, shown
 from threadchat.names import clean_room_name, quoted
 from threadchat.options import Options
 from threadchat.room import LOBBY
-from threadchat.rooms import Draining, NoRoom, Rooms
+from threadchat.rooms import Draining, LogDown, NoRoom, Rooms
 from threadchat.web import exits, guide, health, metrics, say, transcript, www
 from threadchat.web.addresses import URLS, allowed_methods, redirect_below, room_name
 from threadchat.web.admission import Admission, Full
@@ -246,8 +246,11 @@ class App:
         check_origin(request, self._origins)
         visitor = self._visitors.visitor(request)
         self._saying.check_rate(visitor.source)
-        with self._room_for(request.environ.get("REMOTE_ADDR", ""), name), self.rooms.enter(name) as room:
-            return self._saying.answer(request, room, visitor)
+        with self._room_for(request.environ.get("REMOTE_ADDR", ""), name):
+            if not self.rooms.log_is_up:
+                raise LogDown  # whoever has gone before it is up again would say it once more
+            with self.rooms.enter(name) as room:
+                return self._saying.answer(request, room, visitor)
 
     def _log(self, request: Request, name: str, form: str) -> Response:
         """The transcript of a room that is there. Raises HTTPException."""

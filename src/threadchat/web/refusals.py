@@ -24,15 +24,15 @@ import math
 
 from werkzeug.exceptions import Forbidden, HTTPException, ServiceUnavailable
 
-from threadchat.rooms import Draining, NoRoom
+from threadchat.rooms import Draining, LogDown, NoRoom
 from threadchat.web.admission import RETRY_AFTER, Full, FullForAddress
 
 _BY_STATUS = {401: "key", 403: "forbidden", 421: "host", 429: "rate", 503: "stopping"}
-_LIMITS: dict[type, str] = {Full: "clients", FullForAddress: "address", NoRoom: "rooms"}
+_LIMITS: dict[type, str] = {Full: "clients", FullForAddress: "address", NoRoom: "rooms", LogDown: "log"}
 _REQUEST = (400, 405, 411, 413, 415, 426)
 REASONS = (
-    *("address", "clients", "descriptors", "draining", "forbidden", "host", "key", "origin", "rate", "request"),
-    *("rooms", "server", "stopping", "threads"),
+    *("address", "clients", "descriptors", "draining", "forbidden", "host", "key", "log", "origin", "rate"),
+    *("request", "rooms", "server", "stopping", "threads"),
 )
 
 
