@@ -64,7 +64,7 @@ def test_the_goodbyes_are_spread_evenly_over_the_drain(
     with ExitStack() as stack:
         peers = [stack.enter_context(Peer(server.port)) for _ in range(clients)]
         until(lambda: len(server.clients) == clients)
-        assert drain.drain(server.app.rooms, 1.0, Channel(), until_empty=False) == clients
+        assert drain.drain(server.app.rooms, 1.0, Channel(), lambda: False) == clients
         assert clock.now - began == pytest.approx(1.0)
         assert {peer.goodbye() for peer in peers} <= {(1012, "the server restarts")}
     assert max(pauses) - min(pauses) <= drain.TELL_EVERY
@@ -72,7 +72,7 @@ def test_the_goodbyes_are_spread_evenly_over_the_drain(
 
 
 def test_it_ends_early_without_a_client_if_nobody_can_come(serve: Serve) -> None:
-    assert drain.drain(serve().app.rooms, 3600.0, Channel(), until_empty=True) == 0
+    assert drain.drain(serve().app.rooms, 3600.0, Channel(), lambda: True) == 0
 
 
 def test_a_drain_goes_on_past_a_hub_that_hangs_and_can_be_cut_short_there(
@@ -87,12 +87,12 @@ def test_a_drain_goes_on_past_a_hub_that_hangs_and_can_be_cut_short_there(
         assert held.at_work.wait(LIMIT)
         cut = Channel[None]()
         monkeypatch.setattr(drain, "HUB_WAIT", 3600.0)
-        draining = go(drain.drain, server.app.rooms, 0.1, cut, until_empty=False)
+        draining = go(drain.drain, server.app.rooms, 0.1, cut, lambda: False)
         until(lambda: hub.unregister.statistics().waiting_senders == 1, "the drain at the hub that hangs")
         cut.close()
         assert draining.result(LIMIT) == 0
         monkeypatch.setattr(drain, "HUB_WAIT", 0.01)
-        draining = go(drain.drain, server.app.rooms, 1.0, Channel(), until_empty=False)
+        draining = go(drain.drain, server.app.rooms, 1.0, Channel(), lambda: False)
         assert other.goodbye()[0] == 1012
         assert draining.result(LIMIT) == 2
         held.goes_on.set()
@@ -102,7 +102,7 @@ def test_whoever_is_left_when_the_time_is_over_is_told_all_the_same(serve: Serve
     server = serve()
     with Peer(server.port) as peer:
         until(lambda: server.clients)
-        assert drain.drain(server.app.rooms, 0.0, Channel(), until_empty=False) == 1
+        assert drain.drain(server.app.rooms, 0.0, Channel(), lambda: False) == 1
         stopping = server.stop_in_thread()
         assert peer.goodbye()[0] == 1012
     join(stopping)
@@ -115,7 +115,7 @@ def test_during_a_drain_nobody_new_comes_in_and_those_who_are_there_go_on(
     with V1(server.port, name="Ann") as ann, Peer(server.port) as bob:
         until(lambda: len(server.clients) == 2)
         cut = Channel[None]()
-        draining = go(drain.drain, server.app.rooms, 3600.0, cut, until_empty=False)
+        draining = go(drain.drain, server.app.rooms, 3600.0, cut, lambda: False)
         until(lambda: server.app.rooms.drains_until)
         ready = ask(server, "GET", "/readyz")
         assert (ready.status, ready.body) == (503, b"The server is about to restart.\n")

@@ -92,3 +92,33 @@ def test_it_is_known_how_many_connections_the_others_have(shares: list[Share]) -
     for share, count in zip(shares[:2], (3, 4), strict=True):
         share.count(count)
     assert [share.elsewhere() for share in shares] == [4, 3, 7]
+
+
+def test_who_has_left_takes_what_nobody_else_takes(shares: list[Share]) -> None:
+    """To refuse it: otherwise it would wait until the last one has ended, and then be cut off."""
+    one, two, _ = shares
+    one.count(3)
+    two.count(0)
+    one.leave()
+    assert one.others_take()
+    assert not one.may_take(never)
+    two.leave()
+    assert not one.others_take()
+    assert one.may_take(never)
+    assert two.may_take(never)
+
+
+def test_one_that_hangs_keeps_nobody_waiting_while_others_leave(table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PATIENCE", 0.02)
+    hangs, other = Share(table, 2), Share(table, 3)
+    own, count = Share(table, 1), [1_000]
+    own.count(500)
+    hangs.count(0)
+
+    def somebody_leaves() -> bool:
+        count[0] -= 1
+        other.count(count[0])
+        assert count[0] > 600, "it gives way for ever"
+        return True
+
+    assert own.may_take(somebody_leaves)

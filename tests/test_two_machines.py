@@ -66,16 +66,17 @@ def test_workers_of_gunicorn_that_share_a_store_are_one_chat(
 
 
 @pytest.mark.skipif(NGINX is None, reason="nginx is not installed")
+@pytest.mark.parametrize("processes", [1, 2])
 def test_two_servers_behind_nginx_are_one_chat_and_one_can_be_replaced(
-    redis_server: RedisServer, tmp_path: Path, stack: ExitStack
+    redis_server: RedisServer, tmp_path: Path, stack: ExitStack, processes: int
 ) -> None:
-    """The example's command for each machine, with one process and a short drain, and its configuration without TLS."""
-    (command,) = re.findall(r"^# +threadchat (serve (?:.|\n)*?example\.org)$", CONFIGURATION, re.MULTILINE)
+    """The example's command for each machine, with a short drain, and its configuration without TLS."""
+    (command,) = re.findall(r"^# +threadchat (serve (?:.|\n)*?-anywhere)$", CONFIGURATION, re.MULTILINE)
     command = re.sub(r" \\\n#", "", command)
     for old, new in (
         ("--host 0.0.0.0 --port 8080", "--port 0"),
         ("redis://redis.internal", redis_server.unix_url),
-        ("--processes 4 ", ""),
+        ("--processes 4 ", f"--processes {processes} "),
         ("--drain 10", "--drain 0.5"),
     ):
         assert old in command

@@ -215,9 +215,10 @@ def _serve_with_several(options: ServerOptions, listener: socket.socket | None, 
     """Serve with several processes. Raises CannotServe."""
     from threadchat import processes  # not at the top: one process does without it
 
+    kept = listener is not None
     with listener or listening(options.host, options.port) as listener:
         listener.setblocking(False)  # another process may take the connection that one has just seen
-        return processes.run(own_command(arguments), options.processes, options.host, listener)
+        return processes.run(own_command(arguments), options.processes, options.host, listener, kept)
 
 
 def _inspector(

@@ -58,12 +58,12 @@ YOUNG = 5.0  # seconds: a sibling that ends before has failed to start
 PAUSES = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)  # seconds before the next start, by how many have failed in a row
 
 
-def run(command: Sequence[str], count: int, host: str, listener: socket.socket) -> int:
+def run(command: Sequence[str], count: int, host: str, listener: socket.socket, kept: bool = False) -> int:
     """Run `count` processes in place of one, until a stop signal. Returns the exit status.
 
     Each is started with `command`. They take themselves to listen on `host`. SIGTERM, SIGINT and SIGHUP are passed on
-    to all of them, and so is each further signal. Raises CannotServe if they cannot start, or cannot say where they
-    listen.
+    to all of them, and so is each further signal. `kept` is Place's. Raises CannotServe if they cannot start, or
+    cannot say where they listen.
     """
     with (
         stop_signals() as signals,
@@ -71,7 +71,7 @@ def run(command: Sequence[str], count: int, host: str, listener: socket.socket) 
     ):
         if early := signals.came():
             return status_before_start(early)
-        processes = Processes(command, count, host, listener, Path(folder))
+        processes = Processes(command, count, host, listener, Path(folder), kept)
         processes.start()
         number = signals.wait()
         tell("STOPPING=1")
@@ -108,13 +108,16 @@ class Processes:
     The main thread calls the methods. `problem` is why the siblings were given up, once they are.
     """
 
-    def __init__(self, command: Sequence[str], count: int, host: str, listener: socket.socket, folder: Path) -> None:
+    def __init__(
+        self, command: Sequence[str], count: int, host: str, listener: socket.socket, folder: Path, kept: bool
+    ) -> None:
         self.problem: OSError | None = None
         self._command = command
         self._count = count
         self._host = host
         self._listener = listener
         self._folder = folder
+        self._kept = kept
         self._environment = {name: value for name, value in os.environ.items() if name != "NOTIFY_SOCKET"}
         self._changed = threading.Condition()  # guards the rest
         self._running: list[Process] = []
@@ -179,6 +182,7 @@ class Processes:
         with self._changed:
             self._running.remove(sibling)
             if self._stopping:  # race 1
+                remove(self._folder / "table", sibling.number)  # the others refuse those who would be its own
                 self._ended += 1
                 self._statuses += [status] if sibling.is_ready else []
             elif sibling.leaves:
@@ -219,7 +223,7 @@ class Processes:
         with theirs:
             descriptors = (self._listener.fileno(), theirs.fileno())
             port = self._listener.getsockname()[1]
-            place = Place(number, self._count, self._host, port, str(self._folder), *descriptors)
+            place = Place(number, self._count, self._host, port, str(self._folder), *descriptors, self._kept)
             process = subprocess.Popen(
                 self._command,
                 stdin=subprocess.DEVNULL,

@@ -155,7 +155,7 @@ class _OneOfSeveral(_Alone):
 
     def stops(self, server: Server, number: int) -> None:
         self.leave()
-        server.stop_accepting()  # before the next process has this one's place
+        server.leave_to_others()  # before the next process has this one's place
         self._sibling.report(leaves=True)
 
     def leave(self) -> None:

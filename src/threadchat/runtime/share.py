@@ -30,13 +30,14 @@ def remove(path: Path, number: int) -> None:
 
 
 class Share:
-    """A process's view of the table. `number` is its own place, from 1 on.
+    """A process's view of the table. `number` is its own place, from 1 on; `kept` is Place's.
 
     The accept thread calls `may_take`. The server's lock guards the calls of `count` and `leave`. Any thread may call
-    `elsewhere`.
+    the others.
     """
 
-    def __init__(self, path: Path, number: int) -> None:
+    def __init__(self, path: Path, number: int, kept: bool = False) -> None:
+        self.kept = kept
         with path.open("r+b") as file:
             self._counts = memoryview(mmap.mmap(file.fileno(), 0)).cast("I")
         self._own = number - 1
@@ -49,10 +50,17 @@ class Share:
             self._counts[self._own] = connections
 
     def leave(self) -> None:
-        """Say that this process takes no more connections. Another one may have its place from now on."""
+        """Say that this process takes no more connections, but for those that nobody else takes, to refuse them.
+
+        Another one may have its place from now on.
+        """
         if not self._left:
             self._left = True
             self._counts[self._own] = ABSENT
+
+    def others_take(self) -> bool:
+        """Whether some process takes connections, after this one has left them to others."""
+        return any(count != ABSENT for count in self._counts.tolist())
 
     def elsewhere(self) -> int:
         """How many connections the other processes have together."""
@@ -64,6 +72,9 @@ class Share:
 
         `is_waiting` says whether the connection waits still.
         """
+        if self._left and self.others_take():
+            time.sleep(NAP)
+            return False
         before: dict[int, int] = {}
         deadline = 0.0
         while fewer := self._those_with_fewer(self._counts.tolist()):

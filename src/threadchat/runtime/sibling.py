@@ -31,6 +31,7 @@ class Place:
     host, port: where they listen, as the address that people open says it.
     folder: where they have their table of connections (`table`), and a socket each for their figures.
     listener, reports: the descriptors of two sockets, which the process inherits.
+    kept: whether another program keeps the first of these, so that those who connect can wait for the next server.
     """
 
     number: int
@@ -40,6 +41,7 @@ class Place:
     folder: str
     listener: int
     reports: int
+    kept: bool = False
 
     @property
     def table(self) -> Path:
@@ -64,7 +66,7 @@ class Sibling:
         self.listener = socket.socket(fileno=place.listener)
         self.listener.set_inheritable(False)
         os.set_inheritable(place.reports, False)
-        self.share = Share(place.table, place.number)
+        self.share = Share(place.table, place.number, place.kept)
         go(self._stop_when_alone, "parent")
 
     @classmethod

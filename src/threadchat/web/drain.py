@@ -7,6 +7,7 @@ the server restarts: they come back at once.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from threadchat.channel import Channel, Closed, Send, select
 from threadchat.client import Client
@@ -18,17 +19,17 @@ TELL_EVERY = 0.05  # seconds; where there are many clients, several are told at 
 HUB_WAIT = 1.0  # seconds for a hub to take it that a client has gone
 
 
-def drain(rooms: Rooms, seconds: float, cut: Channel[None], until_empty: bool) -> int:
+def drain(rooms: Rooms, seconds: float, cut: Channel[None], until_empty: Callable[[], bool]) -> int:
     """Part with all clients, evenly over so many seconds, the last one at the end. Returns how many were told.
 
-    It takes the whole time, so that load balancers notice that the server is not ready; with `until_empty` it ends when
-    there is no client. To close `cut` ends it at once.
+    It takes the whole time, so that load balancers notice that the server is not ready; while `until_empty` is true it
+    ends when there is no client. To close `cut` ends it at once.
     """
     ends, told = time.monotonic() + seconds, 0
     rooms.drains_until = ends
     while (left := ends - time.monotonic()) > 0:
         there = [client for hub in rooms.hubs for client in _clients(hub)]
-        if until_empty and not there:
+        if not there and until_empty():
             return told
         pause = min(left, max(TELL_EVERY, left / len(there) if there else 0))
         if _wait(cut, pause):

@@ -69,7 +69,7 @@ class Server:
         self.app = app
         wsgi_app = behind_proxies(app, trusted_proxies) if trusted_proxies else app
         self._address = resolved(host, port)
-        self._keeps_listening = listener is not None
+        self._keeps_listening = listener is not None and (share is None or share.kept)
         with listener or listen(self._address) as listener:
             self._both = self._address.family == socket.AF_INET6 and self._address.everywhere
             self._both = self._both and not listener.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
@@ -141,15 +141,22 @@ class Server:
         self._server.leave_to_others()
         self._server.server_close()
 
+    def leave_to_others(self) -> None:
+        """Take no connection that another process, or the next server, can take. May be called again."""
+        if self._keeps_listening:
+            self.stop_accepting()
+        else:
+            self._server.leave_to_others()
+
     def drain(self, seconds: float, cut: Channel[None]) -> int:
         """Let nobody new in, and part with all clients, evenly over so many seconds. Returns how many were told.
 
-        To close `cut` ends the drain at once. Where another process keeps the socket, nobody is refused: those who
-        connect wait for the next server. Then the drain ends early if nobody is left.
+        To close `cut` ends the drain at once. Where another program keeps the socket, nobody is refused: those who
+        connect wait for the next server. Where other processes share it, they take those who connect; if all of them
+        drain, each refuses some. As long as nobody is refused, the drain ends early if no client is left.
         """
-        if self._keeps_listening:
-            self.stop_accepting()
-        return drain(self.app.rooms, seconds, cut, until_empty=self._keeps_listening)
+        self.leave_to_others()
+        return drain(self.app.rooms, seconds, cut, lambda: self._keeps_listening or self._server.is_relieved())
 
     def stop(self) -> None:
         """Accept no more, disconnect all clients, and return when every thread has ended. May be called again."""
@@ -278,6 +285,10 @@ class _WSGIServer(ThreadedWSGIServer):
         with self._lock:
             if self._share is not None:
                 self._share.leave()
+
+    def is_relieved(self) -> bool:
+        """Whether other processes take the connections that come."""
+        return self._share is not None and self._share.others_take()
 
     def _show_connections(self) -> None:  # the caller holds the lock
         if self._share is not None:
