@@ -33,6 +33,7 @@ OLDEST = (6, 2)  # XTRIM MINID
 ROOMS, PROCESSES, NEWS, SECRETS = "threadchat:rooms", "threadchat:processes", "threadchat:news", "threadchat:secrets"
 TIMEOUT = 3.0  # seconds for a connection, and for an answer
 BLOCK = 1.0  # seconds that the reader waits for entries at most: well below TIMEOUT
+ROOMS_AT_ONCE = 256  # that are looked through with one request, for those who were there by way of a dead process
 MOST = 1_024  # entries of a room that are read at once
 LEASE_TIME = 10.0  # seconds for which a process is taken to be alive after it was seen
 LEFT = "-"  # behind the name of a process that has left in order
@@ -195,20 +196,32 @@ class RedisStore:
 
     def bury(self, process: str) -> None:
         """See `SharedStore.bury`."""
-        for room in _names(self._reader):
-            meta, _, _, _, here, seats, _, _ = _keys(room)
-            # Its last batch stays: it may be alive after all, and say it again.
-            epoch, taken, names = self._reader.ask_all([("HGET", meta, "epoch"), ("HGETALL", seats), ("HGETALL", here)])
-            called = dict(zip(names[0::2], names[1::2], strict=True))
+        rooms = sorted(_names(self._reader))
+        for first in range(0, len(rooms), ROOMS_AT_ONCE):
+            self._bury_in(rooms[first : first + ROOMS_AT_ONCE], process)
+        self._forget(process)
+
+    def _forget(self, process: str) -> None:
+        self._reader.ask("ZREM", PROCESSES, process, process + LEFT)
+
+    def _bury_in(self, rooms: Sequence[str], process: str) -> None:
+        """The same for these rooms. The process' last batch stays: it may be alive after all, and say it again."""
+        keys = [_keys(room) for room in rooms]
+        looks = [(("HGET", each[0], "epoch"), ("HGETALL", each[5]), ("HGETALL", each[4])) for each in keys]
+        answers = self._reader.ask_all([call for each in looks for call in each])
+        calls: list[Call] = []
+        for room, epoch, seats, here in zip(rooms, answers[0::3], answers[1::3], answers[2::3], strict=True):
+            called = dict(zip(here[0::2], here[1::2], strict=True))
             gone = [
                 event(LEAVE, by.decode(), name_of(called.get(by, b"0 ")))
-                for by, processes in zip(taken[0::2], taken[1::2], strict=True)
+                for by, processes in zip(seats[0::2], seats[1::2], strict=True)
                 if process.encode() in processes.split()
             ]
             if gone and epoch is not None:
                 addition = Addition(room, gone, 0, 0, epoch.decode(), 0)
-                self._reader.ask_all([self._append(process, "", addition), _told_of(room)])
-        self._reader.ask("ZREM", PROCESSES, process, process + LEFT)
+                calls += [self._append(process, "", addition), _told_of(room)]
+        if calls:
+            self._reader.ask_all(calls)
 
     def _append(self, process: str, batch: str, addition: Addition) -> Call:
         arguments: list[Any] = [process, batch, addition.epoch, addition.top, addition.before, int(1000 * REMEMBERED)]
@@ -263,7 +276,8 @@ class RedisStore:
         self.news(wait=False)
         self.read({room: (epoch, 0)})
         self.leave(0.0)
-        self.bury(self.process)
+        self._bury_in([room], self.process)
+        self._forget(self.process)
         self._writer.ask("DEL", *_keys(room))
         self._writer.ask("ZREM", ROOMS, quote(room, safe=""))
 
