@@ -127,7 +127,7 @@ class Scene:
     def drain(self, seconds: float) -> None:
         """Drain the server, and cut that short when the stop has begun."""
         cut = Channel[None]()
-        draining = go(drain.drain, self.server.app.rooms, seconds, cut, until_empty=False)
+        draining = go(drain.drain, self.server.app.rooms, seconds, cut, lambda: False)
         self.after[:0] = [cut.close, lambda: draining.result(LIMIT)]
 
     def fill_log(self, entries: int, size: int) -> str:
