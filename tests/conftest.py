@@ -112,6 +112,23 @@ def redis_server() -> Iterator[RedisServer]:
         yield server
 
 
+@pytest.fixture(scope="module")
+def shared_redis() -> Iterator[RedisServer]:
+    """A Redis for a module's tests."""
+    if REDIS is None:
+        pytest.skip(needs_redis.kwargs["reason"])
+    with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture
+def empty_redis(shared_redis: RedisServer) -> Iterator[RedisServer]:
+    """The same, without anything in it."""
+    shared_redis.client().flushall()
+    yield shared_redis
+    shared_redis.close_clients()
+
+
 @pytest.fixture
 def inspect() -> Iterator[Callable[..., Inspected]]:
     """Starts a server with the inspector: `inspect(demo=False, anywhere=False, **options)`."""

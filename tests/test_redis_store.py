@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import REDIS, RedisServer, needs_redis
+from helpers import RedisServer, needs_redis
 from redis import Redis
 
 from threadchat.log import Addition, Look, Point, Stored, StoreDown, StoreUnfit
@@ -29,20 +29,9 @@ pytestmark = needs_redis
 ROOM = "a {room}: ü"  # with what could break a key
 
 
-@pytest.fixture(scope="module")
-def shared() -> Iterator[RedisServer]:
-    if REDIS is None:
-        pytest.skip(needs_redis.kwargs["reason"])
-    with RedisServer() as server:
-        yield server
-
-
 @pytest.fixture
-def server(shared: RedisServer) -> Iterator[RedisServer]:
-    """A Redis without anything in it."""
-    shared.client().flushall()
-    yield shared
-    shared.close_clients()
+def server(empty_redis: RedisServer) -> RedisServer:
+    return empty_redis
 
 
 @pytest.fixture

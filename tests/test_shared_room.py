@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
-from helpers import LIMIT, REDIS, V1, Held, Peer, RedisServer, Running, Serve, ask, go, needs_redis, until
+from helpers import LIMIT, V1, Held, Peer, RedisServer, Running, Serve, ask, go, needs_redis, until
 from websockets.exceptions import ConnectionClosed
 
 from threadchat import shared_room, stored_room
@@ -23,20 +23,9 @@ pytestmark = needs_redis
 KEY = {"Authorization": "Bearer the-organisers"}
 
 
-@pytest.fixture(scope="module")
-def shared() -> Iterator[RedisServer]:
-    if REDIS is None:
-        pytest.skip(needs_redis.kwargs["reason"])
-    with RedisServer() as server:
-        yield server
-
-
 @pytest.fixture
-def redis(shared: RedisServer) -> Iterator[RedisServer]:
-    """A Redis without anything in it."""
-    shared.client().flushall()
-    yield shared
-    shared.close_clients()
+def redis(empty_redis: RedisServer) -> RedisServer:
+    return empty_redis
 
 
 @pytest.fixture

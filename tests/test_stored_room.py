@@ -307,3 +307,18 @@ def test_while_the_store_does_not_answer_nobody_waits_for_a_room_or_to_say_somet
     assert answer.status == 503
     assert b"the log is down" in answer.body
     writer.is_down = False
+
+
+def test_a_store_that_does_not_answer_at_the_start_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def down(store: SqliteStore, room: str) -> None:
+        raise StoreDown("timed out")
+
+    monkeypatch.setattr(stored_room, "OPEN_WAIT", 0.05)
+    options = Options(store=f"sqlite:{tmp_path / 'chat.db'}")
+    with monkeypatch.context() as patched:
+        patched.setattr(SqliteStore, "load", down)
+        with pytest.raises(StoreUnfit, match=r"chat\.db cannot be used: it does not answer"):
+            create_app(options)
+    create_app(options).close()  # nothing holds the file any more

@@ -36,9 +36,10 @@ TRY_AGAIN = 0.5  # seconds until the next try, where the hub has no room for "le
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A room at one instant: the log's newest id, and as of that entry how many are here, and who.
+    """A room at one instant: the log's newest id, and the people who are here as of that entry.
 
-    `here` has a pair for each, of tag and name, oldest first: but not for more than were asked for.
+    `count` is how many people these are. `here` has a pair of tag and name for each, oldest first, but not for more
+    people than were asked for.
     """
 
     top: int

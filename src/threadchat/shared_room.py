@@ -95,7 +95,7 @@ class SharedRoom(StoredRoom):
         return True
 
     def listen(self, connection: Connection) -> None:
-        """See `Room.listen`. Who has been told that the log is down is told when it is up."""
+        """See `Room.listen`. A connection that is told now that the log is down will be told when it is up."""
         with self._mutex:
             self._told_up &= self._writer.is_up
         super().listen(connection)

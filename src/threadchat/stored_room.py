@@ -61,7 +61,8 @@ class StoredRoom(Room):
             try:
                 select(Send(self._writer.said, (self, None)), timeout=OPEN_WAIT)
             except TimeoutError as error:
-                self._asked = False
+                with self._mutex:
+                    self._asked = False  # the next one who enters asks
                 raise StoreDown("it takes nothing") from error
         with self._mutex:
             if not self._recorded.wait_for(lambda: self._loaded or self._ended, OPEN_WAIT):

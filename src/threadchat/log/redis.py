@@ -1,6 +1,6 @@
 """A store in Redis, for one process or for many: each room is a stream, and all processes see one order.
 
-What must be decided once for all of them (ids, repeats, who is here), Redis itself decides, in scripts (`log.lua`),
+What must be decided once for all of them (ids, repeats, who is here), Redis itself decides, in scripts (log/lua.py),
 so that it does not matter which process asks, or whether it asks again because the answer was lost. Redis must be told
 to keep what it has (`appendonly yes`): without it a restart of Redis empties the rooms, and everybody is told of a gap.
 
