@@ -35,6 +35,7 @@ from threadchat.options import Options
 from threadchat.room import Room
 from threadchat.web import guide, www
 from threadchat.web.app import App
+from threadchat.web.deadlines import deadline_of
 from threadchat.web.local import check_local
 from threadchat.web.source import python_source
 
@@ -295,15 +296,12 @@ def _hub(room: Room) -> WatchedHub:
 @contextmanager
 def _no_deadline(request: Request) -> Iterator[None]:
     """Suspend the deadline for the answer while the peer waits for us. Other servers have no such deadline."""
-    suspend, begin = request.environ.get("threadchat.deadline", (_nothing, _nothing))
-    suspend()
+    deadline = deadline_of(request.environ)
+    deadline.suspend()
     try:
         yield
     finally:
-        begin()
-
-
-def _nothing() -> None: ...
+        deadline.begin_anew()
 
 
 def _events(request: Request, pictures: Iterator[str]) -> Iterator[str]:

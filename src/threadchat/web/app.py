@@ -31,6 +31,8 @@ from threadchat.rooms import Draining, LogDown, NoRoom, Rooms
 from threadchat.web import exits, guide, health, metrics, say, transcript, www
 from threadchat.web.addresses import URLS, allowed_methods, redirect_below, room_name
 from threadchat.web.admission import Admission, Full
+from threadchat.web.deadlines import deadline_of
+from threadchat.web.entrance import Entrance
 from threadchat.web.fitness import Fitness
 from threadchat.web.hosts import Hosts
 from threadchat.web.keys import Keys
@@ -105,6 +107,7 @@ class App:
         self._hosts = Hosts(options.allow_hosts or ("*",))
         self._origins = Origins(options.allow_origins)
         self.admission = Admission(options.max_clients, options.max_clients_per_address)
+        self._entrance = Entrance()
         self._saying = say.Say(options)
         self._keys = Keys(options.key, options.moderator_key)
         self._visitors = Visitors(self._keys, identify)
@@ -222,6 +225,7 @@ class App:
             raise Unavailable("server", problem)
         check_upgrade(request, self._origins, self._throttled_log)
         visitor = self._visitors.visitor(request)
+        deadline_of(request.environ).suspend()  # the connection has deadlines of its own
         connection = self._connection_type(request.environ, self.options)
         address = request.environ.get("REMOTE_ADDR", "")
         try:
@@ -229,8 +233,10 @@ class App:
                 self._room_for(address, name),
                 self.admission.admit(address) as number,
                 self.rooms.enter(name, to_stay=True) as room,
+                self._entrance.turn() as is_in,
                 spoken(room, connection, request, visitor) as protocol,
             ):
+                connection.on_reading = is_in
                 serve_ws(room.hub, connection, self.options, number, protocol)
         except ConnectionClosed:
             pass  # the peer left before it was answered

@@ -5,12 +5,31 @@ from __future__ import annotations
 import socket
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
+from typing import TYPE_CHECKING, NamedTuple
 
 from threadchat.websocket.ready import readable
 
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
+
 LEAST_WAIT = 1.0  # seconds that a request has to be read in, however many other connections want its place
+DEADLINE = "threadchat.deadline"  # the key of a request's Deadline in its WSGI environ
 LOOK_AGAIN = 0.1  # seconds until the next look at a request that the server itself has not read yet
+
+
+class Deadline(NamedTuple):
+    """The deadline for the answer to one request, for an application that lets the peer wait or sends for long."""
+
+    suspend: Callable[[], object]
+    begin_anew: Callable[[], object]
+
+
+def deadline_of(environ: WSGIEnvironment) -> Deadline:
+    """The deadline of the request that has this environ. Other servers than threadchat's have none."""
+    deadline: Deadline = environ.get(DEADLINE, Deadline(_nothing, _nothing))
+    return deadline
 
 
 class PendingRequests:
@@ -83,6 +102,9 @@ class PendingRequests:
         with self._changed:
             for connection in self._unread:
                 _shut_down(connection)
+
+
+def _nothing() -> None: ...
 
 
 def _has_come(connection: socket.socket) -> bool:

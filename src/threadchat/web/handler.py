@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler
 
-from threadchat.web.deadlines import PendingRequests
+from threadchat.web.deadlines import DEADLINE, Deadline, PendingRequests
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -72,14 +72,10 @@ class RequestHandler(WSGIRequestHandler):
         )
 
     def make_environ(self) -> WSGIEnvironment:
-        """The WSGI environ, with one key of our own: `threadchat.deadline`, a pair of functions without arguments.
-
-        The first suspends the deadline of this request, the second starts it anew. They are for an application that
-        lets the peer wait for its answer.
-        """
+        """The WSGI environ, with the Deadline of this request: see `deadline_of`."""
         environ = super().make_environ()
         requests, connection = self._requests, self.connection
-        environ["threadchat.deadline"] = partial(requests.forget, connection), partial(requests.was_read, connection)
+        environ[DEADLINE] = Deadline(partial(requests.forget, connection), partial(requests.was_read, connection))
         # Defect: white space behind a header's value is handed over with it (RFC 9112, section 5.1).
         return {key: value.strip(" \t") if key.startswith("HTTP_") else value for key, value in environ.items()}
 

@@ -19,6 +19,7 @@ from werkzeug.wrappers import Request, Response
 from threadchat.messages import JOIN, LEAVE, MESSAGE, NAME, ORDER, Entry, json_line
 from threadchat.moderation import Refusal, Visitor
 from threadchat.room import Room
+from threadchat.web.deadlines import deadline_of
 
 PAGE = 256  # entries that are read, and sent, at once
 TYPES = {"txt": "text/plain", "jsonl": "application/x-ndjson"}
@@ -34,8 +35,7 @@ def response(request: Request, room: Room, form: str, visitor: Visitor) -> Respo
     except Refusal as error:
         raise Forbidden(str(error)) from error
     line = _Text().line if form == "txt" else lambda entry: json_line(entry) + "\n"
-    _, begin_anew = request.environ.get("threadchat.deadline", (None, lambda: None))  # see RequestHandler.make_environ
-    answer = Response(_pages(room, line, GAP[form], begin_anew), mimetype=TYPES[form])
+    answer = Response(_pages(room, line, GAP[form], deadline_of(request.environ).begin_anew), mimetype=TYPES[form])
     answer.cache_control.no_store = True
     return answer
 

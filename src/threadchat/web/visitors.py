@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hmac
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 from werkzeug.wrappers import Request
@@ -52,9 +52,8 @@ class Visitors:
         address = source_of(remote)
         source = address or remote
         told = source if identity.name is None else f"{source} {identity.name}"
-        tag = hmac.digest(self._secret, told.encode(errors="surrogatepass"), "sha256").hex()[:24]
         return Visitor(
-            by=tag,
+            by=blake2b(told.encode(errors="surrogatepass"), key=self._secret, digest_size=12).hexdigest(),
             source=source,
             address="" if _is_a_proxys(request.environ) else address,
             moderator=moderator or identity.moderator,

@@ -100,6 +100,7 @@ class Connection:
         "form",
         "kernel_buffer",
         "message_size",
+        "on_reading",
         "on_stuck",
         "on_unstuck",
         "peer",
@@ -128,6 +129,7 @@ class Connection:
         # What turns the items that `encode` is given into lines. None: they are lines.
         self.form: Callable[[Sequence[Any]], Sequence[str]] | None = None
         self.compresses = False  # whether permessage-deflate was agreed on; set by `accept`
+        self.on_reading: Callable[[], object] = lambda: None  # called by the reader when it begins
         # Called by the thread that writes: when a frame has waited for the peer for STUCK_AFTER, and when it no longer
         # waits.
         self.on_stuck: Callable[[], object] = lambda: None
@@ -195,6 +197,7 @@ class Connection:
 
         While the caller does not ask for more, nothing is read, and TCP slows the peer down.
         """
+        self.on_reading()
         data, self._early = self._early, b""
         while self._ending is None:
             for event in self._wire.receive(data):  # one for each frame, as the rate limit counts them
