@@ -82,12 +82,26 @@ class StoredRoom(Room):
         self._passed.count([entry.kind for entry in entries].count(MESSAGE), len(self.hub.clients))
         return entries
 
-    def say(self, entry: Entry) -> None:
-        """Give the entry to the log writer. Blocks while it has much to do. Raises Closed if the room has ended."""
+    @property
+    def log_is_up(self) -> bool:
+        """See `Room.log_is_up`."""
+        return self._writer.is_up
+
+    def say(self, entry: Entry, patience: float | None = None) -> None:
+        """See `Room.say`. Gives the entry to the log writer; blocks while that has much to do."""
         self._wait_for_hub(BEHIND)
         if self._ended:
             raise Closed(self.hub.broadcast)
-        self._writer.said.send((self, entry))
+        if patience is None:
+            self._writer.said.send((self, entry))
+            return
+        while True:
+            try:
+                select(Send(self._writer.said, (self, entry)), timeout=patience)
+                return
+            except TimeoutError as error:
+                if not self.log_is_up:
+                    raise StoreDown("it takes nothing") from error
 
     def read(self, entry: Entry) -> None:
         """See `Room.read`: the hub hears of it from the log writer."""

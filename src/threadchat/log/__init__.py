@@ -36,6 +36,10 @@ class StoreDown(Exception):
     """A store cannot be read or written at this moment; str() says why. To try again may help."""
 
 
+class OnItsWay(StoreDown):
+    """An entry waits for the store, which is down: it is kept once the store is up again, unless the process ends."""
+
+
 @dataclass(frozen=True)
 class Stored:
     """What a store has of a room: see `MemoryLog.restore` for the first five fields.
