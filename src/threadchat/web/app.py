@@ -132,6 +132,8 @@ class App:
             # Defect (tests/test_examples.py): werkzeug's debugger logs it, and keeps its frames for ever.
             response = Response(status=101)  # which the log of requests shows; the peer's socket is shut down
         response.headers.update(SECURITY_HEADERS)
+        # Defect (tests/test_defects_werkzeug.py): a conditional response brings a Date, and each server adds its own.
+        response.headers.pop("Date", None)
         return response(environ, start_response)
 
     def publish(self, text: str, room: str = LOBBY, name: str | None = None) -> str:
