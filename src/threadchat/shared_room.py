@@ -33,7 +33,7 @@ from threadchat.stored_room import FAR_BEHIND, StoredRoom
 from threadchat.tally import Tally
 
 AHEAD_WAIT = 5.0  # seconds that somebody who has seen more than this process waits until it has read that too
-RESTARTED = (1012, "the room's log was replaced")  # the close code and the reason: come back at once
+REPLACED = (1012, "the room's log was replaced")  # the close code and the reason: come back at once
 
 
 class SharedRoom(StoredRoom):
@@ -135,7 +135,7 @@ class SharedRoom(StoredRoom):
             connections = set(self._arriving)
         connections.update(each.connection for each in set(self.hub.clients) if isinstance(each, Client))
         for connection in connections:
-            connection.end(*RESTARTED)
+            connection.end(*REPLACED)
         self.end()
 
     # The caller of the methods below holds the mutex.
