@@ -20,7 +20,7 @@ from threadchat.hub import Hub
 from threadchat.log import OnItsWay
 from threadchat.log.memory import LEAST, MemoryLog
 from threadchat.messages import CLEAR, JOIN, KICK, LEAVE, MESSAGE, NAME, Entry, Order, event, message
-from threadchat.moderation import PUT_OUT, Moderation, Refusal, Visitor
+from threadchat.moderation import FOR_OTHERS, PUT_OUT, Moderation, Refusal, Visitor
 from threadchat.names import quoted
 from threadchat.options import Options
 from threadchat.people import People, Person
@@ -177,7 +177,8 @@ class Room:
     def command(self, organiser: Visitor, name: str, said: dict[str, object]) -> None:
         """Do what an organiser orders. Returns when it is in force. Raises Refusal and Closed. May block as `say`."""
         entry = self.moderation.order(organiser, name, said, self.people)
-        self.post(entry)
+        if not self.post(entry):  # a store that is shared knows the organisers in other processes
+            raise Refusal(FOR_OTHERS)
         if entry.order == KICK:
             self._put_out()
 

@@ -96,8 +96,8 @@ class SharedRoom(StoredRoom):
         """See `LoggedRoom.accept`: the store gives the numbers."""
         self._wait_for_hub(FAR_BEHIND)
         with self._mutex:
-            accepted = self._accepted(said)
-        return Addition(self.name, accepted, *self.log.start, self.log.epoch, self.log.top)
+            accepted, organisers = self._accepted(said), self.moderation.organisers
+        return Addition(self.name, accepted, *self.log.start, self.log.epoch, self.log.top, organisers)
 
     def taken(self, said: Sequence[Entry], accepted: Sequence[Entry]) -> None:
         """See `LoggedRoom.taken`. What was taken is settled when it comes back; the rest now."""
