@@ -429,6 +429,25 @@ def test_end_frees_a_blocked_writer_which_finishes_its_frame_if_there_is_room(co
     assert frames[-1] == Frame(CLOSE, struct.pack("!H", code) + b"the reason")
 
 
+def test_a_reply_that_would_have_to_wait_is_not_sent(connect: Connect) -> None:
+    chat, peer = connect()
+    filled = 0
+    while chat._writable.wait(0):
+        chat.send(chat.encode(["x" * 1000]))
+        filled += 1
+    assert not chat.reply_nowait("while the kernel is full")
+    for _ in range(filled):
+        assert peer.receive() == Frame(TEXT, b"x" * 1000)
+    with chat._writing:
+        assert not chat.reply_nowait("while another thread writes")
+    until(lambda: chat.reply_nowait("now"))
+    assert peer.receive() == Frame(TEXT, b"now")
+    chat.end(1001)
+    chat.send_close()
+    with pytest.raises(ConnectionClosed):
+        chat.reply_nowait("behind the close frame")
+
+
 def test_nothing_follows_a_frame_that_was_cut_off(connect: Connect) -> None:
     chat, peer = connect(write_wait=60)
     writer = run(lambda: chat.send(chat.encode(["x" * ENDLESS])))

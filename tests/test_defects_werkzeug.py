@@ -14,6 +14,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import pytest
@@ -30,11 +31,13 @@ from helpers import (
     Serve,
     all_gone,
     frame,
+    handshake,
     join,
     read_all,
     run,
     until,
 )
+from helpers import ask as request
 from werkzeug.serving import BaseWSGIServer, make_server
 from werkzeug.wrappers import Response
 
@@ -413,3 +416,72 @@ def test_threadchats_stop_returns_when_all_threads_have_ended(serve: Serve) -> N
         join(stopping)
         assert set(threading.enumerate()) <= before
         assert idle.recv(1) == b""
+
+
+# Its answers
+
+
+def dates(answer: bytes) -> list[bytes]:
+    """The values of the header Date in an answer; each is one (RFC 9110, section 5.6.7)."""
+    head, _, _ = answer.partition(b"\r\n\r\n")
+    found = re.findall(rb"(?im)^date: *(.*?)\r?$", head)
+    assert all(parsedate_to_datetime(date.decode()) for date in found)
+    return found
+
+
+def test_werkzeugs_server_adds_a_date_to_the_one_of_its_conditional_response(
+    werkzeug: Callable[[Any], BaseWSGIServer],
+) -> None:
+    def application(environ: Any, start_response: Any) -> Any:
+        return Response("x").make_conditional(environ)(environ, start_response)
+
+    assert len(dates(ask(werkzeug(application).port, REQUEST))) == 2
+
+
+LINES = {  # beside Host
+    "GET / HTTP/1.1": (200, ""),
+    "HEAD / HTTP/1.1": (200, ""),
+    "GET / HTTP/1.0": (200, ""),
+    "GET /r/den HTTP/1.1": (200, ""),
+    "GET /static/chat/chat.js HTTP/1.1": (200, ""),
+    "GET /static/base.css HTTP/1.1": (206, "Range: bytes=0-9"),
+    "GET /icon.svg HTTP/1.1": (404, ""),
+    "GET /guide HTTP/1.1": (200, ""),
+    "GET /limits HTTP/1.1": (200, ""),
+    "GET /log.txt HTTP/1.1": (200, ""),
+    "GET /r/DEN HTTP/1.1": (308, ""),
+    "OPTIONS / HTTP/1.1": (204, ""),
+    "PUT / HTTP/1.1": (405, ""),
+    "POST /say HTTP/1.1": (201, "Content-Type: text/plain\r\nContent-Length: 2\r\n\r\nhi"),
+    "POST /say?name=admin HTTP/1.1": (400, "Content-Length: 2\r\n\r\nhi"),
+    "GET /ws HTTP/1.1": (426, ""),
+    "GET /readyz HTTP/1.1": (200, ""),
+    "GET /livez HTTP/1.1": (400, "no header"),
+}
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_each_of_threadchats_answers_has_one_date(server: Running, line: str) -> None:
+    status, more = LINES[line]
+    answer = ask(server.port, f"{line}\r\nHost: localhost\r\n{more}\r\n\r\n".encode())
+    assert answer.startswith(f"HTTP/1.1 {status} ".encode())
+    assert len(dates(answer)) == 1
+
+
+def test_what_has_not_changed_a_foreign_host_and_a_full_chat_are_answered_with_one_date_too(serve: Serve) -> None:
+    server = serve(max_clients=1, allow_hosts=("127.0.0.1",))
+    etag = request(server, "GET", "/").headers["ETag"]
+    with Peer(server.port):
+        for headers, path, status in [
+            ({"If-None-Match": etag}, "/", 304),
+            ({"Host": "evil.example"}, "/", 421),
+            (HANDSHAKE, "/ws", 503),
+            ({**HANDSHAKE, "Origin": "http://evil.example"}, "/ws", 403),
+        ]:
+            answer = request(server, "GET", path, headers)
+            assert (answer.status, len(answer.headers.get_all("Date", []))) == (status, 1)
+
+
+def test_a_handshakes_answer_has_no_date(server: Running) -> None:
+    """None is needed in 1xx (RFC 9110, section 6.6.1), and wsproto sends none."""
+    assert "Date" not in handshake(server).headers

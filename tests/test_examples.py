@@ -68,6 +68,7 @@ def test_the_site_and_the_chat_stand_side_by_side(start: Start) -> None:
     page = get(process, "/chat/")
     assert page.status == 200
     assert b"<title>threadchat</title>" in page.body
+    assert len(page.headers.get_all("Date", [])) == 1, "the server's"
     assert get(process, "/chat/static/chat/chat.js").status == 200
     assert b'"message_size": 1000' in get(process, "/chat/limits").body
     assert get(process, "/chatter").status == 404

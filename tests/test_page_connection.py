@@ -23,6 +23,9 @@ from chat_page import (
 from playwright.sync_api import Page, Route, expect
 from scripted_v1 import Scripted
 
+from threadchat.shared_room import REPLACED
+from threadchat.web.drain import GOODBYE
+
 EVENTS = {
     "online": "window.dispatchEvent(new Event('online'))",
     "pageshow": "window.dispatchEvent(new PageTransitionEvent('pageshow', { persisted: true }))",
@@ -177,7 +180,9 @@ def test_a_connection_that_is_alive_stays(scripted: Scripted, enter: Enter) -> N
         (1008, "it was 256 messages behind", "The server removed this page: it was 256 messages behind."),
         (1008, "", "The server removed this page: it was not keeping up."),
         (1009, "", "The server found a message too long."),
-        (1012, "the server restarts", "The server restarts."),
+        (1012, "", "The server restarts."),
+        (*GOODBYE, "The server restarts."),
+        (*REPLACED, "The room's log was replaced."),
         (1013, "", "The server is busy."),
         (4000, "", "The connection ended."),
         (1006, "", "The connection was lost."),

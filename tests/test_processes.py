@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import errno
+import math
 import os
 import re
 import signal
 import socket
+import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
-from helpers import LIMIT, REDIS, THREADCHAT, V1, Peer, Process, RedisServer, ask, go, needs_redis, until
+from helpers import LIMIT, REDIS, THREADCHAT, V1, Clock, Peer, Process, RedisServer, ask, go, needs_redis, until
 from test_supervisor import HAND_OVER
 from websockets.exceptions import ConnectionClosed
 
 from threadchat import cli, processes
+from threadchat.runtime import threads
 from threadchat.runtime.sibling import read_report
 from threadchat.serving import CannotServe
 
@@ -286,6 +292,7 @@ time.sleep(60)
 
 def test_race_2_when_the_first_process_is_killed_the_others_stop_by_themselves(tmp_path: Path) -> None:
     code = """
+from threadchat.runtime import threads
 from threadchat.runtime.sibling import Sibling
 def stop(*_):
     sibling.report(leaves=True)  # nobody is there
@@ -407,6 +414,88 @@ while True:
     time.sleep(60)
 """
     assert run(code.replace("{FOLDER}", str(tmp_path))) == 128 + signal.SIGTERM
+
+
+def test_one_that_hangs_is_killed_a_while_after_the_second_signal(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both are told twice, and one of them takes no notice."""
+    monkeypatch.setattr("threadchat.runtime.signals.SAME_STOP", 0.0)
+    monkeypatch.setattr(processes, "LAST_WAIT", 0.1)
+    monkeypatch.setattr(processes, "LOOK_EVERY", 0.01)
+    code = """
+def told(*_):
+    if place["number"] == 2:
+        os._exit(0)
+    if first("told"):
+        os.kill(os.getppid(), signal.SIGTERM)
+signal.signal(signal.SIGTERM, told)
+open(f"{FOLDER}/{place['number']}", "w").write(str(os.getpid()))
+report(ready="")
+if not first("ready"):
+    os.kill(os.getppid(), signal.SIGTERM)
+while True:
+    time.sleep(60)
+"""
+    assert run(code.replace("{FOLDER}", str(tmp_path))) == 128 + signal.SIGKILL
+    assert all(ended(int((tmp_path / place).read_text())) for place in "12")
+
+
+def test_a_third_signal_does_not_put_off_the_end_of_one_that_hangs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "time", clock := Clock())
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        siblings = processes.Processes([], 0, "127.0.0.1", listener, tmp_path, False)
+        siblings.send(signal.SIGTERM)
+        assert siblings._patience_ends == math.inf
+        siblings.send(signal.SIGTERM)
+        ends = clock.now + processes.LAST_WAIT
+        clock.now += processes.LAST_WAIT / 2
+        siblings.send(signal.SIGTERM)
+        assert siblings._patience_ends == ends
+
+
+@pytest.mark.parametrize("missing", ["process", "thread"])
+def test_one_that_cannot_be_replaced_yet_is_replaced_when_it_has_ended(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, missing: str
+) -> None:
+    """The third start fails: the one in place of the first process, which is told to stop."""
+    starts: list[object] = []
+    popen = subprocess.Popen
+
+    def start(*arguments: Any, **named: Any) -> Any:
+        if missing == "process" and len(starts) == 2:
+            starts.append("no process")
+            raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+        if len(starts) == 3:
+            (tmp_path / "replaced").touch()
+        starts.append(popen(*arguments, **named))
+        return starts[-1]
+
+    def follow(function: Callable[[], object], name: str) -> threading.Thread:
+        if missing == "thread" and len(starts) == 3:
+            raise threads.NoThread("can't start new thread")
+        return threads.go(function, name)
+
+    monkeypatch.setattr(subprocess, "Popen", start)
+    monkeypatch.setattr(processes, "go", follow)
+    code = """
+report(ready="")
+if place["number"] == 1:
+    if first("leaves"):
+        report(leaves=True)
+        sys.exit(0)
+    while not os.path.exists(f"{FOLDER}/replaced"):
+        time.sleep(0.001)
+    os.kill(os.getppid(), signal.SIGTERM)
+time.sleep(60)
+"""
+    assert run(code.replace("{FOLDER}", str(tmp_path))) == 0
+    assert len(starts) == 4
+    assert re.search("process 1 cannot be replaced yet: .*(unavailable|thread)", caplog.text)
+    assert "process 1 has ended, and is replaced: exit status 0" in caplog.text
+    assert all(ended(each.pid) for each in starts if isinstance(each, popen))
 
 
 def test_a_welcome_that_cannot_be_printed_stops_them(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -43,6 +43,14 @@ def test_each_script_that_is_named_exists() -> None:
     assert all((ROOT / name).exists() for name in named)
 
 
+@pytest.mark.parametrize("name", ["README.md", "tests/examples/processes.md"])
+def test_whoever_installs_it_makes_a_virtual_environment_first(name: str) -> None:
+    """Without one, pip refuses on a Debian (PEP 668)."""
+    before, command, _ = (ROOT / name).read_text().partition("pip install '.")
+    assert command
+    assert "python3 -m venv" in before[-200:]
+
+
 def test_the_table_of_options_is_made_from_their_declarations() -> None:
     page = ROOT / "tests" / "examples" / "README.md"
     assert options_table() in page.read_text(), "paste what `python tests/options_table.py` prints"

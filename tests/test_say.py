@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import LIMIT, V1, Answer, Clock, Peer, Running, Serve, ask, go
+from helpers import LIMIT, V1, Answer, Clock, Peer, Running, Serve, ask, go, until
 
+from threadchat.log import OnItsWay, StoreDown
+from threadchat.log.writer import SAID_BUFFER, LogWriter
+from threadchat.messages import message
 from threadchat.rooms import NoRoom
 from threadchat.web import allowance
 
@@ -182,3 +189,93 @@ def test_what_cannot_be_published_raises_in_the_caller(
         with pytest.raises(error):
             server.app.publish(**given)
         peer.talk("nobody heard it")
+
+
+@pytest.fixture
+def stored(serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Running:
+    """A server with a store, where a request that waits for the log looks often whether it is down."""
+    monkeypatch.setattr("threadchat.web.say.LOG_WAIT", 0.01)
+    return serve(store=f"sqlite:{tmp_path / 'chat.db'}", moderator_key="the-organisers")
+
+
+def writer_of(server: Running) -> LogWriter:
+    assert server.app.rooms.writer is not None
+    return server.app.rooms.writer
+
+
+@contextmanager
+def busy(server: Running) -> Iterator[None]:
+    """While the block runs, the store of the server writes what Ann says, and does not end."""
+    store, at_work, goes_on = writer_of(server)._store, threading.Event(), threading.Event()
+    write = store.write
+
+    def held(additions: Any) -> Any:
+        at_work.set()
+        goes_on.wait(LIMIT)
+        return write(additions)
+
+    store.write = held  # type: ignore[method-assign]
+    try:
+        server.app.rooms.lobby.say(message("0", "ann"))
+        assert at_work.wait(LIMIT)
+        yield
+    finally:
+        goes_on.set()
+
+
+def test_a_post_that_waits_as_the_log_goes_down_is_told_so_and_said_once(
+    stored: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, down = writer_of(stored)._store, threading.Event()
+    write = store.write
+
+    def fails(additions: Any) -> Any:
+        if down.is_set():
+            raise StoreDown("the disk is full")
+        return write(additions)
+
+    monkeypatch.setattr(store, "write", fails)
+    with V1(stored.port, name="Ann") as ann:
+        ann.until(type="join")
+        down.set()
+        waiting = say(stored, "waits")
+        assert waiting.status == 503
+        assert b"This message is said once it is up again" in waiting.body
+        assert "Retry-After" not in waiting.headers
+        later = say(stored, "comes later")
+        assert (later.status, later.headers["Retry-After"]) == (503, "10")
+        assert b"Come back later" in later.body
+        down.clear()
+        assert ann.texts(1) == ["waits"]
+        until(lambda: say(stored, "and then").status == 201)
+        assert ann.texts(1) == ["and then"], "the first one once, and the second one never"
+
+
+def test_who_is_muted_is_told_so_before_the_log_is_asked(stored: Running) -> None:
+    """Nobody would ask again for a post that has stopped waiting."""
+    with V1(stored.port, headers={"Authorization": "Bearer the-organisers"}) as organiser:
+        assert say(stored, "one").status == 201
+        organiser.send(type="mute", by=organiser.until(type="msg")["by"])
+        organiser.until(order="mute")
+        with busy(stored):
+            refused = go(say, stored, "two")
+            until(lambda: refused.done() or len(writer_of(stored).said))
+            writer_of(stored).is_down = True
+            assert refused.result(LIMIT).status == 403
+            writer_of(stored).is_down = False
+
+
+def test_a_post_that_the_writer_does_not_take_is_not_said(stored: Running) -> None:
+    writer, room = writer_of(stored), stored.app.rooms.lobby
+    with busy(stored):
+        for number in range(1, SAID_BUFFER + 1):
+            room.say(message(f"{number}", "ann"))  # the writer's channel is full then
+        patient = go(room.post, message("waits, as the log is not down", "bob"), None, 0.01)
+        until(lambda: writer.said.statistics().waiting_senders == 1)
+        writer.is_down = True
+        with pytest.raises(StoreDown) as refused:
+            patient.result(LIMIT)
+        assert not isinstance(refused.value, OnItsWay)
+        writer.is_down = False
+    room.post(message("the end", "ann"))
+    assert "bob" not in {entry.by for entry in room.log.read(0, 999) or ()}

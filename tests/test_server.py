@@ -409,5 +409,8 @@ def test_without_a_thread_for_it_a_connection_is_refused_with_503(
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", fail)
         with closing(open_socket(server, b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")) as peer:
-            assert received(peer).startswith(b"HTTP/1.1 503 ")
+            answer = received(peer)
+            assert answer.startswith(b"HTTP/1.1 503 ")
+            assert answer.count(b"\r\nDate: ") == 1
+            assert answer.endswith(b" GMT\r\n\r\n")
     assert errors(caplog) == ["out of threads (see ulimit -u): refused a connection"]

@@ -13,7 +13,7 @@ from websockets.exceptions import ConnectionClosed
 
 from threadchat import shared_room, stored_room
 from threadchat.channel import Closed
-from threadchat.log import Addition, reader
+from threadchat.log import Addition, SharedStore, reader
 from threadchat.log import redis as store_module
 from threadchat.log.writer import LogWriter
 from threadchat.messages import Entry, message
@@ -152,6 +152,45 @@ def test_orders_hold_in_every_process(both: tuple[Running, Running]) -> None:
         assert cy.until(order="kick")["target"] == bob.by
 
 
+@pytest.mark.parametrize("kind", ["kick", "mute", "pardon"])
+def test_an_order_against_an_organiser_is_refused_whatever_process_the_organiser_is_in(
+    start: Callable[..., Running], kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("threadchat.room.LEAVE_WAIT", 0.0)
+    one, two, three = start(), start(), start()
+    with V1(one.port, name="Ann", headers=KEY) as ann, V1(two.port, name="Bob", headers=KEY) as bob:
+        ann.until(type="join", name="Bob")
+        with V1(three.port, session=bob.session, headers=KEY):
+            for each in (one, two, three):
+                until(lambda each=each: bob.by in lobby(each)._here)  # type: ignore[misc]
+            ann.send(type=kind, by=bob.by)
+            assert ann.until(type="error")["text"] == "This is meant for others than organisers."
+        until(lambda: not lobby(three).people.is_connected(bob.by))
+        two.app.publish("behind the leave that is none")
+        ann.send(type=kind, by=bob.by)
+        assert ann.until(type="error")["text"] == "This is meant for others than organisers."
+        assert not [entry for entry in kept(two) if entry.kind == "order"]
+        assert not lobby(one).moderation.in_force
+        bob.close()
+        ann.until(type="leave", by=bob.by)
+        ann.send(type=kind, by=bob.by)
+        assert ann.until(type="order")["order"] == kind, "as in one process: whoever has gone is no organiser now"
+
+
+def test_an_organiser_whose_process_died_is_none_any_more(both: tuple[Running, Running]) -> None:
+    one, two = both
+    with V1(one.port, name="Ann", headers=KEY) as ann, V1(two.port, name="Bob", headers=KEY) as bob:
+        ann.until(type="join", name="Bob")
+        store, died = lobby(one)._writer._store, lobby(two)._writer.reader
+        assert isinstance(store, SharedStore)
+        assert died is not None
+        died.stop()  # so that it does not say that Bob is still there
+        store.bury(died._store.process)
+        ann.until(type="leave", by=bob.by)
+        ann.send(type="mute", by=bob.by)
+        assert ann.until(type="order")["target"] == bob.by
+
+
 def test_a_kick_takes_in_the_address_that_only_the_targets_process_knows(both: tuple[Running, Running]) -> None:
     one, two = both
     one_room, two_room = lobby(one), lobby(two)
@@ -261,7 +300,7 @@ def test_after_a_loss_in_redis_people_come_back_are_told_of_a_gap_and_talk_on(
             with pytest.raises(ConnectionClosed) as closed:
                 each.until(type="what never comes")
             assert closed.value.rcvd is not None
-            assert closed.value.rcvd.code == 1012
+            assert (closed.value.rcvd.code, closed.value.rcvd.reason) == shared_room.REPLACED
     with V1(two.port, session=bob.session, since=token) as back, V1(one.port, session=ann.session) as other:
         assert not back.hello["recovered"]
         assert back.receive() == {"type": "gap"}

@@ -17,9 +17,12 @@ from threadchat.channel import Closed
 from threadchat.hub import Hub
 from threadchat.log import StoreDown, StoreUnfit
 from threadchat.log.sqlite import SqliteStore
-from threadchat.messages import message
+from threadchat.log.writer import LogWriter
+from threadchat.messages import LOG_DOWN, LOG_UP, message
 from threadchat.options import Options
 from threadchat.rooms import Rooms
+from threadchat.stored_room import StoredRoom
+from threadchat.websocket.connection import Connection
 
 KEY = {"Authorization": "Bearer the-organisers"}
 
@@ -195,7 +198,7 @@ def test_race_3_what_is_cleared_before_the_hub_has_passed_it_on_is_passed_on(sta
     server = start_any()
     room = server.app.rooms.lobby
     with V1(server.port, name="Ann", headers=KEY) as ann, V1(server.port, name="Bob") as bob:
-        bob.say("in", n=1)  # is read once Bob has caught up: until then he would find the log cleared, and a gap
+        bob.say("in", n=1)  # is read once Bob has caught up: one who still comes in would be told of a gap, rightly
         for each in (ann, bob):
             each.until(type="msg", text="in")
         held = Held(room.hub)
@@ -208,6 +211,73 @@ def test_race_3_what_is_cleared_before_the_hub_has_passed_it_on_is_passed_on(sta
         assert bob.texts(2) == ["one", "two"]
         assert bob.until(type="order")["order"] == "clear"
     assert json.loads(ask(server, "GET", "/log.jsonl").body.splitlines()[0])["type"] == "order"
+
+
+def test_race_4_a_client_hears_last_what_is_true(
+    start_any: Callable[..., Running], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the first client is being told that the log is down, it is up again: nobody is told so before that."""
+    server = start_any()
+    room, writer = server.app.rooms.lobby, server.app.rooms.writer
+    assert isinstance(room, StoredRoom)
+    assert writer is not None
+    reply, at_work, up_again = Connection.reply_nowait, threading.Event(), threading.Event()
+
+    def slow(connection: Connection, line: str) -> bool:
+        if line == LOG_DOWN:
+            at_work.set()
+            until(lambda: up_again.is_set() or room._tell_is_due, "that the log is up again, and somebody is to say so")
+        sent = reply(connection, line)
+        if line == LOG_UP:
+            up_again.set()
+        return sent
+
+    monkeypatch.setattr(Connection, "reply_nowait", slow)
+    with V1(server.port, name="Ann") as ann, V1(server.port, name="Bob") as bob:
+        ann.until(type="join", name="Bob")
+        bob.until(type="join", name="Bob")
+        writer.is_down = True
+        room.tell(False)
+        assert at_work.wait(LIMIT)
+        writer.is_down = False
+        room.tell(True)
+        for each in (ann, bob):
+            assert [each.receive()["log"], each.receive()["log"]] == ["down", "up"]
+
+
+def test_race_5_whoever_comes_as_the_log_is_up_again_does_not_take_it_to_be_down(
+    start_any: Callable[..., Running], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = start_any()
+    looks = iter([False])  # as the client is about to listen; then the log is up
+    monkeypatch.setattr(LogWriter, "is_up", property(lambda writer: next(looks, True)))
+    with V1(server.port, name="Ann") as ann:
+        ann.say("hello", n=1)
+        assert [ann.receive()["type"], ann.receive()["type"]] == ["join", "msg"]
+        assert next(looks, None) is None
+
+
+def test_a_client_that_does_not_read_is_told_later_and_delays_nobody(
+    start_any: Callable[..., Running], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stored_room, "TRY_AGAIN", 0.01)
+    server = start_any()
+    room, writer = server.app.rooms.lobby, server.app.rooms.writer
+    assert isinstance(room, StoredRoom)
+    assert writer is not None
+    with V1(server.port, name="Ann") as ann, V1(server.port, name="Bob") as bob:
+        ann.until(type="join", name="Bob")
+        bob.until(type="join", name="Bob")
+        writer.is_down = True
+        room.tell(False)
+        for each in (ann, bob):
+            assert each.receive()["log"] == "down"
+        (blocked,) = (connection for connection, seat in room.moderation._seats.items() if seat.by == ann.by)
+        with blocked._writing:  # as while a thread waits for the peer
+            writer.is_down = False
+            room.tell(True)
+            assert bob.receive()["log"] == "up"
+        assert ann.receive()["log"] == "up"
 
 
 def test_a_writer_that_fails_frees_everybody_and_says_so(

@@ -14,7 +14,7 @@ this machine's address or a proxy's.
     | lock           | nobody new comes in; those who have been in the room may come back                            |
     | clear          | what was said is dropped; ids go on, and older tokens are a gap                               |
 
-Organisers are free of all this, and no order can be aimed at one who is in the room.
+Organisers are free of all this, and no order can be aimed at one who is in the room, by way of whichever process.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from threadchat.websocket.connection import Connection
 ORDERS = (KICK, MUTE, PARDON, SLOW, LOCK, CLEAR)
 PUT_OUT = (4001, "by the organiser")  # the close code and the reason
 OUT = "You were put out of this room."
+FOR_OTHERS = "This is meant for others than organisers."
 LONGEST_PAUSE = 3_600.0  # seconds between two messages in slow mode
 MOST_KNOWN = 4_096  # sessions that are remembered to have been in a room
 
@@ -125,8 +126,8 @@ class Moderation:
                 with self._mutex:
                     if target not in self._known:
                         raise Refusal("Nobody with this tag has been here.")
-                    if any(seat.by == target and seat.moderator for seat in self._seats.values()):
-                        raise Refusal("This is meant for others than organisers.")
+                    if target in self.organisers:
+                        raise Refusal(FOR_OTHERS)
                     whom = people.name_of(target) or self._known[target] or "somebody without a name"
                 done = {KICK: f"put {whom} out of the room", MUTE: f"muted {whom}", PARDON: f"pardoned {whom}"}[kind]
                 return order(kind, f"{name} {done}.", organiser.by, name, target=target)
@@ -150,6 +151,11 @@ class Moderation:
             ]
 
     # The caller of the methods below holds the mutex. Only the hub's thread calls `check_message` and `obey`.
+
+    @property
+    def organisers(self) -> set[str]:
+        """The tags of the organisers who are connected to this process."""
+        return {seat.by for seat in self._seats.values() if seat.moderator}
 
     def know(self, by: str, name: str | None) -> None:
         """Remember that this session has been here, and its name."""

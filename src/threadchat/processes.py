@@ -144,7 +144,7 @@ class Processes:
             first, self._stopping = not self._stopping, True
             self._changed.notify_all()
             if not first:
-                self._patience_ends = time.monotonic() + LAST_WAIT
+                self._patience_ends = min(self._patience_ends, time.monotonic() + LAST_WAIT)
             for each in self._running:
                 if not (first and number == signal.SIGTERM and each.leaves):  # race 4: it drains, and would end that
                     each.process.send_signal(number)
@@ -219,22 +219,35 @@ class Processes:
     # The caller of the methods below holds the mutex of _changed.
 
     def _start(self, number: int) -> None:
+        """Start a sibling, and a thread that follows it. Raises OSError and NoThread."""
         ours, theirs = socket.socketpair()
-        with theirs:
-            descriptors = (self._listener.fileno(), theirs.fileno())
-            port = self._listener.getsockname()[1]
-            place = Place(number, self._count, self._host, port, str(self._folder), *descriptors, self._kept)
-            process = subprocess.Popen(
-                self._command,
-                stdin=subprocess.DEVNULL,
-                env=self._environment | place.environment,
-                pass_fds=descriptors,
-                process_group=0,  # Ctrl-C is for this process, which passes it on
-            )
-        sibling = Process(number, process, ours)
+        try:
+            with theirs:
+                process = self._popen(number, theirs.fileno())
+            sibling = Process(number, process, ours)
+            try:
+                thread = go(lambda: self._follow(sibling), f"sibling-{number}")
+            except NoThread:  # nobody would notice its end
+                process.kill()
+                process.wait()
+                raise
+        except BaseException:
+            ours.close()
+            raise
         self._running.append(sibling)
-        self._threads = [thread for thread in self._threads if thread.is_alive()]
-        self._threads.append(go(lambda: self._follow(sibling), f"sibling-{number}"))
+        self._threads = [*(thread for thread in self._threads if thread.is_alive()), thread]
+
+    def _popen(self, number: int, reports: int) -> subprocess.Popen[bytes]:
+        descriptors = (self._listener.fileno(), reports)
+        port = self._listener.getsockname()[1]
+        place = Place(number, self._count, self._host, port, str(self._folder), *descriptors, self._kept)
+        return subprocess.Popen(
+            self._command,
+            stdin=subprocess.DEVNULL,
+            env=self._environment | place.environment,
+            pass_fds=descriptors,
+            process_group=0,  # Ctrl-C is for this process, which passes it on
+        )
 
     def _replace(self, sibling: Process, ending: str) -> None:
         """Start another one in the place of one that has ended by itself, or give them all up."""

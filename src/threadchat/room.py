@@ -17,9 +17,10 @@ from itertools import islice
 from threadchat.channel import Closed, WouldBlock
 from threadchat.client import Client
 from threadchat.hub import Hub
+from threadchat.log import OnItsWay
 from threadchat.log.memory import LEAST, MemoryLog
 from threadchat.messages import CLEAR, JOIN, KICK, LEAVE, MESSAGE, NAME, Entry, Order, event, message
-from threadchat.moderation import PUT_OUT, Moderation, Refusal, Visitor
+from threadchat.moderation import FOR_OTHERS, PUT_OUT, Moderation, Refusal, Visitor
 from threadchat.names import quoted
 from threadchat.options import Options
 from threadchat.people import People, Person
@@ -129,8 +130,16 @@ class Room:
         """Wait for the entry of this token, where another process may have it already. False if nobody can know."""
         return True
 
-    def say(self, entry: Entry) -> None:
-        """Have the hub pass an entry on. Blocks while the hub's buffer is full. Raises Closed if the room has ended."""
+    @property
+    def log_is_up(self) -> bool:
+        """Whether what is said can be logged at this instant. In memory it always can."""
+        return True
+
+    def say(self, entry: Entry, patience: float | None = None) -> None:
+        """Have the hub pass an entry on. Blocks while the hub's buffer is full. Raises Closed if the room has ended.
+
+        While the log is down, raises StoreDown if that takes longer than `patience` (seconds; None: for ever).
+        """
         self.hub.broadcast.send(entry)
 
     def read(self, entry: Entry) -> Entry | None:
@@ -140,19 +149,22 @@ class Room:
     def listen(self, connection: Connection) -> None:
         """Tell the connection when the log goes down or is up again: this one never does."""
 
-    def post(self, entry: Entry, visitor: Visitor | None = None) -> bool:
+    def post(self, entry: Entry, visitor: Visitor | None = None, patience: float | None = None) -> bool:
         """The same as `say`, and wait until the log has taken the entry: it then has its id. Not for the hub's thread.
 
         Returns False if the log has taken it before (see `MemoryLog.append`). Raises Refusal if the visitor may not say
-        it at that moment, and Closed if the room has ended before.
+        it at that moment, and Closed if the room has ended before. With `patience` it looks every so many seconds
+        whether the log is down, and then raises StoreDown, which is OnItsWay if the log will take the entry later.
         """
         post = Post(visitor)
         with self._mutex:
             self._posts[id(entry)] = post
         try:
-            self.say(entry)
+            self.say(entry, patience)
             with self._mutex:
-                self._recorded.wait_for(lambda: post.recorded or self._ended)
+                while not self._recorded.wait_for(lambda: post.recorded or self._ended, patience):
+                    if not self.log_is_up:
+                        raise OnItsWay("it does not answer")
         finally:
             with self._mutex:
                 del self._posts[id(entry)]
@@ -165,7 +177,8 @@ class Room:
     def command(self, organiser: Visitor, name: str, said: dict[str, object]) -> None:
         """Do what an organiser orders. Returns when it is in force. Raises Refusal and Closed. May block as `say`."""
         entry = self.moderation.order(organiser, name, said, self.people)
-        self.post(entry)
+        if not self.post(entry):  # a store that is shared knows the organisers in other processes
+            raise Refusal(FOR_OTHERS)
         if entry.order == KICK:
             self._put_out()
 

@@ -31,10 +31,9 @@ from threadchat.runtime.threads import NoThread, go
 from threadchat.runtime.timers import Timers
 from threadchat.stored_room import FAR_BEHIND, StoredRoom
 from threadchat.tally import Tally
-from threadchat.websocket.connection import Connection
 
 AHEAD_WAIT = 5.0  # seconds that somebody who has seen more than this process waits until it has read that too
-RESTARTED = (1012, "the room's log was replaced")  # the close code and the reason: come back at once
+REPLACED = (1012, "the room's log was replaced")  # the close code and the reason: come back at once
 
 
 class SharedRoom(StoredRoom):
@@ -45,8 +44,7 @@ class SharedRoom(StoredRoom):
         self._shown = self._here  # both are what the log says
         self._awaited: list[tuple[int, Post]] = []  # by their ids, posts that were taken and are on their way back
         self._cleared = 0  # the id of the newest order to do so; the log reader's own
-        self._lost = False  # whether the log is another one now; guarded by the mutex, as the one before
-        self._told_up = True  # what the clients were told last; guarded too
+        self._lost = False  # whether the log is another one now; guarded by the mutex
 
     @property
     def failed(self) -> bool:
@@ -94,19 +92,12 @@ class SharedRoom(StoredRoom):
             return self.log.top >= number or self._writer.is_up
         return True
 
-    def listen(self, connection: Connection) -> None:
-        """See `Room.listen`. A connection that is told now that the log is down will be told when it is up."""
-        with self._mutex:
-            self._told_up &= self._writer.is_up
-        super().listen(connection)
-        self.tell(True)
-
     def accept(self, said: Sequence[Entry]) -> Addition:
         """See `LoggedRoom.accept`: the store gives the numbers."""
         self._wait_for_hub(FAR_BEHIND)
         with self._mutex:
-            accepted = self._accepted(said)
-        return Addition(self.name, accepted, *self.log.start, self.log.epoch, self.log.top)
+            accepted, organisers = self._accepted(said), self.moderation.organisers
+        return Addition(self.name, accepted, *self.log.start, self.log.epoch, self.log.top, organisers)
 
     def taken(self, said: Sequence[Entry], accepted: Sequence[Entry]) -> None:
         """See `LoggedRoom.taken`. What was taken is settled when it comes back; the rest now."""
@@ -144,16 +135,8 @@ class SharedRoom(StoredRoom):
             connections = set(self._arriving)
         connections.update(each.connection for each in set(self.hub.clients) if isinstance(each, Client))
         for connection in connections:
-            connection.end(*RESTARTED)
+            connection.end(*REPLACED)
         self.end()
-
-    def tell(self, up: bool) -> None:
-        """See `LoggedRoom.tell`. Both the writer and the reader notice it: it is said once."""
-        with self._mutex:
-            up = self._writer.is_up
-            changed, self._told_up = up != self._told_up, up
-        if changed:
-            super().tell(up)
 
     # The caller of the methods below holds the mutex.
 

@@ -13,6 +13,8 @@ The races, each forced by a test of the same number in tests/test_stored_room.py
 1. The hub ends while the writer, or somebody who speaks, waits for it to catch up.
 2. A client joins while the log has entries that the hub has not passed on yet.
 3. The log is cleared while it has entries that the hub has not passed on yet.
+4. The store is up again while clients are still being told that it is down.
+5. Somebody comes in while the store goes down or is up again.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from functools import partial
-from weakref import WeakSet, ref
+from weakref import WeakKeyDictionary, ref
 
 from threadchat.channel import Closed, Send, WouldBlock, select
 from threadchat.hub import BROADCAST_BUFFER, Hub
@@ -29,8 +31,7 @@ from threadchat.log.writer import LogWriter
 from threadchat.messages import JOIN, LEAVE, LOG_DOWN, LOG_UP, MESSAGE, NAME, Entry
 from threadchat.options import Options
 from threadchat.people import Person
-from threadchat.room import Room
-from threadchat.runtime.threads import NoThread, go
+from threadchat.room import TRY_AGAIN, Room
 from threadchat.runtime.timers import Timers
 from threadchat.tally import Tally
 from threadchat.websocket.connection import Connection, ConnectionClosed
@@ -49,7 +50,10 @@ class StoredRoom(Room):
         self._asked = False  # whether the writer was asked to load the room; guarded by the room's mutex, as the next
         self._loaded = False
         self._fresh: list[Entry] = []  # what the log has and the hub has not passed on; guarded by the mutex too
-        self._listeners: WeakSet[Connection] = WeakSet()  # those that are told when the store goes down
+        # Those that are told when the store goes down, and whether they believe that it is up; guarded by the mutex.
+        self._believe_up: WeakKeyDictionary[Connection, bool] = WeakKeyDictionary()
+        self._tell_is_due = False  # whether a timer is about to look whom to tell; guarded too
+        self._retry_is_due = False  # the same for those who could not be told; the timers' thread's own
         super().__init__(name, options, timers, hub, tally)
         self._shown = {}
 
@@ -78,12 +82,26 @@ class StoredRoom(Room):
         self._passed.count([entry.kind for entry in entries].count(MESSAGE), len(self.hub.clients))
         return entries
 
-    def say(self, entry: Entry) -> None:
-        """Give the entry to the log writer. Blocks while it has much to do. Raises Closed if the room has ended."""
+    @property
+    def log_is_up(self) -> bool:
+        """See `Room.log_is_up`."""
+        return self._writer.is_up
+
+    def say(self, entry: Entry, patience: float | None = None) -> None:
+        """See `Room.say`. Gives the entry to the log writer; blocks while that has much to do."""
         self._wait_for_hub(BEHIND)
         if self._ended:
             raise Closed(self.hub.broadcast)
-        self._writer.said.send((self, entry))
+        if patience is None:
+            self._writer.said.send((self, entry))
+            return
+        while True:
+            try:
+                select(Send(self._writer.said, (self, entry)), timeout=patience)
+                return
+            except TimeoutError as error:
+                if not self.log_is_up:
+                    raise StoreDown("it takes nothing") from error
 
     def read(self, entry: Entry) -> None:
         """See `Room.read`: the hub hears of it from the log writer."""
@@ -92,9 +110,9 @@ class StoredRoom(Room):
     def listen(self, connection: Connection) -> None:
         """Tell the connection when the store goes down or is up again, and now if it is down."""
         with self._mutex:
-            self._listeners.add(connection)
+            self._believe_up[connection] = True
         if not self._writer.is_up:
-            connection.reply(LOG_DOWN)
+            self.tell(False)  # not by this thread: it might be up meanwhile, and others know already (race 5)
 
     def load(self, kept: Stored) -> None:
         """Become what the store has of the room. Those who were here have some time to come back."""
@@ -134,11 +152,11 @@ class StoredRoom(Room):
             self._settle(said)
 
     def tell(self, up: bool) -> None:
-        """See `LoggedRoom.tell`. In a thread of its own, since the peers may be slow."""
+        """See `LoggedRoom.tell`. The clients are told what is true when they are told, a moment later."""
         with self._mutex:
-            listeners = list(self._listeners)
-        with suppress(NoThread):
-            go(partial(_tell, listeners, LOG_UP if up else LOG_DOWN), "logState")
+            due, self._tell_is_due = self._tell_is_due, True
+        if not due:
+            self._timers.after(0.0, self._tell_listeners)
 
     def fail(self) -> None:
         """See `LoggedRoom.fail`: it is as if the room had ended."""
@@ -149,6 +167,29 @@ class StoredRoom(Room):
     def lose(self) -> None:
         """See `LoggedRoom.lose`: it is as if the room had ended. (A store for one process never loses a log.)"""
         self.fail()
+
+    def _tell_listeners(self) -> None:
+        """Tell those who believe otherwise whether the store is up, without waiting for any of them.
+
+        The timers' thread alone does this, so that nobody hears an older state after a newer one (race 4). Whoever
+        cannot be told now, because the peer does not read or is sent something, is told a little later.
+        """
+        with self._mutex:
+            self._tell_is_due = False
+            up = self._writer.is_up
+            to_tell = [connection for connection, believes_up in self._believe_up.items() if believes_up != up]
+        for connection in to_tell:
+            with suppress(ConnectionClosed):
+                if connection.reply_nowait(LOG_UP if up else LOG_DOWN):
+                    with self._mutex:
+                        self._believe_up[connection] = up
+                elif not self._retry_is_due:
+                    self._retry_is_due = True
+                    self._timers.after(TRY_AGAIN, self._retry)
+
+    def _retry(self) -> None:
+        self._retry_is_due = False
+        self._tell_listeners()
 
     def _pass_on(self, entries: Sequence[Entry]) -> None:
         """The log has these. The caller holds the mutex."""
@@ -173,10 +214,3 @@ def _part_with(kept: ref[StoredRoom], there: Iterable[tuple[Person, int]]) -> No
     if (room := kept()) is not None:
         for person, departures in there:
             room._leave(person, departures)
-
-
-def _tell(connections: Iterable[Connection], line: str) -> None:
-    for connection in connections:
-        if not connection.blocked:  # it would wait; and a peer that does not read knows nothing anyway
-            with suppress(ConnectionClosed):
-                connection.reply(line)

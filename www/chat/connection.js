@@ -16,7 +16,7 @@ const CHECK_MS = 3000; // a connection that is checked must bring something with
 
 const POLICY_VIOLATION = 1008; // close codes: RFC 6455, section 7.4.1
 const TOO_BIG = 1009;
-const SERVICE_RESTART = 1012;
+const SERVICE_RESTART = 1012; // the server restarts, or the room begins anew: come back at once
 const TRY_AGAIN_LATER = 1013;
 const PUT_OUT = 4001; // by the organiser
 
@@ -122,18 +122,18 @@ export class Connection extends EventTarget {
   }
 
   /**
-   * Give the connection up, and make another after a while; soon, if the server has said that it restarts.
+   * Give the connection up, and make another after a while; soon, if the server has said that this page may.
    *
    * @param {string} why
    */
-  end(why, restarts = false) {
+  end(why, soon = false) {
     if (this.#putOut) {
       this.halt(why);
       return;
     }
     this.#drop();
     // Full jitter: pages that lost the same server must not all come back at the same moment.
-    const longest = restarts ? FIRST_DELAY_MS : Math.min(LONGEST_DELAY_MS, FIRST_DELAY_MS * 2 ** this.#failures++);
+    const longest = soon ? FIRST_DELAY_MS : Math.min(LONGEST_DELAY_MS, FIRST_DELAY_MS * 2 ** this.#failures++);
     this.#wait(why, performance.now() + Math.random() * longest);
   }
 
@@ -256,7 +256,7 @@ function explain({ code, reason }) {
     case TOO_BIG:
       return "The server found a message too long.";
     case SERVICE_RESTART:
-      return "The server restarts.";
+      return sentence(reason || "the server restarts"); // it may be one room alone that was ended
     case TRY_AGAIN_LATER:
       return "The server is busy.";
     case PUT_OUT:
@@ -264,4 +264,9 @@ function explain({ code, reason }) {
     default:
       return "The connection ended.";
   }
+}
+
+/** @param {string} words with or without a full stop */
+function sentence(words) {
+  return words[0].toUpperCase() + words.slice(1).replace(/\.?$/, ".");
 }

@@ -36,6 +36,10 @@ class StoreDown(Exception):
     """A store cannot be read or written at this moment; str() says why. To try again may help."""
 
 
+class OnItsWay(StoreDown):
+    """An entry waits for the store, which is down: it is kept once the store is up again, unless the process ends."""
+
+
 @dataclass(frozen=True)
 class Stored:
     """What a store has of a room: see `MemoryLog.restore` for the first five fields.
@@ -57,7 +61,8 @@ class Addition:
     """Entries for the log of one room. What the store has up to the id `before` is not kept any more.
 
     `check` is the check value of the entry with that id. `top` is the newest id of the log that the room knows, and
-    `epoch` that log's.
+    `epoch` that log's. `organisers` has the tags of those who are here and whom no order may be aimed at: a store that
+    is shared with other processes sees to it.
     """
 
     room: str
@@ -66,6 +71,7 @@ class Addition:
     check: int
     epoch: str
     top: int
+    organisers: Collection[str] = ()
 
 
 class Store(Protocol):

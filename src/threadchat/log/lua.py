@@ -2,23 +2,24 @@
 
 A script is executed as a whole: no other command comes in between. The keys of one room have one hash tag.
 
-    | key     | type   | what it has                                                                               |
-    | ------- | ------ | ----------------------------------------------------------------------------------------- |
-    | meta    | hash   | epoch; top: the newest id; before, check: where the log was cut by CLEAR or by its age     |
-    | log     | stream | the entries, by ids of our own (ID-0): k kind, a when (ms), e the rest as JSON, p who      |
-    | numbers | hash   | by session, the last number that was taken                                                |
-    | spoke   | zset   | the same sessions, by when that was (ms)                                                  |
-    | here    | hash   | by session, the id of its join and its name, of those who are in the room                 |
-    | seats   | hash   | by session, the processes to which it is connected, each with a space behind it           |
-    | orders  | hash   | by kind and target, the orders in force: id, when, the rest as JSON                       |
-    | batches | hash   | by process, the answer to its last batch                                                  |
+    | key        | type   | what it has                                                                            |
+    | ---------- | ------ | -------------------------------------------------------------------------------------- |
+    | meta       | hash   | epoch; top: the newest id; before, check: where the log was cut by CLEAR or by its age |
+    | log        | stream | the entries, by ids of our own (ID-0): k kind, a when (ms), e the rest as JSON, p who  |
+    | numbers    | hash   | by session, the last number that was taken                                             |
+    | spoke      | zset   | the same sessions, by when that was (ms)                                               |
+    | here       | hash   | by session, the id of its join and its name, of those who are in the room              |
+    | seats      | hash   | by session, the processes to which it is connected, each with a space behind it        |
+    | orders     | hash   | by kind and target, the orders in force: id, when, the rest as JSON                    |
+    | batches    | hash   | by process, the answer to its last batch                                               |
+    | organisers | hash   | as seats, for the sessions of organisers                                               |
 """
 
-KEYS = ("meta", "log", "numbers", "spoke", "here", "seats", "orders", "batches")
+KEYS = ("meta", "log", "numbers", "spoke", "here", "seats", "orders", "batches", "organisers")
 
 # What begins each script: the room's keys by name, Redis' own clock, and how sessions are forgotten.
 _COMMON = """
-local meta, log, numbers, spoke, here, seats, orders, batches = unpack(KEYS)
+local meta, log, numbers, spoke, here, seats, orders, batches, organisers = unpack(KEYS)
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
@@ -56,8 +57,9 @@ return {
 
 # ARGV: process, number of the batch ('' for none), epoch, the newest id that the process has seen, the id up to which
 # it keeps nothing, for how long a session's number is remembered (ms); then of each entry its kind, its session, a mark
-# and the rest as JSON. The mark of a message is its number or ''; of a join the name; of an order what it comes to:
-# lines of '+' (in force) or '-' (no more) and a field of `orders`, or 'clear'.
+# and the rest as JSON. The kind `organiser` is the join of one. The mark of a message is its number or ''; of a join
+# the name; of an order what it comes to: lines of '+' (in force) or '-' (no more) and a field of `orders`, or 'clear'.
+# An order that is aimed at an organiser is not taken.
 #
 # Answers nothing if the log is not the one that the process knows. Otherwise: the batch, when, and for each entry its
 # id, or 0 if it was not taken.
@@ -82,6 +84,27 @@ local function add(kind, rest, ...)
     redis.call('XADD', log, string.format('%.0f-0', id), 'k', kind, 'a', answer[2], 'e', rest, ...)
 end
 
+local function connect(key, by)
+    local connected = redis.call('HGET', key, by) or ''
+    if not connected:find(process .. ' ', 1, true) then
+        redis.call('HSET', key, by, connected .. process .. ' ')
+    end
+end
+
+local function disconnect(key, by)  -- whether the session is still connected somewhere else
+    local connected = redis.call('HGET', key, by) or ''
+    local from, to = connected:find(process .. ' ', 1, true)
+    if from then
+        connected = connected:sub(1, from - 1) .. connected:sub(to + 1)
+    end
+    if connected == '' then
+        redis.call('HDEL', key, by)
+        return false
+    end
+    redis.call('HSET', key, by, connected)
+    return true
+end
+
 local take = {}
 
 function take.msg(by, number, rest)
@@ -98,10 +121,7 @@ function take.msg(by, number, rest)
 end
 
 function take.join(by, name, rest)
-    local connected = redis.call('HGET', seats, by) or ''
-    if not connected:find(process .. ' ', 1, true) then
-        redis.call('HSET', seats, by, connected .. process .. ' ')
-    end
+    connect(seats, by)
     local known = redis.call('HGET', here, by)
     if known and known:match('^%d+ (.*)$') == name then
         return false
@@ -112,17 +132,16 @@ function take.join(by, name, rest)
     return true
 end
 
+function take.organiser(by, name, rest)
+    connect(organisers, by)
+    return take.join(by, name, rest)
+end
+
 function take.leave(by, _, rest)
-    local connected = redis.call('HGET', seats, by) or ''
-    local from, to = connected:find(process .. ' ', 1, true)
-    if from then
-        connected = connected:sub(1, from - 1) .. connected:sub(to + 1)
+    disconnect(organisers, by)
+    if disconnect(seats, by) then
+        return false
     end
-    if connected ~= '' then
-        redis.call('HSET', seats, by, connected)
-        return false  -- somewhere else the session is still connected
-    end
-    redis.call('HDEL', seats, by)
     if redis.call('HDEL', here, by) == 0 then
         return false
     end
@@ -132,6 +151,10 @@ function take.leave(by, _, rest)
 end
 
 function take.order(by, mark, rest)
+    local target = mark:match('^[+-]%S+ ([^\\n]+)')
+    if target and redis.call('HEXISTS', organisers, target) == 1 then
+        return false
+    end
     id = id + 1
     add('order', rest)
     for sign, field in mark:gmatch('([+-])([^\\n]+)') do

@@ -226,7 +226,10 @@ class RedisStore:
     def _append(self, process: str, batch: str, addition: Addition) -> Call:
         arguments: list[Any] = [process, batch, addition.epoch, addition.top, addition.before, int(1000 * REMEMBERED)]
         for entry in addition.entries:
-            arguments += (JOIN if entry.kind == NAME else entry.kind), entry.by, mark(entry), rest_of(entry)
+            kind = JOIN if entry.kind == NAME else entry.kind
+            if kind == JOIN and entry.by in addition.organisers:
+                kind = "organiser"
+            arguments += kind, entry.by, mark(entry), rest_of(entry)
         return _script(APPEND, addition.room, *arguments)
 
     def _newest_before(self, room: str, before: float) -> Entry | None:

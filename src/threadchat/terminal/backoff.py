@@ -29,7 +29,7 @@ class Backoff:
     def next(self, soon: bool = False) -> float | None:
         """The time of the next attempt, by time.monotonic(); None if the patience is over.
 
-        `soon`: the server has said that it restarts, which is no failure.
+        `soon`: the server has said that one may come back at once, which is no failure.
         Full jitter: clients that have lost the same server must not all come back at the same moment.
         """
         now = time.monotonic()

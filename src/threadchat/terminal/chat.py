@@ -28,7 +28,7 @@ from threadchat.terminal.view import Said, View
 from threadchat.terminal.words import counted, mentions
 
 PING_EVERY = 20.0  # seconds
-RESTARTS = 1012  # the close code of a server that another one follows
+COME_BACK = 1012  # the close code of a server that restarts, or of a room that begins anew
 PUT_OUT = 4001  # the close code for somebody whom the organiser has put out
 REFUSED = (400, 401, 403)  # statuses of a handshake that another attempt would get again
 
@@ -267,7 +267,7 @@ class Chat:
         if self._since is None or ended.status in REFUSED:  # it never worked, or will not work
             raise Gone(ended.why or "The connection has ended.")
         self._connection, self._events, self._ready = None, None, False
-        self._due = self._backoff.next(soon=ended.code == RESTARTS)
+        self._due = self._backoff.next(soon=ended.code == COME_BACK)
         if self._due is None:
             raise Gone(f"The connection was lost, and does not come back: {ended.why}")
 

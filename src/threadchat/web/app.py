@@ -135,13 +135,16 @@ class App:
             # Defect (tests/test_examples.py): werkzeug's debugger logs it, and keeps its frames for ever.
             response = Response(status=101)  # which the log of requests shows; the peer's socket is shut down
         response.headers.update(SECURITY_HEADERS)
+        # Defect (tests/test_defects_werkzeug.py): a conditional response brings a Date, and each server adds its own.
+        response.headers.pop("Date", None)
         return response(environ, start_response)
 
     def publish(self, text: str, room: str = LOBBY, name: str | None = None) -> str:
         """Say something in a room, from any thread. Returns the token of the entry, once the room's log has it.
 
-        Raises TypeError and ValueError for what cannot be a message, a room's name or a person's; NoRoom if there are
-        too many rooms; Closed after `close`; RuntimeError in a process that was forked from the chat's.
+        It waits for as long as the log is down. Raises TypeError and ValueError for what cannot be a message, a room's
+        name or a person's; NoRoom if there are too many rooms; Closed after `close`; RuntimeError in a process that was
+        forked from the chat's.
         """
         if self._fitness.forked:
             raise RuntimeError("the chat was made before this process was forked: its threads are in the other process")

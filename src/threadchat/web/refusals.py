@@ -9,6 +9,7 @@
 | `forbidden`   | somebody who was put out or muted, a room that is locked, an address for this machine   | 403     |
 | `host`        | a request for a host that is not this server's                                          | 421     |
 | `key`         | a request without the key                                                               | 401     |
+| `log`         | somebody who comes into a room that is not there yet, or a POST, because the log is down | 503     |
 | `origin`      | a page of another site                                                                  | 403     |
 | `rate`        | too many messages, or tries of a key, from one address                                  | 429     |
 | `request`     | a request that is none of the chat's: no handshake, no message                          | 400 ... |

@@ -12,6 +12,11 @@ The body is the text (text/plain, or what `curl -d` sends), with the name in the
     | the text is longer than a message may be                        | 413    |
     | the body has another type                                       | 415    |
     | this address has sent too many in the last second, or slow mode | 429    |
+    | the log is down                                                 | 503    |
+
+Where the log goes down while a message waits for it, the answer says that the message follows: to send it again may say
+it twice. A message has no number here by which the log would know it again. A session's numbers rise, so that several
+jobs would have to agree on them; a program that cannot do with less speaks threadchat.v1.
 """
 
 from __future__ import annotations
@@ -23,16 +28,24 @@ from typing import Any
 from werkzeug.exceptions import BadRequest, Forbidden, RequestEntityTooLarge, TooManyRequests, UnsupportedMediaType
 from werkzeug.wrappers import Request, Response
 
+from threadchat.log import OnItsWay, StoreDown
 from threadchat.messages import NotAMessage, TooLong, clean_text, message
 from threadchat.moderation import Refusal, TooSoon, Visitor
 from threadchat.names import NAME_LENGTH, NotAName, clean_name
 from threadchat.options import Options
 from threadchat.protocols.v1 import frame_size
 from threadchat.room import SERVER, Room
+from threadchat.rooms import LogDown
 from threadchat.web.allowance import Allowance
+from threadchat.web.refusals import Unavailable
 
 PLAIN = ("", "text/plain", "application/x-www-form-urlencoded")  # "": none at all; the last one is what `curl -d` says
 JSON = "application/json"
+LOG_WAIT = 2.0  # seconds; so often a request that waits for the log looks whether that is down
+LATER = (
+    "The log is down. This message is said once it is up again, unless the server stops before: "
+    "to send it again may say it twice."
+)
 
 
 class Say:
@@ -59,13 +72,18 @@ class Say:
             raise BadRequest(str(error)) from error
 
     def answer(self, request: Request, room: Room, visitor: Visitor) -> Response:
-        """Pass on what the request says, and answer once the log has it. Raises HTTPException and Closed."""
+        """Pass on what the request says, and answer once the log has it. Raises HTTPException, LogDown and Closed."""
         text, name = self.read(request)
         name = name if visitor.account is None else visitor.account
         try:
             room.moderation.check_access(visitor)
+            room.moderation.check_speech(visitor)  # nobody asks again for one who has stopped waiting
             entry = message(text, visitor.by, None if name is None else room.people.free_name(visitor.by, name))
-            room.post(entry, visitor)
+            room.post(entry, visitor, LOG_WAIT)
+        except OnItsWay as error:
+            raise Unavailable("log", LATER) from error  # without a time to try again, which curl --retry would do
+        except StoreDown as error:
+            raise LogDown from error
         except NotAName as error:
             raise BadRequest(str(error)) from error
         except TooSoon as error:
@@ -80,7 +98,10 @@ class Say:
 
 
 def publish(room: Room, text: str, name: str | None) -> str:
-    """Say something for the application. Returns the entry's token. Raises TypeError, ValueError and Closed."""
+    """Say something for the application; wait for a log that is down. Returns the entry's token.
+
+    Raises TypeError, ValueError and Closed.
+    """
     for what, value in (("text", text), *([("name", name)] if name is not None else [])):
         if not isinstance(value, str):
             raise TypeError(f"{what} must be a string, not {value!r}")

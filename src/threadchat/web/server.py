@@ -13,6 +13,7 @@ import socket
 import threading
 import time
 from contextlib import suppress
+from email.utils import formatdate
 from ipaddress import ip_address
 from typing import Any
 
@@ -41,7 +42,7 @@ STOP_WAIT = 5.0  # seconds that the connections' threads have to end by themselv
 # beyond; a peer then tries again after 1 second, 3, 7 and so on, so that a herd comes in by and by.
 LISTEN_QUEUE = 65_535
 NO_DESCRIPTOR_WAIT = 0.1  # seconds until the next try to accept, where even those are taken
-REFUSAL = f"HTTP/1.1 503 Service Unavailable\r\nRetry-After: {RETRY_AFTER}\r\nConnection: close\r\n\r\n".encode()
+REFUSAL = f"HTTP/1.1 503 Service Unavailable\r\nRetry-After: {RETRY_AFTER}\r\nConnection: close\r\nDate: "
 
 
 class Server:
@@ -307,5 +308,5 @@ def _refuse(request: socket.socket) -> None:
     """Answer 503 without blocking: there is no thread to wait in. The caller closes the connection."""
     with suppress(OSError):
         request.setblocking(False)
-        request.send(REFUSAL)
+        request.send(f"{REFUSAL}{formatdate(usegmt=True)}\r\n\r\n".encode())
         request.recv(65_536)  # closing a socket with unread bytes would reset the connection and lose the answer

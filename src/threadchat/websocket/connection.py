@@ -74,7 +74,8 @@ class Connection:
     """A WebSocket connection, server side (RFC 6455), made from the environ of a WSGI request.
 
     One thread, the reader, calls `accept`, iterates, and calls `close`. Another, the writer, calls `encode`, `send`,
-    `send_ping` and, once and last, `send_close`. Any thread may call `end` and `abort`, which do not block.
+    `send_ping` and, once and last, `send_close`. Any thread may call `end`, `abort` and `reply_nowait`: none of them
+    blocks.
     """
 
     __slots__ = (
@@ -244,6 +245,23 @@ class Connection:
     def reply(self, line: str) -> None:
         """Send one line at once, past the write pump. For the reader. Blocks and raises as `send` does."""
         self._send(text_frames((line,), self._options.frame_size))  # not compressed: the compressor is the writer's
+
+    def reply_nowait(self, line: str) -> bool:
+        """The same, from any thread and for a short line, if it can be sent at once; False if it was not.
+
+        Raises ConnectionClosed.
+        """
+        if not self._writing.acquire(blocking=False):
+            return False
+        try:
+            if self._closing:
+                raise ConnectionClosed
+            if not self._writable.wait(0):
+                return False
+            self._write(text_frames((line,), self._options.frame_size))
+            return True
+        finally:
+            self._writing.release()
 
     def send_ping(self) -> None:
         """Send a ping. Blocks for the write wait at most. Raises ConnectionClosed."""
