@@ -195,7 +195,7 @@ def test_race_3_what_is_cleared_before_the_hub_has_passed_it_on_is_passed_on(sta
     server = start_any()
     room = server.app.rooms.lobby
     with V1(server.port, name="Ann", headers=KEY) as ann, V1(server.port, name="Bob") as bob:
-        bob.say("in", n=1)  # is read once Bob has caught up: before, Bob would find the log cleared, and be told of a gap
+        bob.say("in", n=1)  # is read once Bob has caught up: until then he would find the log cleared, and a gap
         for each in (ann, bob):
             each.until(type="msg", text="in")
         held = Held(room.hub)

@@ -47,8 +47,7 @@ class RedisStore:
         self.process = secrets.token_hex(4)  # by which the others know this one
         self._batch = 0  # the number of the next group
         try:
-            # The scripts see to it that the writer may ask again; the reader looks first (see LogReader).
-            self._writer, self._reader = Line(url, TIMEOUT, again=True), Line(url, TIMEOUT, again=False)
+            self._writer, self._reader = Line(url, TIMEOUT), Line(url, TIMEOUT)
         except ValueError as error:  # which may quote the password
             raise StoreUnfit("this is not the address of a Redis: redis://[[USER]:PASSWORD@]HOST[:PORT]") from error
         self._news = b"0-0"  # the newest that the reader has seen
@@ -179,7 +178,7 @@ class RedisStore:
 
     def _ask(self, *call: Any) -> Any:
         """Ask over the connection over which the reader has looked: another one may lead to another Redis."""
-        answer = self._reader.ask(*call)
+        (answer,) = self._reader.ask_all([call], again=False)
         if self._reader.connections != self._looked_over:
             raise StoreDown("the connection to Redis was lost")
         return answer
