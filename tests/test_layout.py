@@ -633,7 +633,7 @@ OTHERS: dict[str, set[str]] = {
     "websocket.wire": {"simple_websocket", "wsproto"},
     "cli": {"_typeshed"},
     "web.addresses": {"werkzeug"},
-    "log.redis_line": {"redis"},
+    "log.redis_line": {"redis", "hiredis"},
     "web.app": {"werkzeug", "_typeshed"},
     "web.deadlines": {"_typeshed"},
     "web.fitness": {"_typeshed"},

@@ -152,6 +152,34 @@ def test_what_is_new_comes_to_each_room_once_and_in_order(read: Callable[[], Log
     until(lambda: den.texts == ["before", "a", "b", "d"] and other.texts == ["c"])
 
 
+def test_what_comes_while_much_is_said_goes_on_together_and_what_comes_alone_at_once(
+    read: Callable[[], LogReader], store: FakeStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader, den = read(), FakeRoom()
+    reader.follow(den)
+    waits: list[float | None] = []
+    goes_on = threading.Event()
+
+    def wait(seconds: float | None = None) -> bool:
+        waits.append(seconds)
+        return not goes_on.wait(LIMIT)
+
+    monkeypatch.setattr(reader._stopping, "wait", wait)
+    for text in "ab":
+        asked = store.calls.count("news")
+        store.add("den", text)
+        until(lambda: den.texts[-1:] == [text] and store.calls.count("news") > asked)  # noqa: B023
+    assert not waits
+    store.add("den", "c", "d")
+    until(lambda: waits == [module.PACE])
+    asked = store.calls.count("read")
+    for text in "ef":
+        store.add("den", text)
+    goes_on.set()
+    until(lambda: den.texts == [*"abcdef"])
+    assert store.calls.count("read") == asked + 1
+
+
 def test_rooms_that_were_opened_elsewhere_become_known(read: Callable[[], LogReader], store: FakeStore) -> None:
     store.add("old", "x")
     reader = read()

@@ -64,8 +64,12 @@ class Kit:
         return [getattr(entry, "id", None) for entry in entries]
 
     def read(self) -> Sequence[Entry]:
-        arrived = self.store.read({ROOM: (self.log.epoch, self.log.top)})
+        arrived = self.store.read({ROOM: self.reached})
         return self.log.retain(arrived[ROOM].entries) if arrived else []
+
+    @property
+    def reached(self) -> tuple[str, int]:
+        return self.log.epoch, self.log.top
 
     @property
     def point(self) -> Point:
@@ -167,6 +171,99 @@ def test_joins_of_another_process_are_told_from_ones_own(kit: Callable[..., Kit]
     two.write(event(JOIN, "bob", "Bob"))
     assert one.store.write([one.addition(event(JOIN, "ann", "Ann"), message("x", "ann"))]) == set()
     assert one.store.read({ROOM: (one.log.epoch, 0)})[ROOM].foreign == {1}
+
+
+@pytest.fixture
+def told(kit: Callable[..., Kit], monkeypatch: pytest.MonkeyPatch) -> Callable[[Kit], list[Entry] | None]:
+    """What the news bring of the room, without a question to its log; None if it would have to be asked."""
+
+    def read(one: Kit) -> list[Entry] | None:
+        asked: list[object] = []
+
+        def ask(after: object) -> dict[str, object]:
+            asked.append(after)
+            return {}
+
+        with monkeypatch.context() as patched:
+            patched.setattr(one.store, "_read", ask)
+            named = one.store.news(wait=False)
+            arrived = one.store.read({ROOM: one.reached}) if ROOM in named else {}
+        return None if asked else [*one.log.retain(arrived[ROOM].entries)] if arrived else []
+
+    return read
+
+
+def test_messages_come_with_the_news_and_ones_own_are_the_same_objects(
+    kit: Callable[..., Kit], told: Callable[[Kit], list[Entry] | None]
+) -> None:
+    one, two = kit(), kit()
+    for each in (one, two):
+        each.store.look([])
+    said = [message("über\nzwei", "ann", "Ann", 1), message('"\ud800"', "bob", None, None)]
+    assert one.store.write([one.addition(*said)]) == set()
+    assert two.store.write([two.addition(message("plain", "cy"))]) == set()
+    mine, theirs = told(one), told(two)
+    assert mine is not None
+    assert theirs is not None
+    assert [entry is each for entry, each in zip(mine, said, strict=False)] == [True, True]
+    assert [facts(each) for each in mine] == [facts(each) for each in theirs]
+    assert [facts(each) for each in mine] == [facts(each) for each in kit().kept.entries]
+    assert tokens(mine) == tokens(theirs) == tokens(kit().kept.entries)
+    assert told(one) == told(two) == [], "once"
+
+
+def test_what_the_news_lack_is_asked_of_the_log(
+    kit: Callable[..., Kit], told: Callable[[Kit], list[Entry] | None]
+) -> None:
+    one, two = kit(), kit()
+    for each in (one, two):
+        each.store.look([])
+    for said in (message("a", "ann"), event(JOIN, "ann", "Ann")):
+        one.store.write([one.addition(said)])
+    assert told(two) is None, "a join is not told"
+    assert [each.kind for each in two.read()] == ["msg", JOIN]
+    one.store.write([one.addition(message("b", "ann"))])
+    two.log.restore("another epoch", 2, 0, ())
+    assert told(two) is None, "it is of another log"
+    two.load()
+    one.store.write([one.addition(message("c", "ann"))])
+    one.store.write([one.addition(message("d", "ann"))])
+    two.log = MemoryLog(1_000, least=1)
+    two.log.restore(one.log.epoch, 1, 0, ())
+    assert told(two) is None, "what comes before it was missed"
+    two.load()
+    one.store.write([one.addition(message("e" * 20_000, "ann"), message("f" * 20_000, "ann"))])
+    assert told(two) is None, "it is too much"
+    assert [each.text[0] for each in two.read()] == ["e", "f"]
+
+
+def test_what_was_read_before_it_was_told_comes_once(
+    kit: Callable[..., Kit], told: Callable[[Kit], list[Entry] | None]
+) -> None:
+    one, two = kit(), kit()
+    for each in (one, two):
+        each.store.look([])
+    for text in "abc":
+        one.store.write([one.addition(message(text, "ann"))])
+    two.read()
+    assert told(two) == []
+    one.store.write([one.addition(message("a", "ann", None, 1), message("a", "ann", None, 1), message("d", "bob"))])
+    assert [each.text for each in told(two) or ()] == ["a", "d"]
+    one.read()
+    assert told(one) == [], "those of the session's messages that were taken are in the log"
+
+
+def test_a_reader_that_missed_more_than_the_news_keep_looks_at_every_room(
+    kit: Callable[..., Kit], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "NEWS_KEPT", 4)
+    one, two = kit(), kit()
+    two.store.look([])
+    two.store.load("another")
+    for text in "abcde":
+        one.store.write([one.addition(message(text, "ann"))])
+    assert two.store.news(wait=False) == {ROOM, "another"}
+    assert [each.text for each in two.read()] == [*"abcde"]
 
 
 def test_orders_in_force_are_kept_and_taken_back(kit: Callable[..., Kit]) -> None:
@@ -290,8 +387,8 @@ def test_a_reader_whose_connection_was_lost_while_it_was_idle_looks_first(
     one.store.look([])
     assert one.store.news(wait=False) == set()
     client.client_kill_filter(_type="normal", skipme=True)
-    for _ in range(2):
-        with pytest.raises(StoreDown, match="lost"):
+    for why in ("cannot be reached", "was lost"):  # the second time there is a new one, over which nobody has looked
+        with pytest.raises(StoreDown, match=why):
             one.store.read({ROOM: (one.log.epoch, 0)})
     one.store.look([])
     assert len(one.store.read({ROOM: (one.log.epoch, 0)})[ROOM].entries) == 1
@@ -405,7 +502,7 @@ def test_a_redis_that_is_full_says_so_and_takes_all_or_nothing(kit: Callable[...
 def test_a_redis_that_hangs_is_not_waited_for(
     kit: Callable[..., Kit], server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "TIMEOUT", 0.1)
+    monkeypatch.setattr(module, "TIMEOUT", 0.5)
     one = kit()
     addition = one.addition(message("once", "ann"))
     server.pause()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from threadchat import shared_room, stored_room
 from threadchat.channel import Closed
 from threadchat.log import Addition, SharedStore, reader
 from threadchat.log import redis as store_module
+from threadchat.log.redis import RedisStore
 from threadchat.log.writer import LogWriter
 from threadchat.messages import Entry, message
 from threadchat.shared_room import SharedRoom
@@ -370,12 +372,15 @@ def test_race_2_two_who_are_given_one_name_at_once_get_two(
         assert changed[0]["by"] == joins[1]["by"], "the later one"
 
 
-def test_race_3_whoever_is_said_to_have_left_and_has_not_is_back_at_once(both: tuple[Running, Running]) -> None:
+def test_race_3_whoever_is_said_to_have_left_and_has_not_is_back_at_once(
+    both: tuple[Running, Running], redis: RedisServer
+) -> None:
     one, two = both
     with V1(one.port, name="Ann") as ann, V1(two.port, name="Bob") as bob:
         ann.until(type="join", name="Bob")
         process = lobby(two)._writer.reader._store.process  # type: ignore[union-attr]
-        lobby(one)._writer.reader._store.bury(process)  # type: ignore[union-attr]
+        with closing(RedisStore(redis.unix_url)) as third:
+            third.bury(process)
         assert ann.until(type="leave")["by"] == bob.by
         assert ann.receive()["type"] == "join"
         bob.say("still here", n=1)

@@ -56,17 +56,22 @@ return {
 )
 
 # ARGV: process, number of the batch ('' for none), epoch, the newest id that the process has seen, the id up to which
-# it keeps nothing, for how long a session's number is remembered (ms); then of each entry its kind, its session, a mark
-# and the rest as JSON. The kind `organiser` is the join of one. The mark of a message is its number or ''; of a join
-# the name; of an order what it comes to: lines of '+' (in force) or '-' (no more) and a field of `orders`, or 'clear'.
-# An order that is aimed at an organiser is not taken.
+# it keeps nothing, for how long a session's number is remembered (ms), the room as the news call it, how many news are
+# kept; then of each entry its kind, its session, a mark and the rest as JSON. The kind `organiser` is the join of one.
+# The mark of a message is its number or ''; of a join the name; of an order what it comes to: lines of '+' (in force) or
+# '-' (no more) and a field of `orders`, or 'clear'. An order that is aimed at an organiser is not taken.
 #
 # Answers nothing if the log is not the one that the process knows. Otherwise: the batch, when, and for each entry its
 # id, or 0 if it was not taken.
+#
+# What was taken is told to all processes, as an item of NEWS: r the room. If it is messages alone, as most often, then
+# also s: epoch, first id, last id, when, process, batch; and, unless that is too much, e: a list in JSON of the rests.
+# So a process that has all that comes before need not ask the log. (One that does not have the room drops the item.)
 APPEND = (
     _COMMON
     + """
 local process, batch, before = ARGV[1], ARGV[2], tonumber(ARGV[5])
+local news, most_told = KEYS[9], 32768  -- bytes of an item
 local known = redis.call('HMGET', meta, 'epoch', 'top')
 if known[1] ~= ARGV[3] or tonumber(known[2]) < tonumber(ARGV[4]) then
     return false
@@ -78,7 +83,9 @@ if batch ~= '' then
     end
 end
 
-local id, said, answer = tonumber(known[2]), {}, {batch, string.format('%.0f', now)}
+local top = tonumber(known[2])
+local id, said, answer = top, {}, {batch, string.format('%.0f', now)}
+local texts, size = {}, 0
 
 local function add(kind, rest, ...)
     redis.call('XADD', log, string.format('%.0f-0', id), 'k', kind, 'a', answer[2], 'e', rest, ...)
@@ -117,6 +124,8 @@ function take.msg(by, number, rest)
     end
     id = id + 1
     add('msg', rest)
+    texts[#texts + 1] = rest
+    size = size + #rest
     return true
 end
 
@@ -170,7 +179,7 @@ function take.order(by, mark, rest)
     return true
 end
 
-for index = 7, #ARGV, 4 do
+for index = 9, #ARGV, 4 do
     local taken = take[ARGV[index]](ARGV[index + 1], ARGV[index + 2], ARGV[index + 3])
     answer[#answer + 1] = taken and string.format('%.0f', id) or '0'
 end
@@ -183,6 +192,16 @@ redis.call('HSET', meta, 'top', string.format('%.0f', id))
 if before > 0 and redis.call('XTRIM', log, 'MINID', '~', ARGV[5] .. '-0') > 0 then
     local first = redis.call('XRANGE', log, '-', '+', 'COUNT', 1)[1]
     forget(math.min(now - ARGV[6], first and tonumber(first[2][4]) or now))
+end
+if id > top then
+    local told = {'r', ARGV[7]}
+    if #texts == id - top then
+        told[3], told[4] = 's', string.format('%s %.0f %.0f %s %s %s', ARGV[3], top + 1, id, answer[2], process, batch)
+        if size <= most_told then
+            told[5], told[6] = 'e', '[' .. table.concat(texts, ',') .. ']'
+        end
+    end
+    redis.call('XADD', news, 'MAXLEN', '~', ARGV[8], '*', unpack(told))
 end
 answer = table.concat(answer, ' ')
 if batch ~= '' then

@@ -22,7 +22,7 @@ from urllib.parse import quote, unquote
 from threadchat.log import Addition, Arrivals, Look, Point, Stored, StoreDown, StoreUnfit
 from threadchat.log.lua import APPEND, EXPIRE, KEYS, LEASE, OPEN, RENEW, TRIM
 from threadchat.log.memory import REMEMBERED
-from threadchat.log.redis_entries import mark, name_of, read_entry, read_room, rest_of
+from threadchat.log.redis_entries import mark, name_of, numbered, read_entry, read_messages, read_room, rest_of
 from threadchat.log.redis_line import Call, Line, run
 from threadchat.messages import JOIN, LEAVE, NAME, Entry, event, message
 
@@ -35,6 +35,8 @@ TIMEOUT = 3.0  # seconds for a connection, and for an answer
 BLOCK = 1.0  # seconds that the reader waits for entries at most: well below TIMEOUT
 ROOMS_AT_ONCE = 256  # that are looked through with one request, for those who were there by way of a dead process
 MOST = 1_024  # entries of a room that are read at once
+NEWS_KEPT = 256  # items, of up to 32 KB
+SENT_KEPT = 8  # groups of this process' own that may be on their way back; it reads what is older as from others
 LEASE_TIME = 10.0  # seconds for which a process is taken to be alive after it was seen
 LEFT = "-"  # behind the name of a process that has left in order
 SETTLED = 600.0  # seconds after which a room that no process has is nobody's
@@ -46,12 +48,14 @@ class RedisStore:
     def __init__(self, url: str) -> None:
         self.process = secrets.token_hex(4)  # by which the others know this one
         self._batch = 0  # the number of the next group
+        # The newest groups, by number and room. The writer's thread adds and drops them, the reader's looks them up.
+        self._sent: dict[int, dict[str, Sequence[Entry]]] = {}
         try:
-            # The scripts see to it that the writer may ask again; the reader looks first (see LogReader).
-            self._writer, self._reader = Line(url, TIMEOUT, again=True), Line(url, TIMEOUT, again=False)
+            self._writer, self._reader = Line(url, TIMEOUT), Line(url, TIMEOUT)
         except ValueError as error:  # which may quote the password
             raise StoreUnfit("this is not the address of a Redis: redis://[[USER]:PASSWORD@]HOST[:PORT]") from error
         self._news = b"0-0"  # the newest that the reader has seen
+        self._told: dict[str, list[Sequence[bytes]]] = {}  # what `news` has brought of each room; the reader's own
         self._looked_over = 0  # the number of the connection over which it has looked
         try:
             with _unfit():
@@ -81,8 +85,9 @@ class RedisStore:
     def write(self, additions: Sequence[Addition]) -> Collection[str]:
         """See `SharedStore.write`."""
         full = [each for each in additions if each.entries]
-        calls = [self._append(self.process, str(self._batch), each) for each in full]
-        *answers, _ = self._writer.ask_all([*calls, _told_of(*(each.room for each in full))])
+        self._sent[self._batch] = {each.room: each.entries for each in full}
+        self._sent.pop(self._batch - SENT_KEPT, None)
+        answers = self._writer.ask_all([self._append(self.process, str(self._batch), each) for each in full])
         lost = [each for each, answer in zip(full, answers, strict=True) if answer is None]
         for addition, answer in zip(full, answers, strict=True):
             if answer is not None:
@@ -150,18 +155,55 @@ class RedisStore:
 
     def news(self, wait: bool) -> set[str]:
         """See `SharedStore.news`."""
+        self._told = {}
         block = int(1000 * (BLOCK if wait else BLOCK / 50))
-        found = self._ask("XREAD", "COUNT", MOST, "BLOCK", block, "STREAMS", NEWS, self._news)
+        found = self._ask("XREAD", "COUNT", NEWS_KEPT, "BLOCK", block, "STREAMS", NEWS, self._news)
         if not found:
             return set()
         ((_, items),) = found
         self._news = items[-1][0]
-        if len(items) == MOST:  # perhaps more than the stream keeps: any room may have something
+        if len(items) == NEWS_KEPT:  # perhaps more than the stream keeps: any room may have something
             return _names(self._reader)
-        return {unquote(room) for _, fields in items for room in fields[1].decode().split()}
+        for _, fields in items:
+            for room in fields[1].decode().split():
+                self._told.setdefault(unquote(room), []).append(fields)
+        return set(self._told)
 
     def read(self, after: Mapping[str, tuple[str, int]]) -> dict[str, Arrivals]:
-        """See `SharedStore.read`."""
+        """See `SharedStore.read`. Redis is not asked for what the news have brought."""
+        arrived, rest = {}, {}
+        for room, (epoch, top) in after.items():
+            if (entries := self._brought(room, epoch, top)) is None:
+                rest[room] = epoch, top
+            elif entries:
+                arrived[room] = Arrivals(entries, ())
+        return arrived | self._read(rest) if rest else arrived
+
+    def _brought(self, room: str, epoch: str, top: int) -> Sequence[Entry] | None:
+        """What the news have brought of the room after this id; None if something may be missing."""
+        entries: list[Entry] = []
+        for fields in self._told.pop(room, [()]):
+            if len(fields) < 4:
+                return None
+            in_epoch, first_id, last_id, at, process, batch = fields[3].decode().split(" ")
+            first, last, when = int(first_id), int(last_id), int(at) / 1000
+            if in_epoch != epoch or first > top + 1:
+                return None
+            if last <= top:
+                continue
+            sent = self._sent.get(int(batch), {}).get(room, ()) if process == self.process else ()
+            if len(sent) == last + 1 - first:  # all of it was taken. Its numbers may not have been answered yet
+                group = numbered(sent, epoch, first, when)
+            elif len(fields) >= 6:
+                group = read_messages(epoch, first, when, fields[5])
+            else:
+                return None
+            entries += group[top + 1 - first :]
+            top = last
+        return entries
+
+    def _read(self, after: Mapping[str, tuple[str, int]]) -> dict[str, Arrivals]:
+        """What the logs themselves have after these ids."""
         keys = {_keys(room)[1]: room for room in after}
         found = self._ask("XREAD", "COUNT", MOST, "STREAMS", *keys, *(top for _, top in after.values()))
         arrived = {}
@@ -179,7 +221,7 @@ class RedisStore:
 
     def _ask(self, *call: Any) -> Any:
         """Ask over the connection over which the reader has looked: another one may lead to another Redis."""
-        answer = self._reader.ask(*call)
+        (answer,) = self._reader.ask_all([call], again=False)
         if self._reader.connections != self._looked_over:
             raise StoreDown("the connection to Redis was lost")
         return answer
@@ -219,18 +261,19 @@ class RedisStore:
             ]
             if gone and epoch is not None:
                 addition = Addition(room, gone, 0, 0, epoch.decode(), 0)
-                calls += [self._append(process, "", addition), _told_of(room)]
+                calls.append(self._append(process, "", addition))
         if calls:
             self._reader.ask_all(calls)
 
     def _append(self, process: str, batch: str, addition: Addition) -> Call:
         arguments: list[Any] = [process, batch, addition.epoch, addition.top, addition.before, int(1000 * REMEMBERED)]
+        arguments += quote(addition.room, safe=""), NEWS_KEPT
         for entry in addition.entries:
             kind = JOIN if entry.kind == NAME else entry.kind
             if kind == JOIN and entry.by in addition.organisers:
                 kind = "organiser"
             arguments += kind, entry.by, mark(entry), rest_of(entry)
-        return _script(APPEND, addition.room, *arguments)
+        return run(APPEND, [*_keys(addition.room), NEWS], *arguments)
 
     def _newest_before(self, room: str, before: float) -> Entry | None:
         """The newest entry of those that are older than this, seconds since 1970."""
@@ -299,9 +342,9 @@ def _script(script: str, room: str, *arguments: Any) -> Call:
     return run(script, _keys(room), *arguments)
 
 
-def _told_of(*rooms: str) -> Call:
-    """Tell all processes that something is new in these rooms."""
-    return ("XADD", NEWS, "MAXLEN", "~", MOST, "*", "r", " ".join(quote(room, safe="") for room in rooms))
+def _told_of(room: str) -> Call:
+    """Tell all processes that something is new in the room, or nothing ("")."""
+    return ("XADD", NEWS, "MAXLEN", "~", NEWS_KEPT, "*", "r", quote(room, safe=""))
 
 
 def _lease(process: str, lasts: float) -> Call:

@@ -56,6 +56,19 @@ def read_entry(epoch: str, number: bytes, fields: Sequence[bytes]) -> Entry:
     return _made(epoch, number[:-2], fields[1].decode(), fields[3], fields[5])
 
 
+def read_messages(epoch: str, first: int, at: float, rests: bytes) -> Sequence[Entry]:
+    """Messages that follow one another, from a list of what `rest_of` has made."""
+    said, _ = _read_json(rests.decode("utf-8", "surrogatepass"))
+    return numbered([message(text, by, name, n) for by, name, n, text, _ in said], epoch, first, at)
+
+
+def numbered(entries: Sequence[Entry], epoch: str, first: int, at: float) -> Sequence[Entry]:
+    """The same entries, with what a log gives them."""
+    for number, entry in enumerate(entries, first):
+        entry.id, entry.at, entry.epoch = number, at, epoch
+    return entries
+
+
 def _made(epoch: str, number: bytes, kind: str, at: bytes, rest: bytes) -> Entry:
     (by, name, n, text, facts), _ = _read_json(rest.decode("utf-8", "surrogatepass"))
     if kind == MESSAGE:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import redis
+from hiredis import pack_command
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
@@ -28,17 +29,18 @@ def run(script: str, keys: Sequence[str], *arguments: Any) -> Call:
 class Line:
     """A connection to Redis, for one thread at a time. Its answers are bytes, as Redis gives them. Raises StoreDown.
 
-    It is made when it is first used, and again after it was lost. redis-py's own tries are off: they would append twice
-    what was appended while the answer was lost. `again` is whether to ask once more, for callers to whom that is safe.
-    `timeout` is for a connection, and for an answer, in seconds.
+    It is made when it is first used, and again after it was lost. redis-py's own tries are off: they would go on for
+    long, and after a time-out too. `timeout` is for a connection, and for an answer, in seconds.
+
+    redis-py makes the connection and reads the answers. Its client and its pool, which any thread may use, are left
+    out: with them a question takes twice the CPU time.
 
     Raises ValueError for an address that is none.
     """
 
-    def __init__(self, url: str, timeout: float, again: bool) -> None:
+    def __init__(self, url: str, timeout: float) -> None:
         self.connections = 0  # how many there have been
-        self._again = again
-        self._client = redis.Redis.from_url(
+        pool = redis.ConnectionPool.from_url(
             url,
             protocol=2,
             retry=Retry(NoBackoff(), 0),
@@ -46,70 +48,74 @@ class Line:
             socket_connect_timeout=timeout,
             redis_connect_func=self._connected,
         )
-        self._client.response_callbacks.clear()  # which make dictionaries: a reader of many entries has no use for them
+        self._connection: Any = pool.make_connection()  # of which redis-py types only a part
 
     def ask(self, *call: Any) -> Any:
         """The answer to one command."""
         return self.ask_all([call])[0]
 
-    def ask_all(self, calls: Sequence[Call]) -> list[Any]:
-        """The answers to all these commands, which are sent at once."""
-        with _down():
+    def ask_all(self, calls: Sequence[Call], again: bool = True) -> list[Any]:
+        """The answers to all these commands, which are sent at once.
+
+        If the connection is lost, they are asked once `again`, over a new one, which must do no harm.
+        """
+        try:
             try:
                 return self._with_scripts(calls)
             except redis.ConnectionError:  # it was lost while nobody used it, or somebody has cut it
-                if not self._again:
+                if not again:
                     raise
                 return self._with_scripts(calls)
+        except redis.RedisError as error:
+            raise StoreDown(_why(error)) from error
 
     def close(self) -> None:
         """Close the connection; the next question makes another one."""
         with suppress(redis.RedisError):
-            self._client.close()
+            self._connection.disconnect()
 
     def _connected(self, connection: Any) -> None:
-        """redis-py has a new connection: also where it finds an old one dead and says nothing."""
         connection.on_connect()
         self.connections += 1
 
     def _with_scripts(self, calls: Sequence[Call]) -> list[Any]:
         try:
-            return self._pipelined(calls)
+            return self._sent(calls)
         except redis.exceptions.NoScriptError:  # a new Redis, or one that has started again
-            self._pipelined([("SCRIPT", "LOAD", script) for script in SCRIPTS])
-            return self._pipelined(calls)
+            self._sent([("SCRIPT", "LOAD", script) for script in SCRIPTS])
+            return self._sent(calls)
 
-    def _pipelined(self, calls: Sequence[Call]) -> list[Any]:
-        pipeline = self._client.pipeline(transaction=False)
-        for call in calls:
-            pipeline.execute_command(*call)  # type: ignore[no-untyped-call]
-        answers = pipeline.execute(raise_on_error=False)  # which would put our script's name before the error
-        for answer in answers:
-            if isinstance(answer, redis.RedisError):
-                raise answer
+    def _sent(self, calls: Sequence[Call]) -> list[Any]:
+        connection, answers, failure = self._connection, [], None
+        connection.send_packed_command([b"".join(map(pack_command, calls))], check_health=False)
+        for _ in calls:
+            try:
+                answers.append(connection.read_response())
+            except redis.ResponseError as error:  # the other answers follow
+                failure = failure or error
+        if failure is not None:
+            raise failure
         return answers
 
 
-@contextmanager
-def _down() -> Iterator[None]:
-    """Turn what redis-py raises into StoreDown, in words for people."""
-    try:
-        yield
-    except redis.exceptions.NoPermissionError as error:
-        raise StoreDown(f"Redis does not let this user do that ({error}); the rights needed are: {COMMANDS}") from error
-    except redis.AuthenticationError as error:
-        raise StoreDown(f"Redis does not take this user or password ({error})") from error
-    except redis.TimeoutError as error:
-        raise StoreDown("Redis does not answer") from error
-    except redis.exceptions.BusyLoadingError as error:
-        raise StoreDown("Redis is still reading what it has kept") from error
-    except redis.exceptions.ReadOnlyError as error:
-        raise StoreDown("Redis takes no writes: it is a replica") from error
-    except redis.exceptions.OutOfMemoryError as error:
-        raise StoreDown("Redis has no memory left: raise its maxmemory") from error
-    except redis.ConnectionError as error:
-        raise StoreDown(f"Redis cannot be reached ({error})") from error
-    except redis.RedisError as error:
-        if "can't run this command" in str(error) or "can't access" in str(error):  # in a script
-            raise StoreDown(f"Redis does not let this user do that; the rights needed are: {COMMANDS}") from error
-        raise StoreDown(str(error)) from error
+def _why(error: redis.RedisError) -> str:
+    """What redis-py has raised, in words for people."""
+    text = str(error)
+    match error:
+        case redis.exceptions.NoPermissionError():
+            return f"Redis does not let this user do that ({text}); the rights needed are: {COMMANDS}"
+        case redis.AuthenticationError():
+            return f"Redis does not take this user or password ({text})"
+        case redis.TimeoutError():
+            return "Redis does not answer"
+        case redis.exceptions.BusyLoadingError():
+            return "Redis is still reading what it has kept"
+        case redis.exceptions.ReadOnlyError():
+            return "Redis takes no writes: it is a replica"
+        case redis.exceptions.OutOfMemoryError():
+            return "Redis has no memory left: raise its maxmemory"
+        case redis.ConnectionError():
+            return f"Redis cannot be reached ({text})"
+    if "can't run this command" in text or "can't access" in text:  # in a script
+        return f"Redis does not let this user do that; the rights needed are: {COMMANDS}"
+    return text
