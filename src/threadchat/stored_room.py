@@ -75,7 +75,7 @@ class StoredRoom(Room):
         with self._mutex:
             entries, self._fresh = self._fresh, []
             self._recorded.notify_all()
-        self._passed.count([entry.kind for entry in entries].count(MESSAGE), len(self.hub.clients))
+        self._passed.deliveries += [entry.kind for entry in entries].count(MESSAGE) * len(self.hub.clients)
         return entries
 
     def say(self, entry: Entry) -> None:
@@ -124,6 +124,7 @@ class StoredRoom(Room):
 
     def taken(self, said: Sequence[Entry], accepted: Sequence[Entry]) -> None:
         """See `LoggedRoom.taken`."""
+        self._count_messages(accepted)
         with self._mutex:
             self._pass_on(accepted)
             for entry in accepted:
@@ -149,6 +150,10 @@ class StoredRoom(Room):
     def lose(self) -> None:
         """See `LoggedRoom.lose`: it is as if the room had ended. (A store for one process never loses a log.)"""
         self.fail()
+
+    def _count_messages(self, taken: Sequence[Entry]) -> None:
+        """The log has taken these, and they were said in this process. The log writer's thread calls this."""
+        self._passed.messages += [entry.kind for entry in taken].count(MESSAGE)
 
     def _pass_on(self, entries: Sequence[Entry]) -> None:
         """The log has these. The caller holds the mutex."""
