@@ -309,6 +309,7 @@ def test_a_real_prometheus_answers_each_query_of_the_dashboard(chat: Process, pr
 
     until(lambda: results("count_over_time(threadchat_clients[1m]) >= 2"), "two scrapes")
     with V1(chat.port, room="den") as ann, V1(chat.port, room="den") as bob:
+        until(lambda: results("sum(threadchat_clients) == 2"), "that the hubs know both")
         for number in range(1, 11):
             ann.say(str(number), n=number)
         assert ann.texts(10) == bob.texts(10)

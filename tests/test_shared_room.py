@@ -105,6 +105,7 @@ def test_whoever_comes_back_to_another_process_misses_nothing_and_says_nothing_t
 def test_a_message_counts_where_it_was_said_and_a_delivery_for_each_client(both: tuple[Running, Running]) -> None:
     one, two = both
     with V1(one.port) as ann, V1(two.port) as bob:
+        until(lambda: all(len(server.app.rooms.lobby.hub.clients) == 1 for server in both))
         for who, number in ((ann, 1), (ann, 2), (ann, 2), (bob, 1)):  # the third is a repeat
             who.say(f"{who.by} {number}", n=number)
             who.until(n=number)

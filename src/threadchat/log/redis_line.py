@@ -10,12 +10,17 @@ from typing import Any
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
+from redis.sentinel import MasterNotFoundError
 
 from threadchat.log import StoreDown
 from threadchat.log.lua import SCRIPTS
+from threadchat.log.redis_address import close_sentinels, pool_of
 
 # The rights that a user of Redis needs, as `ACL SETUSER` takes them.
-COMMANDS = "+@connection +@stream +@hash +@sortedset +@string +@scripting +del +exists +info +time ~threadchat:*"
+COMMANDS = (
+    "+@connection +select +@stream +@hash +@sortedset +@string +@scripting +del +exists +info +time ~threadchat:*"
+)
+FULL = "Redis has no memory left: raise its maxmemory"
 Call = tuple[Any, ...]  # a command and its arguments
 _sha = {script: hashlib.sha1(script.encode()).hexdigest() for script in SCRIPTS}
 
@@ -38,7 +43,7 @@ class Line:
     def __init__(self, url: str, timeout: float, again: bool) -> None:
         self.connections = 0  # how many there have been
         self._again = again
-        self._client = redis.Redis.from_url(
+        pool = pool_of(
             url,
             protocol=2,
             retry=Retry(NoBackoff(), 0),
@@ -46,6 +51,7 @@ class Line:
             socket_connect_timeout=timeout,
             redis_connect_func=self._connected,
         )
+        self._client = redis.Redis.from_pool(pool)
         self._client.response_callbacks.clear()  # which make dictionaries: a reader of many entries has no use for them
 
     def ask(self, *call: Any) -> Any:
@@ -66,6 +72,7 @@ class Line:
         """Close the connection; the next question makes another one."""
         with suppress(redis.RedisError):
             self._client.close()
+            close_sentinels(self._client.connection_pool)
 
     def _connected(self, connection: Any) -> None:
         """redis-py has a new connection: also where it finds an old one dead and says nothing."""
@@ -106,10 +113,17 @@ def _down() -> Iterator[None]:
     except redis.exceptions.ReadOnlyError as error:
         raise StoreDown("Redis takes no writes: it is a replica") from error
     except redis.exceptions.OutOfMemoryError as error:
-        raise StoreDown("Redis has no memory left: raise its maxmemory") from error
+        raise StoreDown(FULL) from error
+    except MasterNotFoundError as error:  # its text has all that redis-py knows of the Sentinels
+        raise StoreDown("no Sentinel answers that knows a primary of this name which is up") from error
     except redis.ConnectionError as error:
         raise StoreDown(f"Redis cannot be reached ({error})") from error
     except redis.RedisError as error:
-        if "can't run this command" in str(error) or "can't access" in str(error):  # in a script
-            raise StoreDown(f"Redis does not let this user do that; the rights needed are: {COMMANDS}") from error
-        raise StoreDown(str(error)) from error
+        raise StoreDown(error_of_script(str(error))) from error
+
+
+def error_of_script(text: str) -> str:
+    """The text of an error, in words for people if it comes from a script: there each version has words of its own."""
+    if any(words in text for words in ("can't run this command", "can't access", "ACL failure in script")):
+        return f"Redis does not let this user do that; the rights needed are: {COMMANDS}"
+    return FULL if "-OOM " in text else text
