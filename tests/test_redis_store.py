@@ -468,6 +468,11 @@ def test_users_need_their_password_and_the_rights_that_are_named(server: RedisSe
         assert f"the rights needed are: {COMMANDS}" in unfit(f"redis://{user}:secret@{address}")
 
 
+def test_the_page_on_processes_names_the_same_rights() -> None:
+    page = (Path(__file__).parent / "examples" / "processes.md").read_text()
+    assert set(COMMANDS.split()) <= set(page.replace("'", "").split())
+
+
 @pytest.mark.parametrize(
     ("told", "means"),
     [  # what Redis 7.0, Valkey 8.1 and 9.1, and Redis 6.2 answer to a script

@@ -13,11 +13,13 @@ import pytest
 from helpers import REDIS, Process, RedisServer, needs_redis, until
 from helpers.fleet import Fleet, free_port
 from redis import Redis, RedisError
+from redis.sentinel import SentinelConnectionPool
 from test_chaos import SOME, SOON, Chaos, Site
 
 from threadchat.log import StoreUnfit
 from threadchat.log.choose import open_store
 from threadchat.log.redis import RedisStore
+from threadchat.log.redis_address import pool_of
 
 pytestmark = needs_redis
 NAME = "mymaster"
@@ -104,3 +106,20 @@ def test_a_name_that_no_sentinel_knows_is_refused(site: Watched) -> None:
     assert str(raised.value) == (
         f"{where} cannot be used: no Sentinel answers that knows a primary of this name which is up"
     )
+
+
+def test_an_address_names_sentinels_and_a_primary_with_its_user_and_database() -> None:
+    pool = pool_of("redis+sentinel://chat:a%2Fb@one,[::1]:26380/mymaster/3")
+    assert isinstance(pool, SentinelConnectionPool)
+    asked = [each.connection_pool.connection_kwargs for each in pool.sentinel_manager.sentinels]
+    assert [(each["host"], each["port"]) for each in asked] == [("one", 26379), ("::1", 26380)]
+    assert pool.service_name == "mymaster"
+    given = pool.connection_kwargs
+    assert (given["username"], given["password"], given["db"]) == ("chat", "a/b", 3)
+
+
+@pytest.mark.parametrize("where", ["redis+sentinel://:secret@one", "redis+sentinel://:secret@one:x/mymaster"])
+def test_an_address_without_a_name_or_a_port_that_is_none_is_refused(where: str) -> None:
+    with pytest.raises(StoreUnfit, match="this is not the address of a Redis") as raised:
+        open_store(where, "normal")
+    assert "secret" not in str(raised.value)
