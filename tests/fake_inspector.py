@@ -190,6 +190,7 @@ class Inspector:
         self.done: list[dict[str, Any]] = []  # the actions that were posted to inspect/do
         self.headers: list[dict[str, str]] = []  # of these posts
         self.source = SOURCE
+        self.sources_together = threading.Barrier(1)  # how many must be asked for until they are answered
         self.journey = JOURNEY
         self.refusal = ""  # why the next actions are refused, if they are
         self.up = True
@@ -273,6 +274,7 @@ class Inspector:
             case ["inspect", "live"]:
                 return Response(self._stream(request.args.get("room", "lobby").lower()), mimetype="text/event-stream")
             case ["inspect", "source"]:
+                self.sources_together.wait(LIMIT)
                 return self._json(self.source)
             case ["inspect", "message", "41"]:
                 return self._json(self.journey)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 from collections.abc import Callable
 
 from fake_inspector import WWW, Inspector, Look, client, gauge_of, row_of, write_pump_of
@@ -50,6 +51,14 @@ def test_a_thread_shows_the_line_it_is_at_with_the_go_beside(inspector: Inspecto
     inspector.show(client(1), client(2, state="running", line=137))
     expect(detail.locator("[aria-current]")).to_have_text("return item")
     expect(detail.locator(".changes")).to_contain_text("running")
+
+
+def test_all_functions_of_a_stack_are_asked_for_at_once(inspector: Inspector, look: Look) -> None:
+    inspector.sources_together = threading.Barrier(2)
+    page = look()
+    write_pump_of(page, 2).click()
+    expect(page.get_by_role("heading", name="Channel.receive in channel.py")).to_be_visible()
+    assert len([address for address in inspector.asked if address.startswith("/inspect/source")]) == 2
 
 
 def test_a_channel_shows_its_fill_and_a_pinned_client_is_watched(inspector: Inspector, look: Look) -> None:

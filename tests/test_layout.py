@@ -100,7 +100,8 @@ OURS: dict[str, set[str]] = {
     "log.reader": {"log", "runtime.threads"},
     "log.redis": {"log", "log.lua", "log.memory", "log.redis_entries", "log.redis_line", "messages"},
     "log.redis_entries": {"log", "log.memory", "messages"},
-    "log.redis_line": {"log", "log.lua"},
+    "log.redis_address": set(),
+    "log.redis_line": {"log", "log.lua", "log.redis_address"},
     "log.sqlite": {"log", "log.memory", "messages"},
     "log.writer": {"channel", "log", "log.reader", "messages", "runtime.threads"},
     "room": {
@@ -633,6 +634,7 @@ OTHERS: dict[str, set[str]] = {
     "websocket.wire": {"simple_websocket", "wsproto"},
     "cli": {"_typeshed"},
     "web.addresses": {"werkzeug"},
+    "log.redis_address": {"redis"},
     "log.redis_line": {"redis", "hiredis"},
     "web.app": {"werkzeug", "_typeshed"},
     "web.deadlines": {"_typeshed"},

@@ -16,7 +16,23 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from helpers import HANDSHAKE, LIMIT, TEXT, V1, Held, Peer, Process, Running, Serve, all_gone, ask, handshake, until
+from helpers import (
+    HANDSHAKE,
+    LIMIT,
+    TEXT,
+    THREADCHAT,
+    V1,
+    Held,
+    Peer,
+    Process,
+    Running,
+    Serve,
+    all_gone,
+    ask,
+    handshake,
+    needs_redis,
+    until,
+)
 from werkzeug.test import Client
 
 from threadchat import __version__, cli
@@ -238,19 +254,33 @@ def expressions() -> list[str]:
     return [query.replace("$__rate_interval", "1m").replace("$instance", ".*") for query in found]
 
 
-def test_the_dashboard_asks_for_figures_that_there_are(server: Running) -> None:
-    names = {name.partition("{")[0] for name in scrape(server)}
+def test_the_dashboard_asks_for_figures_that_there_are(serve: Serve, tmp_path: Path) -> None:
+    names = {name.partition("{")[0] for name in scrape(serve(store=f"sqlite:{tmp_path / 'chat.db'}"))}
+    names.add("threadchat_process_up")  # of several processes
     asked = {name for query in expressions() for name in re.findall(r"\b(?:threadchat|process)_\w+", query)}
     assert asked <= names
     assert {name for name in names if name.startswith("threadchat_")} <= asked
 
 
+@pytest.fixture(params=["sqlite", pytest.param("redis", marks=needs_redis)])
+def chat(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Process]:
+    """A server with SQLite, or two processes over Redis."""
+    options = ["--store", f"sqlite:{tmp_path / 'chat.db'}"]
+    if request.param == "redis":
+        options = ["--store", request.getfixturevalue("redis_server").url, "--processes", "2"]
+    folder = tmp_path / "chat"
+    folder.mkdir()
+    with Process(folder, [*THREADCHAT, "serve", "--port", "0", *options]) as process:
+        yield process
+        process.end()
+
+
 @pytest.fixture
-def prometheus(server: Running, tmp_path: Path) -> Iterator[Process]:
+def prometheus(chat: Process, tmp_path: Path) -> Iterator[Process]:
     """A Prometheus that scrapes the server ten times a second. It reads its list of targets after five seconds."""
     if PROMETHEUS is None:
         pytest.skip("Prometheus is missing (apt-get install prometheus)")
-    job = {"job_name": "threadchat", "static_configs": [{"targets": [f"127.0.0.1:{server.port}"]}]}
+    job = {"job_name": "threadchat", "static_configs": [{"targets": [f"127.0.0.1:{chat.port}"]}]}
     config = {"global": {"scrape_interval": "100ms", "scrape_timeout": "100ms"}, "scrape_configs": [job]}
     (tmp_path / "prometheus.yml").write_text(json.dumps(config))  # JSON is YAML
     command = [
@@ -261,7 +291,7 @@ def prometheus(server: Running, tmp_path: Path) -> Iterator[Process]:
         yield process
 
 
-def test_a_real_prometheus_answers_each_query_of_the_dashboard(server: Running, prometheus: Process) -> None:
+def test_a_real_prometheus_answers_each_query_of_the_dashboard(chat: Process, prometheus: Process) -> None:
     listening = json.loads(prometheus.wait_for('"Listening on"'))["address"]
     port = int(listening.rpartition(":")[2])
 
@@ -278,8 +308,16 @@ def test_a_real_prometheus_answers_each_query_of_the_dashboard(server: Running, 
         return found
 
     until(lambda: results("count_over_time(threadchat_clients[1m]) >= 2"), "two scrapes")
-    for query in expressions():
-        assert results(query), query
+    with V1(chat.port, room="den") as ann, V1(chat.port, room="den") as bob:
+        until(lambda: results("sum(threadchat_clients) == 2"), "that the hubs know both")
+        for number in range(1, 11):
+            ann.say(str(number), n=number)
+        assert ann.texts(10) == bob.texts(10)
+        # Whichever of the processes they are in.
+        until(lambda: results("sum(threadchat_messages_total) == 10"), "what was said")
+        until(lambda: results("sum(threadchat_deliveries_total) == 20"), "what was heard")
+        for query in expressions():
+            until(lambda: results(query), query)  # noqa: B023
 
 
 def test_promtool_finds_no_fault_with_the_names(server: Running) -> None:

@@ -22,7 +22,7 @@ from threadchat.log import redis as module
 from threadchat.log.choose import open_store, shown
 from threadchat.log.memory import MemoryLog
 from threadchat.log.redis import RedisStore
-from threadchat.log.redis_line import COMMANDS
+from threadchat.log.redis_line import COMMANDS, error_of_script
 from threadchat.messages import CLEAR, JOIN, KICK, LEAVE, LOCK, MUTE, NAME, PARDON, SLOW, Entry, event, message, order
 
 pytestmark = needs_redis
@@ -563,6 +563,32 @@ def test_users_need_their_password_and_the_rights_that_are_named(server: RedisSe
     assert "does not take this user or password" in unfit(f"redis://chat:wrong@{address}")
     for user in ("little", "elsewhere"):
         assert f"the rights needed are: {COMMANDS}" in unfit(f"redis://{user}:secret@{address}")
+
+
+def test_the_page_on_processes_names_the_same_rights() -> None:
+    page = (Path(__file__).parent / "examples" / "processes.md").read_text()
+    assert set(COMMANDS.split()) <= set(page.replace("'", "").split())
+
+
+@pytest.mark.parametrize(
+    ("told", "means"),
+    [  # what Redis 7.0, Valkey 8.1 and 9.1, and Redis 6.2 answer to a script
+        ("The user executing the script can't run this command or subcommand", "rights needed"),
+        (
+            "The user executing the script can't access at least one of the keys mentioned in the command",
+            "rights needed",
+        ),
+        ("ACL failure in script: User little has no permissions to run the 'xadd' command script: on", "rights needed"),
+        (
+            "Error running script: @user_script: 29: -OOM command not allowed when used memory > 'maxmemory'.",
+            "maxmemory",
+        ),
+        ("Error running script: another one", "Error running script: another one"),
+    ],
+)
+def test_the_errors_of_scripts_are_said_in_words_for_people(told: str, means: str) -> None:
+    assert means in error_of_script(told)
+    assert "user_script" not in error_of_script(told)
 
 
 def test_a_database_of_its_own_keeps_two_chats_apart(server: RedisServer) -> None:

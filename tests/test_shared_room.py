@@ -104,6 +104,18 @@ def test_whoever_comes_back_to_another_process_misses_nothing_and_says_nothing_t
             assert back.until(type="ack") == {"type": "ack", "n": 1}
 
 
+def test_a_message_counts_where_it_was_said_and_a_delivery_for_each_client(both: tuple[Running, Running]) -> None:
+    one, two = both
+    with V1(one.port) as ann, V1(two.port) as bob:
+        until(lambda: all(len(server.app.rooms.lobby.hub.clients) == 1 for server in both))
+        for who, number in ((ann, 1), (ann, 2), (ann, 2), (bob, 1)):  # the third is a repeat
+            who.say(f"{who.by} {number}", n=number)
+            who.until(n=number)
+        for who in (ann, bob):
+            who.until(type="msg", by=bob.by)
+        assert [server.app.rooms.tally.passed() for server in both] == [(2, 3), (1, 3)]
+
+
 def test_a_session_with_connections_to_two_processes_joins_once_and_leaves_last(
     both: tuple[Running, Running], monkeypatch: pytest.MonkeyPatch
 ) -> None:

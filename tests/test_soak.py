@@ -183,6 +183,18 @@ def test_two_clients_of_the_soak_and_the_log_must_have_the_same() -> None:
     assert counts.different == 2
 
 
+def test_what_the_log_of_a_process_that_is_behind_lacks_is_compared_the_next_time() -> None:
+    counts = Counts()
+    room = Room("room", counts)
+    client = Talker(room, [0], None, counts)
+    for number in (1, 2):
+        client.take(entry(number), json.dumps(entry(number)))
+    assert not room.compare([json.dumps(entry(1))])
+    assert (room.compared, counts.different) == (1, 0)
+    assert room.compare([json.dumps(entry(1)), json.dumps(entry(2, "1 other"))])
+    assert (room.compared, counts.different) == (2, 1)
+
+
 def soaked(tmp_path: Path, *options: str) -> Process:
     return Process(tmp_path, [sys.executable, str(SOAK), *options])
 

@@ -97,15 +97,19 @@ class Room:
         return self._said[by]
 
     def compare(self, log: Sequence[str]) -> bool:
-        """Compare what is new with the lines of the room's log. Returns whether that has nothing newer."""
+        """Compare what is new with the lines of the room's log. Returns whether both have come equally far.
+
+        The process that was asked may be behind the clients of another one. What it lacks is compared the next time.
+        """
         found = {json.loads(line).get("id", 0): line for line in log}
         found.pop(0, None)  # a gap has no id
         first = max(min(self.lines, default=1), min(found, default=1))  # the log keeps only so much
-        for number in range(max(self.compared + 1, first), self.top + 1):
+        top = max(found, default=0)
+        for number in range(max(self.compared + 1, first), min(top, self.top) + 1):
             self._counts.missed += number not in self.lines
             self._counts.different += self.lines.get(number, found.get(number)) != found.get(number)
-        self.compared = self.top
-        return max(found, default=0) <= self.top
+        self.compared = max(self.compared, min(top, self.top))
+        return top == self.top
 
     def forget(self, up_to: int) -> None:
         """Forget entries that every client has."""

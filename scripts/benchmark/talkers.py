@@ -10,7 +10,6 @@ See `talker` for what is checked. In the end, and now and then before, all is co
 from __future__ import annotations
 
 import http.client
-import json
 import math
 import random
 import select
@@ -36,8 +35,8 @@ class Talkers:
     of them is cut off, and comes back `away` seconds later at most, or falls asleep, for as long as `nap` says. What
     all clients have is forgotten unless it is to be kept. A room is compared with its log, which needs a server, each
     time that it has grown by `compare` entries. Where several `processes` serve and are killed meanwhile, the one that
-    is asked for a log may be behind, or end: then it is asked for again. The rooms' names begin with `prefix`. Raises
-    TimeoutError if they cannot join.
+    is asked for a log may end: then another one is asked. The rooms' names begin with `prefix`. Raises TimeoutError if
+    they cannot join.
     """
 
     def __init__(
@@ -190,12 +189,10 @@ class Talkers:
 
     def _log(self, room: Room) -> list[str]:
         """What the next server has of the room. Raises OSError and HTTPException."""
-        top, limit = room.top, time.monotonic() + PATIENCE
+        limit = time.monotonic() + PATIENCE
         while True:
             try:
-                lines = self._fetch(room)
-                if not self._processes or (lines and json.loads(lines[-1])["id"] >= top) or time.monotonic() > limit:
-                    return lines
+                return self._fetch(room)
             except (OSError, http.client.HTTPException):
                 if not self._processes or time.monotonic() > limit:
                     raise

@@ -31,7 +31,7 @@ from threadchat.web.origins import ascii_name, canonical_origin
 
 _ZONE = re.compile("^([0-9a-f:.]*:[0-9a-f:.]*)%[^/%]+$", re.IGNORECASE)
 
-_STORE = re.compile("memory:$|sqlite:.|rediss?://.|unix://.")
+_STORE = re.compile(r"memory:$|sqlite:.|rediss?://.|redis\+sentinel://.|unix://.")
 
 
 def _read_host(pattern: str) -> str:
@@ -163,8 +163,9 @@ class Options:
         "where the rooms are kept: `memory:` forgets them when the server ends; `sqlite:FILE` keeps them in a file, "
         "for one process, so that after a restart everybody goes on where they were; `redis://HOST` keeps them in a "
         "Redis (6.2 or later, with `appendonly yes`), for any number of processes that are one chat. Its address is "
-        "`redis://[USER:PASSWORD@]HOST[:PORT][/DATABASE]`, or `rediss://...` for TLS, or `unix://SOCKET`; it needs the "
-        "extra `threadchat[redis]`. Sentinel and Cluster are not supported",
+        "`redis://[USER:PASSWORD@]HOST[:PORT][/DATABASE]`, or `rediss://...` for TLS, or `unix://SOCKET`, or "
+        "`redis+sentinel://[USER:PASSWORD@]HOST[:PORT][,HOST...]/NAME[/DATABASE]` for the primary that Sentinels know "
+        "by this name; it needs the extra `threadchat[redis]`. Cluster is not supported",
     )
     synchronous: str = choice(
         "normal",
@@ -226,7 +227,7 @@ class Options:
     @property
     def is_shared(self) -> bool:
         """Whether the store is one that several processes, each with a chat of these options, can share."""
-        return self.store.partition(":")[0] in ("redis", "rediss", "unix")
+        return self.store.partition(":")[0] in ("redis", "rediss", "redis+sentinel", "unix")
 
     @property
     def keep_seconds(self) -> float:

@@ -67,7 +67,7 @@ class Room:
         self.options = options
         self.hub = hub
         self.tally = tally  # of all rooms
-        self._passed = Passed()  # the hub's thread's
+        self._passed = Passed()
         self._events = 0  # how many entries were accepted that are no messages
         # An eviction alone discards one send buffer.
         self.log = MemoryLog(options.keep, max(LEAST, 4 * options.send_buffer), options.keep_seconds)
@@ -99,7 +99,9 @@ class Room:
         with self._mutex:
             taken = self.log.append(self._accepted(entries))
             self._settle(entries)
-        self._passed.count(len(taken) - self._events + events, len(self.hub.clients))
+        messages = len(taken) - self._events + events
+        self._passed.messages += messages
+        self._passed.deliveries += messages * len(self.hub.clients)
         return taken
 
     def open(self) -> None:

@@ -101,6 +101,7 @@ class SharedRoom(StoredRoom):
 
     def taken(self, said: Sequence[Entry], accepted: Sequence[Entry]) -> None:
         """See `LoggedRoom.taken`. What was taken is settled when it comes back; the rest now."""
+        self._count_messages([entry for entry in accepted if hasattr(entry, "id")])  # the others are repeats
         with self._mutex:
             for entry in said if self._posts else ():
                 if post := self._posts.get(id(entry)):

@@ -79,7 +79,7 @@ class StoredRoom(Room):
         with self._mutex:
             entries, self._fresh = self._fresh, []
             self._recorded.notify_all()
-        self._passed.count([entry.kind for entry in entries].count(MESSAGE), len(self.hub.clients))
+        self._passed.deliveries += [entry.kind for entry in entries].count(MESSAGE) * len(self.hub.clients)
         return entries
 
     @property
@@ -142,6 +142,7 @@ class StoredRoom(Room):
 
     def taken(self, said: Sequence[Entry], accepted: Sequence[Entry]) -> None:
         """See `LoggedRoom.taken`."""
+        self._count_messages(accepted)
         with self._mutex:
             self._pass_on(accepted)
             for entry in accepted:
@@ -190,6 +191,10 @@ class StoredRoom(Room):
     def _retry(self) -> None:
         self._retry_is_due = False
         self._tell_listeners()
+
+    def _count_messages(self, taken: Sequence[Entry]) -> None:
+        """The log has taken these, and they were said in this process. The log writer's thread calls this."""
+        self._passed.messages += [entry.kind for entry in taken].count(MESSAGE)
 
     def _pass_on(self, entries: Sequence[Entry]) -> None:
         """The log has these. The caller holds the mutex."""

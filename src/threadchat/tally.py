@@ -1,7 +1,7 @@
 """What a chat has done so far, in totals that never fall, for those who watch it from outside (web/metrics.py).
 
-What lies on a message's way is counted without a lock, once a batch, by the thread of the room's hub alone (`Passed`).
-Everything else is rare, and is counted with a lock (`Tally.count`).
+What lies on a message's way is counted without a lock, once a batch (`Passed`). Everything else is rare, and is counted
+with a lock (`Tally.count`).
 """
 
 from __future__ import annotations
@@ -11,18 +11,16 @@ from collections import Counter
 
 
 class Passed:
-    """What one hub has passed on. Only the hub's thread writes it; any thread may read it."""
+    """What was said in one room, and passed on by its hub. Any thread may read it.
+
+    A room that several processes have is passed on by each of them, and what is said in it counts in one.
+    """
 
     __slots__ = ("deliveries", "messages")
 
     def __init__(self) -> None:
-        self.messages = 0
-        self.deliveries = 0  # one for each message and client
-
-    def count(self, messages: int, clients: int) -> None:
-        """Count messages that are passed on to so many clients."""
-        self.messages += messages
-        self.deliveries += messages * clients
+        self.messages = 0  # said in this process, and taken; written by the thread that has the log take them
+        self.deliveries = 0  # one for each message and client; the hub's thread's
 
 
 class Tally:
@@ -52,7 +50,7 @@ class Tally:
             self._events[event, label] += 1
 
     def passed(self) -> tuple[int, int]:
-        """How many messages were passed on so far, and how many deliveries that made."""
+        """How many messages were said here so far, and how many deliveries the hubs have made."""
         with self._mutex:
             hubs = [self._ended, *self._running]
             return sum(hub.messages for hub in hubs), sum(hub.deliveries for hub in hubs)

@@ -125,17 +125,12 @@ export class SourceView {
     const innermost = stack.at(-1);
     if (!innermost) return;
     let shown = stack.find(([file, , name]) => keyOf(file, name) === this.#picked);
-    for (const frame of shown ? [] : [...stack].reverse()) {
-      const [file, , name] = frame;
-      const source = this.#sources.get(file, name);
-      if (!source) {
-        this.#followLater(stack, file, name);
+    if (!shown) {
+      if (!stack.every(([file, , name]) => this.#sources.get(file, name))) {
+        this.#followLater(stack);
         return;
       }
-      if (source.go) {
-        shown = frame;
-        break;
-      }
+      shown = stack.findLast(([file, , name]) => this.#sources.get(file, name)?.go);
     }
     const [file, line, name] = shown ?? innermost;
     this.follow(file, line, name);
@@ -161,15 +156,14 @@ export class SourceView {
   }
 
   /**
-   * The next picture's stack comes soon; but while the page is paused there is none.
+   * Follow it once all its sources are there. They are asked for at once: with a store a stack has ten functions, and one
+   * after the other took seconds. The next picture's stack comes soon; but while the page is paused there is none.
    *
    * @param {Frame[]} stack
-   * @param {string} file
-   * @param {string} name
    */
-  async #followLater(stack, file, name) {
+  async #followLater(stack) {
     this.#waiting = stack;
-    await this.#sources.load(file, name);
+    await Promise.all(stack.map(([file, , name]) => this.#sources.get(file, name) ?? this.#sources.load(file, name)));
     if (this.#waiting === stack) this.followStack(stack);
   }
 

@@ -4,8 +4,8 @@ What must be decided once for all of them (ids, repeats, who is here), Redis its
 so that it does not matter which process asks, or whether it asks again because the answer was lost. Redis must be told
 to keep what it has (`appendonly yes`): without it a restart of Redis empties the rooms, and everybody is told of a gap.
 
-Tried with Redis 7.0; it needs 6.2 or later, alone or as the primary of replicas. Redis Cluster and Sentinel are not
-supported.
+It needs Redis 6.2 or later, alone or as the primary of replicas, which Sentinels may know. Redis Cluster is not
+supported. tests/examples/processes.md says what was tried.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from threadchat.messages import JOIN, LEAVE, NAME, Entry, event, message
 
 log = logging.getLogger("threadchat")
 
+ADDRESS = "redis://[[USER]:PASSWORD@]HOST[:PORT], or redis+sentinel://[[USER]:PASSWORD@]HOST[:PORT]/NAME"
 VERSION = b"1"  # of the keys
 OLDEST = (6, 2)  # XTRIM MINID
 ROOMS, PROCESSES, NEWS, SECRETS = "threadchat:rooms", "threadchat:processes", "threadchat:news", "threadchat:secrets"
@@ -53,7 +54,7 @@ class RedisStore:
         try:
             self._writer, self._reader = Line(url, TIMEOUT), Line(url, TIMEOUT)
         except ValueError as error:  # which may quote the password
-            raise StoreUnfit("this is not the address of a Redis: redis://[[USER]:PASSWORD@]HOST[:PORT]") from error
+            raise StoreUnfit(f"this is not the address of a Redis: {ADDRESS}") from error
         self._news = b"0-0"  # the newest that the reader has seen
         self._told: dict[str, list[Sequence[bytes]]] = {}  # what `news` has brought of each room; the reader's own
         self._looked_over = 0  # the number of the connection over which it has looked

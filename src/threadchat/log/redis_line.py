@@ -11,12 +11,17 @@ import redis
 from hiredis import pack_command
 from redis.backoff import NoBackoff
 from redis.retry import Retry
+from redis.sentinel import MasterNotFoundError
 
 from threadchat.log import StoreDown
 from threadchat.log.lua import SCRIPTS
+from threadchat.log.redis_address import close_sentinels, pool_of
 
 # The rights that a user of Redis needs, as `ACL SETUSER` takes them.
-COMMANDS = "+@connection +@stream +@hash +@sortedset +@string +@scripting +del +exists +info +time ~threadchat:*"
+COMMANDS = (
+    "+@connection +select +@stream +@hash +@sortedset +@string +@scripting +del +exists +info +time ~threadchat:*"
+)
+FULL = "Redis has no memory left: raise its maxmemory"
 Call = tuple[Any, ...]  # a command and its arguments
 _sha = {script: hashlib.sha1(script.encode()).hexdigest() for script in SCRIPTS}
 
@@ -40,7 +45,7 @@ class Line:
 
     def __init__(self, url: str, timeout: float) -> None:
         self.connections = 0  # how many there have been
-        pool = redis.ConnectionPool.from_url(
+        self._pool = pool_of(
             url,
             protocol=2,
             retry=Retry(NoBackoff(), 0),
@@ -48,7 +53,7 @@ class Line:
             socket_connect_timeout=timeout,
             redis_connect_func=self._connected,
         )
-        self._connection: Any = pool.make_connection()  # of which redis-py types only a part
+        self._connection: Any = self._pool.make_connection()  # of which redis-py types only a part
 
     def ask(self, *call: Any) -> Any:
         """The answer to one command."""
@@ -73,6 +78,7 @@ class Line:
         """Close the connection; the next question makes another one."""
         with suppress(redis.RedisError):
             self._connection.disconnect()
+            close_sentinels(self._pool)
 
     def _connected(self, connection: Any) -> None:
         connection.on_connect()
@@ -113,9 +119,16 @@ def _why(error: redis.RedisError) -> str:
         case redis.exceptions.ReadOnlyError():
             return "Redis takes no writes: it is a replica"
         case redis.exceptions.OutOfMemoryError():
-            return "Redis has no memory left: raise its maxmemory"
+            return FULL
+        case MasterNotFoundError():  # its text has all that redis-py knows of the Sentinels
+            return "no Sentinel answers that knows a primary of this name which is up"
         case redis.ConnectionError():
             return f"Redis cannot be reached ({text})"
-    if "can't run this command" in text or "can't access" in text:  # in a script
+    return error_of_script(text)
+
+
+def error_of_script(text: str) -> str:
+    """The text of an error, in words for people if it comes from a script: there each version has words of its own."""
+    if any(words in text for words in ("can't run this command", "can't access", "ACL failure in script")):
         return f"Redis does not let this user do that; the rights needed are: {COMMANDS}"
-    return text
+    return FULL if "-OOM " in text else text

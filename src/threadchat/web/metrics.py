@@ -94,7 +94,7 @@ class Collector:
             value=sum(len(hub.broadcast) for hub in hubs),
         )
         yield GaugeMetricFamily("threadchat_threads", "Threads of the process.", value=threading.active_count())
-        yield CounterMetricFamily("threadchat_messages", "Messages that hubs have passed on.", value=messages)
+        yield CounterMetricFamily("threadchat_messages", "Messages that were said here, and taken.", value=messages)
         yield CounterMetricFamily(
             "threadchat_deliveries",
             "Messages that hubs have passed on, one for each message and client.",
