@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
-from helpers import LIMIT, V1, Held, Peer, RedisServer, Running, Serve, ask, go, needs_redis, until
+from helpers import FAR, LIMIT, V1, Held, Peer, RedisServer, Running, Serve, ask, go, needs_redis, until
 from websockets.exceptions import ConnectionClosed
 
 from threadchat import shared_room, stored_room
@@ -82,6 +82,7 @@ def test_all_processes_see_everything_in_one_order(both: tuple[Running, Running]
     assert [*numbers.values()] == [[*range(1, 101)]] * 2, "each once, and each person's own in their order"
 
 
+@pytest.mark.usefixtures("patience")
 def test_whoever_comes_back_to_another_process_misses_nothing_and_says_nothing_twice(
     both: tuple[Running, Running],
 ) -> None:
@@ -192,18 +193,21 @@ def test_secrets_are_the_same_in_all_processes(start: Callable[..., Running]) ->
 
 
 def test_after_a_stop_of_all_people_have_time_to_come_back(
-    start: Callable[..., Running], monkeypatch: pytest.MonkeyPatch
+    start: Callable[..., Running], redis: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reader, "RETURN_WAIT", 0.5)
+    monkeypatch.setattr(reader, "RETURN_WAIT", FAR)
     server = start()
     with V1(server.port, name="Ann") as ann, V1(server.port, name="Bob") as bob:
         ann.until(type="join", name="Bob")
         server.stop()
+    (stopped,) = redis.client().zrange(store_module.PROCESSES, 0, -1)
     monkeypatch.setattr(reader, "LOOK_EVERY", 0.05)
     server = start()
     with V1(server.port, session=ann.session) as back:
         assert {each["name"] for each in back.hello["here"]} == {"Ann", "Bob"}
         assert back.hello["name"] == "Ann"
+        redis.client().zadd(store_module.PROCESSES, {str(stopped): 1})  # the time is over
+        lobby(server)._writer.reader._returned_at = 0.0  # type: ignore[union-attr]
         assert back.until(type="leave")["by"] == bob.by, "and nobody else"
 
 
@@ -404,6 +408,7 @@ def test_race_5_who_comes_from_a_process_that_has_read_more_waits_for_it(
     both: tuple[Running, Running], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, other = both
+    monkeypatch.setattr(shared_room, "AHEAD_WAIT", LIMIT)
     with V1(one.port, name="Ann") as ann:
         until(lambda: tops(one, other) == {1})
         goes_on, arrived = threading.Event(), lobby(other).arrived
