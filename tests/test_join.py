@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import LIMIT, THREADCHAT, Process, Running, Scripted, Serve, Tmux, go, until
+from helpers import LIMIT, THREADCHAT, Process, Running, Scripted, Serve, Tmux, go, until, websocket
 from test_chat import Person
-from websockets.sync.client import connect
 
 from threadchat.terminal import backoff
 
@@ -75,7 +74,7 @@ class Piped(Process):
 
 
 def test_a_line_is_delivered_before_it_ends(server: Running) -> None:
-    with connect(server.ws_url, open_timeout=LIMIT) as other:
+    with websocket(server.ws_url) as other:
         assert joined(server.url, "--name", "Ann", say="done\n") == (0, "Ann: done\n", "")
         assert other.recv(LIMIT) == "Ann: done"
 

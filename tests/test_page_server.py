@@ -22,9 +22,8 @@ from chat_page import (
     write,
 )
 from frozen_path import Path, path_to
-from helpers import LIMIT, Inspected, Running, Serve, until
+from helpers import LIMIT, Inspected, Running, Serve, until, websocket
 from playwright.sync_api import expect
-from websockets.sync.client import connect
 
 
 @pytest.fixture
@@ -93,8 +92,8 @@ def test_people_with_the_plain_protocol_are_shown_too(server: Running, visit: Vi
     page = visit(room(server, "plain") + "?name=Ann")
     address = f"{server.ws_url.removesuffix('ws')}r/plain/ws"
     with (
-        connect(address, open_timeout=LIMIT) as nameless,
-        connect(f"{address}?name=Carl", open_timeout=LIMIT) as carl,
+        websocket(address) as nameless,
+        websocket(f"{address}?name=Carl") as carl,
     ):
         nameless.send("without a name")
         carl.send("with one")
@@ -169,7 +168,7 @@ def test_a_page_that_was_evicted_comes_back_and_has_missed_nothing(serve: Serve,
         (evicted,) = server.clients
         path.stall()
         said: list[str] = []
-        with connect(f"{server.ws_url}?name=Bea", max_size=None, open_timeout=LIMIT) as bea:
+        with websocket(f"{server.ws_url}?name=Bea", max_size=None) as bea:
             while evicted in server.clients:
                 said.append(f"{len(said)} " + "x" * 25_000)
                 bea.send(said[-1])
