@@ -91,10 +91,7 @@ def test_a_first_visit_gets_a_name_and_chooses_another(server: Running, visit: V
 def test_people_with_the_plain_protocol_are_shown_too(server: Running, visit: Visit) -> None:
     page = visit(room(server, "plain") + "?name=Ann")
     address = f"{server.ws_url.removesuffix('ws')}r/plain/ws"
-    with (
-        websocket(address) as nameless,
-        websocket(f"{address}?name=Carl") as carl,
-    ):
+    with websocket(address) as nameless, websocket(f"{address}?name=Carl") as carl:
         nameless.send("without a name")
         carl.send("with one")
         expect(messages_of(page)).to_have_count(2)

@@ -229,6 +229,7 @@ def test_whoever_was_in_a_process_that_died_leaves(
 def test_while_redis_is_away_people_are_told_and_nothing_is_lost(
     serve: Serve, redis_server: RedisServer, caplog: pytest.LogCaptureFixture
 ) -> None:
+    redis_server.config(appendfsync="always")  # what is killed may otherwise have lost what it has answered
     one, two = serve(store=redis_server.url), serve(store=redis_server.url)
     with V1(one.port, name="Ann") as ann, V1(two.port, name="Bob") as bob:
         for each in (ann, bob):
