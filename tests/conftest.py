@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from helpers import (
+    FAR,
     LIMIT,
     REDIS,
     Connect,
@@ -101,6 +102,13 @@ def serve() -> Iterator[Serve]:
             return stack.enter_context(Running(port, **options))
 
         yield start
+
+
+@pytest.fixture
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In this process nobody is taken to have left who comes back, however slow the machine is."""
+    for place in ("room.LEAVE_WAIT", "stored_room.RETURN_WAIT", "log.reader.RETURN_WAIT"):
+        monkeypatch.setattr(f"threadchat.{place}", FAR)
 
 
 @pytest.fixture

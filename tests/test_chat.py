@@ -355,7 +355,7 @@ def test_a_connection_that_does_not_come_back_in_time_is_the_end_of_a_pipe(serve
 
 
 def test_a_server_that_is_silent_is_left(server: Scripted, enter: Enter, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dial, "READ_WAIT", 0.05)
+    monkeypatch.setattr(dial, "READ_WAIT", 1.0)
     enter()
     server.join()
     assert server.join().query["since"] == "e.0.0"

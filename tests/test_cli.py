@@ -19,8 +19,7 @@ from pathlib import Path
 from urllib.error import HTTPError
 
 import pytest
-from helpers import LIMIT, TEXT, THREADCHAT, Peer, Process, Serve, ask, close_frame, until
-from websockets.sync.client import connect
+from helpers import LIMIT, TEXT, THREADCHAT, Peer, Process, Serve, ask, close_frame, until, websocket
 
 from threadchat import __version__, cli, serving
 from threadchat.declarations import Group
@@ -66,7 +65,7 @@ def log_lines(process: Process, word: str) -> list[str]:
 def test_it_prints_the_address_and_who_can_reach_it_and_serves_there(start: Start) -> None:
     process = start()
     assert b"<title>threadchat</title>" in get(process.port)
-    with connect(address(process.port), compression=None) as ws:
+    with websocket(address(process.port), compression=None) as ws:
         ws.send("hello")
         assert ws.recv(LIMIT) == "hello"
     assert process.out.splitlines() == [
@@ -577,8 +576,11 @@ def test_it_ends_quietly_when_nobody_reads_its_output(monkeypatch: pytest.Monkey
 def test_a_signal_takes_leave_of_all_clients_and_ends_it_with_status_0(start: Start, number: signal.Signals) -> None:
     process = start()
     with ExitStack() as stack:
-        clients = [stack.enter_context(connect(address(process.port), compression=None)) for _ in range(3)]
-        process.wait_for("client 3 joined")
+        clients = [stack.enter_context(websocket(address(process.port), compression=None)) for _ in range(3)]
+        for client in clients:  # from its echo on, its read pump has its name
+            client.send("here")
+            for each in clients:
+                assert each.recv(LIMIT) == "here"
         process.process.send_signal(number)
         assert [close_frame(client).code for client in clients] == [1001] * len(clients)
         assert process.process.wait(LIMIT) == 0
@@ -622,7 +624,7 @@ def test_a_client_that_does_not_take_its_leave_holds_up_nobody(start: Start) -> 
 
 def test_there_is_a_log_line_for_each_client_that_comes_and_goes(start: Start) -> None:
     process = start()
-    with connect(address(process.port), compression=None) as ws:
+    with websocket(address(process.port), compression=None) as ws:
         _, port, *_ = ws.local_address
         ws.send("a message is nobody's business")
         ws.recv(LIMIT)
@@ -644,7 +646,7 @@ def test_there_is_a_log_line_for_each_client_that_comes_and_goes(start: Start) -
 
 def test_the_log_says_who_was_evicted_and_why(start: Start) -> None:
     process = start("--send-buffer", "2", "--message-size", "60000")
-    with Peer(process.port, receive_buffer=4096), connect(address(process.port), compression=None) as ws:
+    with Peer(process.port, receive_buffer=4096), websocket(address(process.port), compression=None) as ws:
         process.wait_for("client 2 joined")
         while "client 1 left" not in process.err:
             ws.send("x" * 60_000)
@@ -665,7 +667,7 @@ def test_the_log_says_which_client_sent_too_long_a_message(start: Start) -> None
 
 def test_a_peer_cannot_write_lines_into_the_log(start: Start) -> None:
     process = start()
-    with connect(address(process.port), compression=None) as ws:
+    with websocket(address(process.port), compression=None) as ws:
         process.wait_for("joined")
         ws.close(1000, "bye\n2000-01-01 00:00:00,000 INFO client 7 joined from \x1b[31mnowhere\u2028")
     process.wait_for("left")
@@ -681,7 +683,7 @@ def test_a_peer_cannot_write_lines_into_the_log(start: Start) -> None:
 def test_the_log_level_says_what_is_written(start: Start, level: str, lines: list[str]) -> None:
     process = start("--log-level", level)
     get(process.port)
-    with connect(address(process.port), compression=None) as ws:
+    with websocket(address(process.port), compression=None) as ws:
         ws.send("hello")
         assert ws.recv(LIMIT) == "hello"
     assert process.end() == 0

@@ -246,7 +246,7 @@ def test_werkzeugs_time_limit_for_a_request_applies_to_the_websocket_too(
 
 
 def test_threadchats_websocket_outlives_the_time_limit_for_a_request(serve: Serve) -> None:
-    with Peer(serve(request_wait=0.1, pong_wait=LIMIT, ping_period=0.1).port) as peer:
+    with Peer(serve(request_wait=1.0, pong_wait=LIMIT, ping_period=0.5).port) as peer:
         assert [peer.receive() for _ in range(3)] == [Frame(PING, b"")] * 3
         peer.send(TEXT, "still here")
         while (received := peer.receive()).opcode == PING:

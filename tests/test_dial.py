@@ -85,7 +85,7 @@ def test_where_the_chat_has_moved_to_is_told(server: Scripted) -> None:
 
 
 def test_a_server_that_does_not_answer_is_given_up(server: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dial, "DIAL_WAIT", 0.05)
+    monkeypatch.setattr(dial, "DIAL_WAIT", 0.5)
     assert why_not(server.url) == f"cannot join {server.url}: it does not answer"
 
 

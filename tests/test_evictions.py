@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from helpers import FAR, Inspected, Look, Peer, say_stuck, until
+from helpers import FAR, Clock, Inspected, Look, Peer, say_stuck, until
 
 from threadchat.inspector import evictions, kernel
 from threadchat.inspector.bots import _drop_all
@@ -62,18 +62,19 @@ def test_that_a_peer_took_nothing_for_a_moment_does_not_mean_that_it_has_stopped
 def test_a_peer_that_still_takes_bytes_is_slow_however_long_a_frame_waits(
     inspect: Inspect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(evictions, "LONG", 1.0)
+    clock = Clock()
+    monkeypatch.setattr(evictions, "time", clock)
     server = inspect(send_buffer=1)
     with a_frame_waits(server) as (peer, look):
         client = server.client()
-        until(lambda: client.waits > 1)
+        clock.now += 2 * evictions.LONG
         socket = client.connection._socket
         before = kernel.taken(socket)
         assert before is not None
         until(lambda: peer.socket.recv(4_000) and (kernel.taken(socket) or 0) > before + evictions.NOTHING)
         event = evict(server, look)
     assert event["cause"] == "slow"
-    assert event["waited"] > 1 > event["quiet"]
+    assert event["waited"] > evictions.LONG > event["quiet"]
 
 
 def test_a_peer_whose_machine_does_not_answer_is_silent(inspect: Inspect) -> None:

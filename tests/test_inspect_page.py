@@ -22,7 +22,7 @@ from fake_inspector import (
     row_of,
     write_pump_of,
 )
-from helpers import luminance, ratio
+from helpers import luminance, ratio, until
 from playwright.sync_api import Page, expect
 
 AXE = (files("axe_playwright_python") / "axe.min.js").read_text()
@@ -185,6 +185,12 @@ def test_nothing_of_a_row_is_cut_off(inspector: Inspector, look: Look, width: in
     assert page.locator(".row .who b").first.evaluate("name => name.scrollWidth <= name.clientWidth")
 
 
+BELOW_THE_DRAWING = """text => {
+    const drawn = Array.from(document.querySelectorAll("#middle > div > *"), box => box.getBoundingClientRect().bottom);
+    return text.getBoundingClientRect().top >= Math.max(...drawn);
+}"""
+
+
 def test_while_nobody_is_there_the_page_says_so_beside_the_drawing(inspector: Inspector, look: Look) -> None:
     page = look()
     inspector.show()
@@ -192,12 +198,7 @@ def test_while_nobody_is_there_the_page_says_so_beside_the_drawing(inspector: In
     for width, height in (1280, 800), (1280, 500), (390, 844):
         page.set_viewport_size({"width": width, "height": height})
         expect(nobody).to_be_visible()
-        below = page.locator("#middle > div > *").evaluate_all(
-            "boxes => Math.max(...boxes.map(box => box.getBoundingClientRect().bottom))"
-        )
-        text = nobody.bounding_box()
-        assert text is not None
-        assert text["y"] >= below
+        until(lambda: nobody.evaluate(BELOW_THE_DRAWING), "the words below the drawing")
 
 
 def test_on_a_phone_what_goes_on_and_why_a_client_was_evicted_stay_in_view(inspector: Inspector, look: Look) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from fake_inspector import JOURNEY, Inspector, Look, channel, client, row_of, thread
+from helpers import until
 from playwright.sync_api import Page, expect
 from test_inspect_page import AXE
 
@@ -151,7 +152,7 @@ def test_behind_the_log_writer_its_channel_and_a_message_is_what_belongs_to_them
     expect(detail).to_contain_text("StoredRoom.say")
     page.locator(".room-log button").click()
     expect(detail).to_contain_text("the hub has passed on")
-    assert "/inspect/source?file=stored_room.py&function=StoredRoom._pass_on" in " ".join(inspector.asked)
+    until(lambda: "/inspect/source?file=stored_room.py&function=StoredRoom._pass_on" in inspector.asked, "its source")
     show(inspector, log_writer(), events=[{"kind": "message", "id": 41, "client": 1, "text": "hello"}])
     page.get_by_role("button", name="hello").click()
     detail = page.get_by_role("region", name="The journey of a message")

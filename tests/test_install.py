@@ -23,8 +23,7 @@ from email.parser import Parser
 from pathlib import Path
 
 import pytest
-from helpers import LIMIT, Process, ask
-from websockets.sync.client import connect
+from helpers import LIMIT, Process, ask, websocket
 
 from threadchat import __version__
 
@@ -155,7 +154,7 @@ def check_that_it_works(
                 assert answer.status == 200
                 assert answer.body.startswith(b"" if path.startswith("static/") else b"<!doctype html>")
         url = f"ws://127.0.0.1:{process.port}/ws"
-        with connect(url, compression=None) as one, connect(url, compression=None) as two:
+        with websocket(url, compression=None) as one, websocket(url, compression=None) as two:
             process.wait_for("client 2 joined")
             one.send("hello")
             assert [one.recv(LIMIT), two.recv(LIMIT)] == ["hello", "hello"]

@@ -7,15 +7,15 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import LIMIT, THREADCHAT, Process, Running, Scripted, Serve, Tmux, go, until
+from helpers import LIMIT, THREADCHAT, Process, Running, Scripted, Serve, Tmux, go, until, websocket
 from test_chat import Person
-from websockets.sync.client import connect
 
 from threadchat.terminal import backoff
 
@@ -74,7 +74,7 @@ class Piped(Process):
 
 
 def test_a_line_is_delivered_before_it_ends(server: Running) -> None:
-    with connect(server.ws_url) as other:
+    with websocket(server.ws_url) as other:
         assert joined(server.url, "--name", "Ann", say="done\n") == (0, "Ann: done\n", "")
         assert other.recv(LIMIT) == "Ann: done"
 
@@ -363,17 +363,20 @@ def test_a_terminal_goes_on_when_the_server_has_been_started_again(serve: Serve,
 
 
 def test_a_terminal_whose_connection_was_cut_goes_on_as_if_nothing_had_happened(
-    server: Running, terminal: Show
+    server: Running, terminal: Show, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ann = terminal(server.url, "--name", "Ann")
     ann.shows("^You are Ann")
     ann.presses("one", "Enter")
     ann.shows("Ann: one$")
     before = ann.screen().rstrip()
+    let_in, respond = threading.Event(), server.app._respond
+    monkeypatch.setattr(server.app, "_respond", lambda request: let_in.wait(LIMIT) and respond(request))
     for client in server.clients:
         client.connection.abort()
     ann.shows("not connected")
     server.app.rooms.lobby.say(_message("missed"))
+    let_in.set()
     ann.shows(r"^Ann> *$")
     after = ann.shows("Bob: missed$")
     assert after.startswith(before.removesuffix("Ann>"))

@@ -78,7 +78,7 @@ def test_it_counts_what_the_log_writer_does_where_there_is_a_store(serve: Serve,
 def test_it_counts_clients_rooms_messages_and_deliveries(serve: Serve) -> None:
     server = serve()
     with Peer(server.port) as ann, Peer(server.port) as bob, Peer(server.port, "/r/den/ws?name=Eve") as eve:
-        until(lambda: server.app.rooms.clients == 3)
+        until(lambda: sum(len(hub.clients) for hub in server.app.rooms.hubs) == 3)
         for peer in (ann, eve):
             peer.send(TEXT, "hello")
             peer.lines(1)

@@ -217,7 +217,7 @@ def test_nginx_refuses_a_request_with_two_lengths(site: Site) -> None:
 
 
 def test_pings_keep_an_idle_client_connected(tmp_path: Path) -> None:
-    with behind_nginx(tmp_path, "--ping-period", "0.2", read_timeout="1500ms") as site, site.join() as peer:
+    with behind_nginx(tmp_path, "--ping-period", "0.5", read_timeout="4s") as site, site.join() as peer:
         for _ in range(9):  # so that more time passes than nginx waits
             ping = peer.receive()
             assert ping.opcode == PING

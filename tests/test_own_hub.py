@@ -72,12 +72,16 @@ class Own:
         """What a picture says of the hub."""
         return self.hub.facts(sys._current_frames())
 
-    def fault(self, kind: str) -> dict[str, Any]:
-        """The fault of this kind; waits for it."""
+    def fault(self, kind: str, mistake: str | None = None) -> dict[str, Any]:
+        """The fault of this kind, and with this mistake if one is given; waits for it."""
         found: list[dict[str, Any]] = []
 
         def look() -> bool:
-            found[:] = [fault for fault in self.facts()["faults"] if fault["kind"] == kind]
+            found[:] = [
+                fault
+                for fault in self.facts()["faults"]
+                if fault["kind"] == kind and mistake in (None, fault["mistake"])
+            ]
             return bool(found)
 
         until(look, f"a fault of kind {kind}")
@@ -104,7 +108,7 @@ def own(monkeypatch: pytest.MonkeyPatch, inspect: Callable[..., Inspected], tmp_
     """`own(code, **options)` starts a server that is quick to look and to judge."""
     for module, name, seconds in (
         (own_hub, "LOOK_EVERY", 0.01),
-        (own_hub, "STOP_WAIT", 0.2),
+        (own_hub, "STOP_WAIT", 2.0),  # those that stop must have time to, on a machine with much else to do
         (own_hub, "LAST_WAIT", 0.2),
         (own_faults, "SOON", 0.05),
         (own_faults, "LONG", 0.1),
@@ -367,12 +371,12 @@ def test_a_hub_that_never_sleeps_is_told_and_one_that_waits_is_not(own: Make) ->
     code = changed(f"{head})", f"{head}, default=True)")
     mine = own(code)
     with Peer(mine.port) as ann:
-        fault = mine.fault("busy")
-        assert (fault["title"], fault["mistake"]) == ("Your hub never sleeps", "polling")
+        fault = mine.fault("busy", "polling")  # another fault may come first, on a machine with much else to do
+        assert fault["title"] == "Your hub never sleeps"
         assert fault["line"] in range(number_of(code, "while True:"), number_of(code, "inbox.close()"))
         assert fault["sentences"][0].startswith("The thread hub has not slept for ")
         ann.talk("it serves all the same")
-        assert mine.fault("busy")["mistake"] == "polling", "a message now and then is no reason to be awake"
+        mine.fault("busy", "polling")  # a message now and then is no reason to be awake
         mine.save(changed(f"{head})", f"{head}, timeout=60)"))
     with Peer(mine.port) as bob:
         bob.talk("nothing is wrong with a long timeout")

@@ -68,7 +68,8 @@ def test_without_the_key_the_page_asks_for_it(scripted: Scripted, page: Page, do
     expect(page.get_by_role("textbox", name="Your message")).to_be_hidden()
     for answer in ("This is not the key.", "This is not the key.", "Too many wrong keys. Wait for a moment."):
         key_of(page).fill("wrong")
-        key_of(page).press("Enter")
+        with page.expect_response("**/key"):
+            key_of(page).press("Enter")
         expect(page.locator("#key-note")).to_have_text(answer)
         expect(key_of(page)).to_have_accessible_description(answer)
     assert axe_complaints(page) == []

@@ -22,9 +22,8 @@ from chat_page import (
     write,
 )
 from frozen_path import Path, path_to
-from helpers import LIMIT, Inspected, Running, Serve, until
+from helpers import LIMIT, Inspected, Running, Serve, until, websocket
 from playwright.sync_api import expect
-from websockets.sync.client import connect
 
 
 @pytest.fixture
@@ -43,6 +42,7 @@ def room(server: Running, name: str) -> str:
     return f"{server.url}r/{name}"
 
 
+@pytest.mark.usefixtures("patience")
 def test_two_people_talk(server: Running, visit: Visit) -> None:
     ann, bea = visit(room(server, "two") + "?name=Ann"), visit(room(server, "two") + "?name=Bea")
     write(ann, "hello from Ann")
@@ -59,6 +59,7 @@ def test_two_people_talk(server: Running, visit: Visit) -> None:
     expect(field_of(bea)).to_be_focused()
 
 
+@pytest.mark.usefixtures("patience")
 def test_a_latecomer_sees_the_history_and_keeps_it_over_a_reload(server: Running, visit: Visit) -> None:
     ann = visit(room(server, "late") + "?name=Ann")
     for text in ("one", "two"):
@@ -73,6 +74,7 @@ def test_a_latecomer_sees_the_history_and_keeps_it_over_a_reload(server: Running
     expect(messages_of(late).locator("nth=2")).to_have_class("message mine")
 
 
+@pytest.mark.usefixtures("patience")
 def test_a_first_visit_gets_a_name_and_chooses_another(server: Running, visit: Visit) -> None:
     ann = visit(room(server, "names") + "?name=Ann")
     page = visit(room(server, "names"))
@@ -89,7 +91,7 @@ def test_a_first_visit_gets_a_name_and_chooses_another(server: Running, visit: V
 def test_people_with_the_plain_protocol_are_shown_too(server: Running, visit: Visit) -> None:
     page = visit(room(server, "plain") + "?name=Ann")
     address = f"{server.ws_url.removesuffix('ws')}r/plain/ws"
-    with connect(address) as nameless, connect(f"{address}?name=Carl") as carl:
+    with websocket(address) as nameless, websocket(f"{address}?name=Carl") as carl:
         nameless.send("without a name")
         carl.send("with one")
         expect(messages_of(page)).to_have_count(2)
@@ -163,7 +165,7 @@ def test_a_page_that_was_evicted_comes_back_and_has_missed_nothing(serve: Serve,
         (evicted,) = server.clients
         path.stall()
         said: list[str] = []
-        with connect(f"{server.ws_url}?name=Bea", max_size=None) as bea:
+        with websocket(f"{server.ws_url}?name=Bea", max_size=None) as bea:
             while evicted in server.clients:
                 said.append(f"{len(said)} " + "x" * 25_000)
                 bea.send(said[-1])

@@ -67,7 +67,7 @@ def redis() -> Iterator[RedisServer]:
 
 @pytest.fixture(scope="module")
 def command(redis: RedisServer) -> list[str]:
-    return [*SERVE, "--store", redis.unix_url, "--processes", "2", "--drain", "0.2"]
+    return [*SERVE, "--store", redis.unix_url, "--processes", "2", "--drain", "0.5"]
 
 
 @pytest.fixture(scope="module")

@@ -133,7 +133,7 @@ def test_a_stop_and_an_eviction_do_not_wait_until_a_flood_is_read(serve: Serve, 
     server = serve(message_rate=2, send_buffer=4)
     with Peer(server.port) as flooder:
         flooder.socket.sendall(frame(TEXT, "x") * 200)
-        assert flooder.lines(2) == ["x", "x"]
+        flooder.receive()
         (client,) = server.clients
         if why == "stop":
             server.stop_in_thread()
@@ -145,4 +145,4 @@ def test_a_stop_and_an_eviction_do_not_wait_until_a_flood_is_read(serve: Serve, 
         *said, last = flooder.receive_all()
         assert (last.opcode, last.close_code) == (CLOSE, code)
         assert len(b"".join(got.payload for got in said)) < 20
-    until(lambda: server.deserted, "the end of its pumps", limit=10.0)
+    until(lambda: server.deserted, "the end of its pumps")

@@ -502,7 +502,7 @@ def test_a_redis_that_is_full_says_so_and_takes_all_or_nothing(kit: Callable[...
 def test_a_redis_that_hangs_is_not_waited_for(
     kit: Callable[..., Kit], server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "TIMEOUT", 0.5)
+    monkeypatch.setattr(module, "TIMEOUT", 1.0)
     one = kit()
     addition = one.addition(message("once", "ann"))
     server.pause()

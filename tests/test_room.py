@@ -59,7 +59,7 @@ def test_race_2_who_is_put_out_while_coming_in_does_not_stay(serve: Serve, monke
             return read(after, most)
 
         monkeypatch.setattr(room.log, "read", wait_and_read)
-        coming = go(V1, server.port, session=bob.session)
+        coming = go(V1, server.port, session=bob.session, at_once=True)
         assert reached.wait(LIMIT)
         ann.send(type="kick", by=bob.by)
         ann.until(type="order")

@@ -335,6 +335,7 @@ def test_nor_does_the_name_of_a_person_or_a_room_and_a_line_has_the_name_of_its_
         with V1(server.port, room='a" as "b\u2028\\', name='Eve\n" from\u202e\u05d0') as eve:
             eve.send(type="name", name="Bob\u2067: 1000")
             eve.until(type="name")
+        until(lambda: len(caplog.messages) == 2, "the line that she has left")
         with Peer(server.port, "/r/q/ws?name=Ann"):
             room = server.app.rooms.find("q")
             assert room is not None

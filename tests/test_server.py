@@ -15,6 +15,7 @@ import pytest
 from helpers import (
     LIMIT,
     THREADCHAT,
+    Clock,
     Peer,
     Process,
     Serve,
@@ -26,7 +27,7 @@ from helpers import (
 )
 
 from threadchat.options import Options
-from threadchat.web import handler
+from threadchat.web import deadlines, handler
 from threadchat.web import server as server_module
 from threadchat.web.app import create_app
 from threadchat.web.hosts import hosts_of
@@ -56,10 +57,16 @@ def test_a_peer_that_does_not_finish_its_request_is_dropped(
     assert errors(caplog) == []
 
 
-def test_the_time_limit_of_a_request_does_not_hold_for_the_websocket(serve: Serve) -> None:
-    server = serve(request_wait=0.05)
+def test_the_time_limit_of_a_request_does_not_hold_for_the_websocket(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+    monkeypatch.setattr(deadlines, "time", clock)
+    server = serve(request_wait=NEVER)
     with Peer(server.port) as slow, closing(open_socket(server)) as idle:
         until(lambda: server.clients)
+        until(lambda: len(request_threads()) == 2, "the idle connection's thread")
+        clock.now += NEVER
         received(idle)  # so the limit has passed for the other one too
         slow.talk("still here")
 

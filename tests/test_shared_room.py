@@ -9,7 +9,7 @@ from contextlib import closing
 from typing import Any
 
 import pytest
-from helpers import LIMIT, V1, Held, Peer, RedisServer, Running, Serve, ask, go, needs_redis, until
+from helpers import FAR, LIMIT, V1, Held, Peer, RedisServer, Running, Serve, ask, go, needs_redis, until
 from websockets.exceptions import ConnectionClosed
 
 from threadchat import shared_room, stored_room
@@ -84,6 +84,7 @@ def test_all_processes_see_everything_in_one_order(both: tuple[Running, Running]
     assert [*numbers.values()] == [[*range(1, 101)]] * 2, "each once, and each person's own in their order"
 
 
+@pytest.mark.usefixtures("patience")
 def test_whoever_comes_back_to_another_process_misses_nothing_and_says_nothing_twice(
     both: tuple[Running, Running],
 ) -> None:
@@ -245,18 +246,21 @@ def test_secrets_are_the_same_in_all_processes(start: Callable[..., Running]) ->
 
 
 def test_after_a_stop_of_all_people_have_time_to_come_back(
-    start: Callable[..., Running], monkeypatch: pytest.MonkeyPatch
+    start: Callable[..., Running], redis: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reader, "RETURN_WAIT", 0.5)
+    monkeypatch.setattr(reader, "RETURN_WAIT", FAR)
     server = start()
     with V1(server.port, name="Ann") as ann, V1(server.port, name="Bob") as bob:
         ann.until(type="join", name="Bob")
         server.stop()
+    (stopped,) = redis.client().zrange(store_module.PROCESSES, 0, -1)
     monkeypatch.setattr(reader, "LOOK_EVERY", 0.05)
     server = start()
     with V1(server.port, session=ann.session) as back:
         assert {each["name"] for each in back.hello["here"]} == {"Ann", "Bob"}
         assert back.hello["name"] == "Ann"
+        redis.client().zadd(store_module.PROCESSES, {str(stopped): 1})  # the time is over
+        lobby(server)._writer.reader._returned_at = 0.0  # type: ignore[union-attr]
         assert back.until(type="leave")["by"] == bob.by, "and nobody else"
 
 
@@ -278,6 +282,7 @@ def test_whoever_was_in_a_process_that_died_leaves(
 def test_while_redis_is_away_people_are_told_and_nothing_is_lost(
     serve: Serve, redis_server: RedisServer, caplog: pytest.LogCaptureFixture
 ) -> None:
+    redis_server.config(appendfsync="always")  # what is killed may otherwise have lost what it has answered
     one, two = serve(store=redis_server.url), serve(store=redis_server.url)
     with V1(one.port, name="Ann") as ann, V1(two.port, name="Bob") as bob:
         for each in (ann, bob):
@@ -460,6 +465,7 @@ def test_race_5_who_comes_from_a_process_that_has_read_more_waits_for_it(
     both: tuple[Running, Running], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, other = both
+    monkeypatch.setattr(shared_room, "AHEAD_WAIT", LIMIT)
     with V1(one.port, name="Ann") as ann:
         until(lambda: tops(one, other) == {1})
         goes_on, arrived = threading.Event(), lobby(other).arrived

@@ -404,6 +404,7 @@ def test_the_log_reader_listens_looks_whether_the_logs_are_the_same_and_is_down_
     writer = server.app.rooms.writer
     assert isinstance(writer, WatchedWriter)
     assert writer.reader is not None
+    redis_server.config(appendfsync="always")  # what is killed may otherwise have lost what it has answered
     pass_on = SharedRoom._pass_on
     with Peer(server.port) as peer, server.look() as look:
         until_reader(look, "listening", "store")

@@ -50,6 +50,7 @@ def rooms(tmp_path: Path) -> Iterator[Rooms]:
     made.stop()
 
 
+@pytest.mark.usefixtures("patience")
 def test_after_a_restart_everybody_goes_on_where_they_were(start_any: Callable[..., Running]) -> None:
     server = start_any()
     with V1(server.port, room="den", name="Ann") as ann, V1(server.port, room="den", name="Bob") as bob:
@@ -198,9 +199,7 @@ def test_race_3_what_is_cleared_before_the_hub_has_passed_it_on_is_passed_on(sta
     server = start_any()
     room = server.app.rooms.lobby
     with V1(server.port, name="Ann", headers=KEY) as ann, V1(server.port, name="Bob") as bob:
-        bob.say("in", n=1)  # is read once Bob has caught up: one who still comes in would be told of a gap, rightly
-        for each in (ann, bob):
-            each.until(type="msg", text="in")
+        ann.until(type="join", name="Bob")
         held = Held(room.hub)
         ann.say("one", n=1)
         ann.say("two", n=2)
@@ -363,8 +362,8 @@ def test_a_room_that_ended_is_not_kept_for_those_who_may_come_back(start: Callab
 def test_while_the_store_does_not_answer_nobody_waits_for_a_room_or_to_say_something(
     start: Callable[..., Running], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stored_room, "OPEN_WAIT", 0.05)
     server = start()
+    monkeypatch.setattr(stored_room, "OPEN_WAIT", 0.05)
     writer = server.app.rooms.writer
     assert writer is not None
     load, goes_on = writer._store.load, threading.Event()
@@ -386,9 +385,9 @@ def test_a_store_that_does_not_answer_at_the_start_is_one_sentence(
     def down(store: SqliteStore, room: str) -> None:
         raise StoreDown("timed out")
 
-    monkeypatch.setattr(stored_room, "OPEN_WAIT", 0.05)
     options = Options(store=f"sqlite:{tmp_path / 'chat.db'}")
     with monkeypatch.context() as patched:
+        patched.setattr(stored_room, "OPEN_WAIT", 0.05)
         patched.setattr(SqliteStore, "load", down)
         with pytest.raises(StoreUnfit, match=r"chat\.db cannot be used: it does not answer"):
             create_app(options)

@@ -182,6 +182,7 @@ def test_the_units_leave_time_for_the_drain_and_room_for_the_threads() -> None:
 def test_the_command_of_the_unit_serves_on_the_socket_that_it_is_handed(tmp_path: Path) -> None:
     notify = tmp_path / "notify"
     command = [sys.executable, "-c", HAND_OVER, "0", *command_of_the_unit(), "--host", "192.0.2.7", "--inspect"]
+    command += ["--drain", "60"]
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as supervising:
         supervising.bind(str(notify))
         supervising.settimeout(LIMIT)
@@ -194,12 +195,14 @@ def test_the_command_of_the_unit_serves_on_the_socket_that_it_is_handed(tmp_path
                 peer.talk("hello")
             assert process.end() == 0  # at once, because nobody is left
             assert supervising.recv(100) == b"STOPPING=1"
-            assert re.search(r"drained: 0 clients told in 0\.\d seconds", process.out)
+            took = re.search(r"drained: 0 clients told in (\d+\.\d) seconds", process.out)
+            assert took
+            assert float(took[1]) < 30
 
 
 def test_while_the_server_is_replaced_nobody_is_refused(tmp_path: Path) -> None:
     """keep_listening.py holds the socket. Somebody connects all the time, and a client of threadchat.v1 comes back."""
-    command = [*KEEP_LISTENING, *THREADCHAT, "serve", "--drain", "0.1"]
+    command = [*KEEP_LISTENING, *THREADCHAT, "serve", "--drain", "0.5"]
     with Process(tmp_path, command) as process, terminated(process):
         port, over = process.port, False
 

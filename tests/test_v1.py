@@ -9,7 +9,7 @@ import threading
 from typing import Any
 
 import pytest
-from helpers import LIMIT, V1, Peer, Running, Serve, pump_names, until
+from helpers import LIMIT, V1, Peer, Running, Serve, until
 from websockets.exceptions import ConnectionClosed
 
 from threadchat.messages import event, message
@@ -171,6 +171,7 @@ def test_a_session_that_is_none_is_refused(server: Running, session: str) -> Non
         assert peer.status == 400
 
 
+@pytest.mark.usefixtures("patience")
 def test_promise_11_a_message_that_is_sent_again_is_acknowledged_and_taken_once(serve: Serve) -> None:
     port = serve().port
     with V1(port, name="Ann") as ann, V1(port, name="Bob") as bob:
@@ -189,6 +190,7 @@ def test_promise_11_a_message_that_is_sent_again_is_acknowledged_and_taken_once(
         assert nobody.hello["last"] is None
 
 
+@pytest.mark.usefixtures("patience")
 def test_promise_11_a_session_that_recovers_and_has_said_nothing_yet_may_send_its_first_message_again(
     serve: Serve,
 ) -> None:
@@ -201,6 +203,7 @@ def test_promise_11_a_session_that_recovers_and_has_said_nothing_yet_may_send_it
         assert (back.hello["recovered"], back.hello["last"]) == (False, None)
 
 
+@pytest.mark.usefixtures("patience")
 def test_promise_10_a_client_that_comes_back_gets_all_that_it_missed_once_and_in_order(serve: Serve) -> None:
     port = serve(message_rate=0).port
     with V1(port, name="Ann") as ann:
@@ -292,6 +295,7 @@ def test_where_nothing_is_kept_nothing_is_recovered_and_no_history_shown(serve: 
             assert bob.receive()["type"] == "join"
 
 
+@pytest.mark.usefixtures("patience")
 def test_names_are_one_of_a_kind_and_are_kept_over_a_reconnect(serve: Serve) -> None:
     port = serve().port
     with V1(port, name="Ann") as ann, V1(port, name="ANN") as second, V1(port, name="\u0410nn") as third:
@@ -348,7 +352,7 @@ def test_a_client_that_catches_up_when_the_server_stops_is_told(serve: Serve, mo
         return []
 
     monkeypatch.setattr(room.log, "read", read_and_stop)
-    with V1(server.port, name="Ann") as late:
+    with V1(server.port, name="Ann", at_once=True) as late:
         with pytest.raises(ConnectionClosed) as closed:
             late.until(type="never")
         assert closed.value.rcvd is not None
@@ -357,6 +361,7 @@ def test_a_client_that_catches_up_when_the_server_stops_is_told(serve: Serve, mo
     assert not stops[0].is_alive()
 
 
+@pytest.mark.usefixtures("patience")
 def test_a_new_name_on_coming_back_is_said(serve: Serve) -> None:
     port = serve().port
     with V1(port, name="Bob") as bob:
@@ -444,10 +449,9 @@ def test_a_session_that_is_cut_off_while_it_catches_up_is_told_at_once(
 
     with V1(server.port) as first:
         since = first.until(type="join")["token"]
-        until(lambda: "readPump-1" in pump_names())
         monkeypatch.setattr(room.log, "find", lambda text: 0)
         monkeypatch.setattr(room.log, "read", read_and_stop)
-        with V1(server.port, since=since) as late:
+        with V1(server.port, since=since, at_once=True) as late:
             with pytest.raises(ConnectionClosed) as closed:
                 late.until(type="msg", id=PAGE + 1)
             assert closed.value.rcvd is not None

@@ -16,7 +16,6 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 import pytest
-import websockets.sync.client
 from helpers import (
     BINARY,
     CLOSE,
@@ -38,6 +37,7 @@ from helpers import (
     run,
     tcp_pair,
     until,
+    websocket,
 )
 from hypothesis import given
 from hypothesis.strategies import characters, integers, lists, text
@@ -278,7 +278,7 @@ def test_a_client_that_takes_8_kb_at_a_time_gets_a_burst(serve: Serve, compressi
     running = serve(compression=compression, message_rate=0)
     said = [f"{number:05}".ljust(512, "x") for number in range(2000)]
     deflate = "deflate" if compression else None
-    with websockets.sync.client.connect(running.ws_url, compression=deflate, max_size=8192) as peer:
+    with websocket(running.ws_url, compression=deflate, max_size=8192) as peer:
         until(lambda: len(running.clients) == 1)
         talking = run(lambda: say(running, said))
         heard: list[str] = []
@@ -573,7 +573,7 @@ def test_the_message_size_is_that_of_the_decompressed_message(serve: Serve) -> N
 @pytest.mark.parametrize("compression", [True, False])
 def test_a_client_of_another_library_talks_with_and_without_compression(serve: Serve, compression: bool) -> None:
     running = serve(compression=compression)
-    with websockets.sync.client.connect(running.ws_url, compression="deflate") as peer:
+    with websocket(running.ws_url, compression="deflate") as peer:
         assert peer.response is not None
         assert ("Sec-WebSocket-Extensions" in peer.response.headers) == compression
         for number in range(20):

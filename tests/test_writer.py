@@ -170,7 +170,7 @@ def test_while_the_store_is_down_senders_wait_and_nothing_is_lost(
 def test_a_stop_writes_what_was_said_before_it(writer: LogWriter, store: FakeStore, room: FakeRoom) -> None:
     say(writer, room, *"abc")
     writer.stop()
-    assert room.said == ["a", "b", "c"]
+    until(lambda: room.said == ["a", "b", "c"])  # it goes on after its grace, as long as the store takes what it writes
     with pytest.raises(Closed):
         say(writer, room, "too late")
     assert not writer.failed

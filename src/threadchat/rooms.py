@@ -86,12 +86,6 @@ class Rooms:
         return self._rooms[LOBBY]
 
     @property
-    def clients(self) -> int:
-        """How many clients the hubs know at this instant."""
-        with self._changed:
-            return sum(len(room.hub.clients) for room in self._rooms.values())
-
-    @property
     def writer(self) -> LogWriter | None:
         """The log writer; None where the logs are in memory alone."""
         return self._writer

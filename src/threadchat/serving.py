@@ -29,7 +29,7 @@ from threadchat.runtime.supervisor import tell
 from threadchat.runtime.threads import NoThread
 from threadchat.web import metrics
 from threadchat.web.app import App, create_app
-from threadchat.web.drain import GOODBYE
+from threadchat.web.drain import GOODBYE, staying
 from threadchat.web.hosts import hosts_of, resolved
 from threadchat.web.server import Server, listen
 from threadchat.web.together import Together
@@ -208,7 +208,7 @@ def _stop(server: Server, others: set[threading.Thread]) -> tuple[int, str]:
     ours = _roles(others)
     server.stop_accepting()
     ours |= _roles(others)  # those of the last connections too
-    clients = server.app.rooms.clients
+    clients = len(staying(server.app.rooms))  # whoever was told in a drain may be there still
     server.stop()
     left = _roles(others)
     ended = [role for thread, role in ours.items() if thread not in left]

@@ -10,7 +10,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from math import inf
 from pathlib import Path
 from typing import Any, Self
@@ -24,9 +24,11 @@ WITH_CONSTANTS = Path(__file__).parents[1] / "with_constants.py"
 
 
 def free_port() -> int:
-    with closing(socket.create_server(("127.0.0.1", 0))) as listening:
-        port: int = listening.getsockname()[1]
-        return port
+    """A free port, which the system gives to nobody who does not ask for it: it is still free after a restart."""
+    while True:
+        port = random.randrange(10_000, 32_000)
+        with suppress(OSError), closing(socket.create_server(("127.0.0.1", port))):
+            return port
 
 
 class Fleet:

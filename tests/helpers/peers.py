@@ -9,11 +9,12 @@ import struct
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 from websockets.exceptions import ConnectionClosed as PeerConnectionClosed
 from websockets.frames import Close
-from websockets.sync.client import ClientConnection
+from websockets.sync.client import ClientConnection, connect
 
 from helpers.requests import read_all
 from helpers.waiting import LIMIT
@@ -218,6 +219,12 @@ class OtherEnd(Peer):
         self.socket = end
         self.socket.settimeout(LIMIT)
         self._buffer = b""
+
+
+def websocket(url: str, **options: Any) -> ClientConnection:
+    """A client of the websockets library, which has patience with a server that is busy."""
+    client: ClientConnection = connect(url, open_timeout=LIMIT, ping_interval=None, **options)
+    return client
 
 
 def close_frame(client: ClientConnection) -> Close:

@@ -19,7 +19,9 @@ ENTRIES = ("msg", "join", "leave", "name", "order")
 class V1:
     """One connection. `session` is a secret; a new one is made unless it is given, and "" means none.
 
-    `hello` is the server's first line. `receive` gives one line after the other.
+    `hello` is the server's first line. `receive` gives one line after the other. The constructor returns once the
+    server reads what this client says: its join was said before that, and the hub knows it. With `at_once` it returns
+    after hello, when all of that is still to come.
     """
 
     def __init__(
@@ -31,6 +33,7 @@ class V1:
         session: str | None = None,
         since: str | None = None,
         headers: dict[str, str] | None = None,
+        at_once: bool = False,
     ) -> None:
         self.session = secrets.token_urlsafe(24) if session is None else session
         query = urlencode({key: value for key, value in (("name", name), ("since", since)) if value is not None})
@@ -48,9 +51,11 @@ class V1:
         )
         self.socket = self._stack.enter_context(connecting)
         assert self.socket.subprotocol == "threadchat.v1"
-        self._lines: deque[str] = deque()
+        self._lines: deque[dict[str, Any]] = deque()
         self.hello = self.receive()
         assert self.hello["type"] == "hello"
+        if not at_once:
+            self._wait_until_in()
 
     @property
     def by(self) -> str:
@@ -62,9 +67,8 @@ class V1:
         while not self._lines:
             frame = self.socket.recv(timeout=LIMIT)
             assert isinstance(frame, str)
-            self._lines.extend(frame.split("\n"))
-        line: dict[str, Any] = json.loads(self._lines.popleft())
-        return line
+            self._lines.extend(map(json.loads, frame.split("\n")))
+        return self._lines.popleft()
 
     def until(self, **facts: Any) -> dict[str, Any]:
         """The next line with these facts; those before it are passed over."""
@@ -85,6 +89,15 @@ class V1:
 
     def close(self) -> None:
         self._stack.close()
+
+    def _wait_until_in(self) -> None:
+        """Ask something that the read pump answers by itself, and keep all other lines for `receive`."""
+        self.send(type="are you there?")
+        before = []
+        while (line := self.receive())["type"] != "error":
+            before.append(line)
+        assert line["text"] == "This is nothing that a client says in threadchat.v1."
+        self._lines.extendleft(reversed(before))
 
     def __enter__(self) -> Self:
         return self

@@ -11,7 +11,6 @@ from collections.abc import Callable
 
 from threadchat.channel import Channel, Closed, Send, select
 from threadchat.client import Client
-from threadchat.hub import Hub
 from threadchat.rooms import Rooms
 
 GOODBYE = (1012, "the server restarts")
@@ -28,7 +27,7 @@ def drain(rooms: Rooms, seconds: float, cut: Channel[None], until_empty: Callabl
     ends, told = time.monotonic() + seconds, 0
     rooms.drains_until = ends
     while (left := ends - time.monotonic()) > 0:
-        there = [client for hub in rooms.hubs for client in _clients(hub)]
+        there = staying(rooms)
         if not there and until_empty():
             return told
         pause = min(left, max(TELL_EVERY, left / len(there) if there else 0))
@@ -38,15 +37,16 @@ def drain(rooms: Rooms, seconds: float, cut: Channel[None], until_empty: Callabl
             if not _part_with(client, cut):
                 return told
             told += 1
-    for client in (client for hub in rooms.hubs for client in _clients(hub)):  # there were too many, or a hub hung
+    for client in staying(rooms):  # there were too many, or a hub hung
         client.connection.end(*GOODBYE)  # which the stop lets go out
         told += 1
     return told
 
 
-def _clients(hub: Hub) -> list[Client]:
-    """The hub's clients that are not about to go."""
-    return [each for each in list(hub.clients) if isinstance(each, Client) and not each.connection.is_ending]
+def staying(rooms: Rooms) -> list[Client]:
+    """The clients of all rooms that are not about to go."""
+    there = [client for hub in rooms.hubs for client in list(hub.clients)]
+    return [each for each in there if isinstance(each, Client) and not each.connection.is_ending]
 
 
 def _part_with(client: Client, cut: Channel[None]) -> bool:
