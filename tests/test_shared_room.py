@@ -14,7 +14,7 @@ from websockets.exceptions import ConnectionClosed
 
 from threadchat import shared_room, stored_room
 from threadchat.channel import Closed
-from threadchat.log import Addition, SharedStore, reader
+from threadchat.log import Addition, reader
 from threadchat.log import redis as store_module
 from threadchat.log.redis import RedisStore
 from threadchat.log.writer import LogWriter
@@ -196,11 +196,10 @@ def test_an_organiser_whose_process_died_is_none_any_more(both: tuple[Running, R
     one, two = both
     with V1(one.port, name="Ann", headers=KEY) as ann, V1(two.port, name="Bob", headers=KEY) as bob:
         ann.until(type="join", name="Bob")
-        store, died = lobby(one)._writer._store, lobby(two)._writer.reader
-        assert isinstance(store, SharedStore)
+        died = lobby(two)._writer.reader
         assert died is not None
         died.stop()  # so that it does not say that Bob is still there
-        store.bury(died._store.process)
+        died._store.bury(died._store.process)
         ann.until(type="leave", by=bob.by)
         ann.send(type="mute", by=bob.by)
         assert ann.until(type="order")["target"] == bob.by

@@ -17,9 +17,9 @@ A script is executed as a whole: no other command comes in between. The keys of 
 
 KEYS = ("meta", "log", "numbers", "spoke", "here", "seats", "orders", "batches", "organisers")
 
-# What begins each script: the room's keys by name, Redis' own clock, and how sessions are forgotten.
+# What begins each script: the keys by name, Redis' own clock, and how sessions are forgotten.
 _COMMON = """
-local meta, log, numbers, spoke, here, seats, orders, batches, organisers = unpack(KEYS)
+local meta, log, numbers, spoke, here, seats, orders, batches, organisers, news = unpack(KEYS)
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
@@ -71,7 +71,7 @@ APPEND = (
     _COMMON
     + """
 local process, batch, before = ARGV[1], ARGV[2], tonumber(ARGV[5])
-local news, most_told = KEYS[9], 32768  -- bytes of an item
+local most_told = 32768  -- bytes of an item of the news, whose key is APPEND's alone
 local known = redis.call('HMGET', meta, 'epoch', 'top')
 if known[1] ~= ARGV[3] or tonumber(known[2]) < tonumber(ARGV[4]) then
     return false

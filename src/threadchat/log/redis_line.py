@@ -93,6 +93,7 @@ class Line:
 
     def _sent(self, calls: Sequence[Call]) -> list[Any]:
         connection, answers, failure = self._connection, [], None
+        connection.connect()  # if it is not: to send alone would not ask the Sentinels for their Redis
         connection.send_packed_command([b"".join(map(pack_command, calls))], check_health=False)
         for _ in calls:
             try:
