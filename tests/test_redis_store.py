@@ -9,9 +9,12 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from copy import copy
 from dataclasses import replace
+from math import inf
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from helpers import RedisServer, needs_redis
@@ -334,18 +337,84 @@ def test_what_is_too_old_is_dropped_and_rooms_without_anything(
     while time.time() < time_between:
         pass
     one.write(message("new", "ann"))
-    one.store.expire(time_between)
+    one.store.expire(time_between, ())
     kept = kit()
     assert [each.text for each in kept.kept.entries] == ["new"]
     assert kept.log.find(one.log.token(2)) == 2, "who has seen all of it misses nothing"
     assert kept.log.last("ann") == 3
-    one.store.expire(time.time() + 60)
+    one.store.expire(time.time() + 60, ())
     assert kit().log.top == 3, "a room that a process has keeps its epoch and its ids"
     assert kit().kept.epoch == one.log.epoch
     monkeypatch.setattr(module, "SETTLED", -60.0)
-    one.store.expire(time.time() + 60)
+    one.store.expire(time.time() + 60, ())
     assert not list(client.scan_iter("threadchat:{*"))
     assert one.store.names() == set()
+
+
+SILENT = (event(JOIN, "ann", "Ann"), event(NAME, "ann", "Anna"), event(LEAVE, "ann", "Anna"))
+ON = order(LOCK, "locked", "org", "Org", None, None, True)
+OFF = order(LOCK, "unlocked", "org", "Org", None, None, False)
+
+
+@pytest.mark.parametrize(
+    ("more", "stays"),
+    [
+        ((), False),
+        ([event(JOIN, "bob", "Bob")], True),
+        ([message("x", "ann", None, 1)], True),
+        ([message("x", "ann")], True),
+        ([ON, OFF], True),
+        ([event(kind, f"{number}", "x") for number in range(150) for kind in (JOIN, LEAVE)], False),
+    ],
+    ids=["nobody", "somebody", "message", "plain message", "orders", "many"],
+)
+@pytest.mark.parametrize("before", [-inf, 0.0])
+def test_a_room_in_which_nothing_was_ever_said_is_dropped_once_nobody_has_it(
+    kit: Callable[..., Kit],
+    client: Redis,
+    monkeypatch: pytest.MonkeyPatch,
+    more: Sequence[Entry],
+    stays: bool,
+    before: float,
+) -> None:
+    one = kit()
+    one.write(*map(copy, SILENT), *map(copy, more))
+    one.store.expire(before, ())
+    assert one.store.names() == {ROOM}, "a process has it"
+    monkeypatch.setattr(module, "SETTLED", -60.0)
+    one.store.expire(before, ())
+    assert (one.store.names() == {ROOM}) == stays
+    assert bool(list(client.scan_iter("threadchat:{*"))) == stays
+
+
+def test_a_silent_room_of_which_a_part_is_gone_may_have_had_words(
+    kit: Callable[..., Kit], client: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = kit()
+    one.write(message("x", "ann"), *map(copy, SILENT))
+    client.xtrim(f"threadchat:{{{quote(ROOM, safe='')}}}:log", minid="2")
+    monkeypatch.setattr(module, "SETTLED", -60.0)
+    one.store.expire(-inf, ())
+    assert one.store.names() == {ROOM}
+
+
+def test_race_1_a_room_that_is_opened_as_it_is_about_to_be_dropped_stays(
+    kit: Callable[..., Kit], client: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = kit()
+    one.write(*map(copy, SILENT))
+    client.zadd(module.ROOMS, {quote(ROOM, safe=""): 1})  # nobody has had it for long
+    ask, opened = one.store._writer.ask, []
+
+    def ask_slowly(*call: Any) -> Any:
+        answer = ask(*call)
+        opened.append(kit())
+        return answer
+
+    monkeypatch.setattr(one.store._writer, "ask", ask_slowly)
+    one.store.expire(-inf, ())
+    (other,) = opened
+    assert other.write(event(JOIN, "bob", "Bob")) == [4], "in the log that it has opened"
 
 
 def test_a_reader_finds_out_that_a_log_is_another_one(

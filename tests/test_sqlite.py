@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from copy import copy
+from math import inf
 from pathlib import Path
 
 import pytest
@@ -174,16 +176,49 @@ def test_what_is_too_old_is_dropped(again: Callable[..., Kit], monkeypatch: pyte
     now = time.time()
     monkeypatch.setattr("time.time", lambda: now + 60)
     kit.write(message("new", "bob"))
-    kit.store.expire(now + 30)
+    kit.store.expire(now + 30, ())
     back = again()
     assert [entry.text for entry in back.kept.entries] == ["new"]
     assert back.log.find(old) == 2, "nothing is missing after it"
     assert back.log.last("ann") == 2
     assert back.store.names() == {ROOM}
-    back.store.expire(now + 90)
+    back.store.expire(now + 90, ())
     assert back.store.names() == set(), "nothing is left of it"
     back.write(message("and on", "bob"))
     assert [entry.id for entry in again().kept.entries] == [4]
+
+
+@pytest.mark.parametrize(
+    ("more", "stays"),
+    [
+        ((), False),
+        ([event(JOIN, "bob", "Bob")], True),
+        ([message("x", "ann")], True),
+        ([order(LOCK, "locked", "org", "Org", None, None, True)], True),
+    ],
+    ids=["nobody", "somebody", "message", "order"],
+)
+def test_a_room_in_which_nothing_was_ever_said_is_dropped_unless_it_is_used(
+    again: Callable[..., Kit], more: Sequence[Entry], stays: bool
+) -> None:
+    kit = again()
+    kit.write(event(JOIN, "ann", "Ann"), event(LEAVE, "ann", "Ann"), *map(copy, more))
+    kit.store.expire(-inf, {ROOM})
+    assert kit.store.names() == {ROOM}
+    kit.store.expire(-inf, {"another"})
+    assert kit.store.names() == ({ROOM} if stays else set())
+    assert bool(again().kept.entries) == stays
+
+
+def test_a_room_of_which_the_words_were_dropped_is_not_one_in_which_nothing_was_said(
+    again: Callable[..., Kit],
+) -> None:
+    kit = again()
+    kit.write(message("x", "ann", None, 1))
+    kit.store._trim(1, kit.log.top, 0)
+    kit.write(event(JOIN, "bob", "Bob"), event(LEAVE, "bob", "Bob"))
+    kit.store.expire(-inf, ())
+    assert kit.store.names() == {ROOM}
 
 
 def test_a_group_that_cannot_be_written_is_not_there_in_part(again: Callable[..., Kit]) -> None:

@@ -54,7 +54,7 @@ class FakeStore:
         if self.down:
             raise StoreDown(self.down)
 
-    def expire(self, before: float) -> None:
+    def expire(self, before: float, used: Collection[str]) -> None:
         self.written.append([("expired", "")])
 
     def secret(self, name: str, made: str) -> str:

@@ -77,7 +77,7 @@ class Rooms:
         except StoreDown:
             self.stop()
             raise
-        if options.keep_days:
+        if options.keep_days or store is not None:
             self._timers.after(SWEEP_EVERY, self._sweep)
 
     @property
@@ -208,7 +208,7 @@ class Rooms:
                 self._timers.after(left, lambda: self._end_if_empty(name))
 
     def _sweep(self) -> None:
-        """Drop what is too old, also where nobody says anything any more."""
+        """Drop what is too old, also where nobody says anything any more, and rooms that were only looked at."""
         with self._changed:
             rooms = list(self._rooms.values())
         for room in rooms:

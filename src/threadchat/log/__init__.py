@@ -89,10 +89,11 @@ class Store(Protocol):
         Returns the rooms of which it has kept nothing, since their log is not the one that they know any more.
         """
 
-    def expire(self, before: float) -> None:
+    def expire(self, before: float, used: Collection[str]) -> None:
         """Drop the entries that are older than this (seconds since 1970), and rooms of which nothing is left then.
 
-        Raises StoreDown.
+        Rooms in which nothing was ever said or ordered, and nobody is, are dropped as well, except those that are
+        `used`: the rooms that this process has. Raises StoreDown.
         """
 
     def secret(self, name: str, made: str) -> str:

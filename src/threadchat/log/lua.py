@@ -222,8 +222,9 @@ end
 )
 
 # ARGV: the id up to which everything is too old, the check value of that entry, for how long a session's number is
-# remembered (ms), and something if a process has the room. If none has, and nothing is left of it, it is dropped: then
-# the answer is not 0.
+# remembered (ms), the sorted set of all rooms, by when a process had them last, this room's name there, and the time
+# since when a room counts as one that a process has. If none has it, and nothing is left of it or nothing was ever said
+# or ordered, and nobody is there, it is dropped.
 EXPIRE = (
     _COMMON
     + """
@@ -232,10 +233,33 @@ if tonumber(redis.call('HGET', meta, 'before') or ARGV[1]) < tonumber(ARGV[1]) t
     redis.call('HSET', meta, 'before', ARGV[1], 'check', ARGV[2])
     forget(now - ARGV[3])
 end
-if ARGV[4] == '' and redis.call('XLEN', log) == 0 and redis.call('EXISTS', here, orders) == 0 then
-    return redis.call('DEL', unpack(KEYS))
+
+local function silent()
+    if redis.call('EXISTS', numbers) == 1 or tonumber(redis.call('HGET', meta, 'top')) ~= redis.call('XLEN', log) then
+        return false
+    end
+    local first = '-'
+    while first do
+        local page = redis.call('XRANGE', log, first, '+', 'COUNT', 100)
+        first = nil
+        for _, entry in ipairs(page) do
+            if entry[2][2] == 'msg' or entry[2][2] == 'order' then
+                return false
+            end
+            first = '(' .. entry[1]
+        end
+    end
+    return true
 end
-return 0
+
+local used = redis.call('ZSCORE', ARGV[4], ARGV[5])
+if used and tonumber(used) >= tonumber(ARGV[6]) then
+    return
+end
+if redis.call('EXISTS', here, orders) == 0 and (redis.call('XLEN', log) == 0 or silent()) then
+    redis.call('DEL', unpack(KEYS))
+    redis.call('ZREM', ARGV[4], ARGV[5])
+end
 """
 )
 

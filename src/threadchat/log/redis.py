@@ -6,6 +6,9 @@ to keep what it has (`appendonly yes`): without it a restart of Redis empties th
 
 It needs Redis 6.2 or later, alone or as the primary of replicas, which Sentinels may know. Redis Cluster is not
 supported. tests/examples/processes.md says what was tried.
+
+The races, each forced by a test of the same number in tests/test_redis_store.py:
+1. A process opens a room while another one is about to drop it, since nobody has it.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
+from math import inf
 from typing import Any
 from urllib.parse import quote, unquote
 
@@ -71,10 +75,10 @@ class RedisStore:
 
     def load(self, room: str) -> Stored:
         """See `Store.load`."""
-        kept, *_ = self._writer.ask_all(
+        _, kept = self._writer.ask_all(
             [
+                ("ZADD", ROOMS, time.time(), quote(room, safe="")),  # first: another process drops it no more (race 1)
                 _script(OPEN, room, secrets.token_urlsafe(4), int(1000 * REMEMBERED)),
-                ("ZADD", ROOMS, time.time(), quote(room, safe="")),
             ]
         )
         return read_room(*kept)
@@ -102,19 +106,22 @@ class RedisStore:
         self._batch += 1  # not before: what was not answered is sent again as the same group
         return {each.room for each in lost}
 
-    def expire(self, before: float) -> None:
-        """See `Store.expire`. All processes do this, and it does no harm if two do it at once."""
-        used = {
-            unquote(name.decode()) for name in self._writer.ask("ZRANGEBYSCORE", ROOMS, time.time() - SETTLED, "+inf")
-        }
-        for room in self.names():
-            old = self._newest_before(room, before)
-            number, check = (old.id, old.check) if old is not None else (0, 0)
-            gone, *_ = self._writer.ask_all(
-                [_script(EXPIRE, room, number, check, int(1000 * REMEMBERED), "used" if room in used else "")]
-            )
-            if gone:
-                self._writer.ask("ZREM", ROOMS, quote(room, safe=""))
+    def expire(self, before: float, used: Collection[str]) -> None:
+        """See `Store.expire`. All processes do this, and it does no harm if two do it at once.
+
+        Which rooms are used, in any process, Redis knows: `look` says so.
+        """
+        settled = time.time() - SETTLED
+        newest = f"({settled}" if before == -inf else "+inf"  # if nothing is too old, used rooms need no look
+        rooms = [unquote(name.decode()) for name in self._writer.ask("ZRANGEBYSCORE", ROOMS, "-inf", newest)]
+        for first in range(0, len(rooms), ROOMS_AT_ONCE):
+            calls = []
+            for room in rooms[first : first + ROOMS_AT_ONCE]:
+                old = None if before == -inf else self._newest_before(room, before)
+                number, check = (old.id, old.check) if old is not None else (0, 0)
+                where = ROOMS, quote(room, safe=""), settled
+                calls.append(_script(EXPIRE, room, number, check, int(1000 * REMEMBERED), *where))
+            self._writer.ask_all(calls)
 
     def secret(self, name: str, made: str) -> str:
         """See `Store.secret`."""

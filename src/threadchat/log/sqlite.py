@@ -64,6 +64,12 @@ CREATE TABLE orders (room INTEGER NOT NULL, kind TEXT NOT NULL, target TEXT NOT 
     PRIMARY KEY (room, kind, target)) WITHOUT ROWID;
 CREATE TABLE secrets (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """
+# The rooms in which nothing was ever said or ordered, and nobody is.
+SILENT = f"""
+SELECT room, name FROM rooms WHERE before = 0
+    AND NOT EXISTS (SELECT * FROM entries WHERE entries.room = rooms.room AND kind IN ('{MESSAGE}', '{ORDER}'))
+    AND room NOT IN (SELECT room FROM here) AND room NOT IN (SELECT room FROM orders)
+"""
 
 
 class SqliteStore:
@@ -118,7 +124,7 @@ class SqliteStore:
             value: str = self._database.execute("SELECT value FROM secrets WHERE name = ?", [name]).fetchone()[0]
             return value
 
-    def expire(self, before: float) -> None:
+    def expire(self, before: float, used: Collection[str]) -> None:
         """See `Store.expire`."""
         with _down(), self._transaction():
             aged = "SELECT room, max(id) FROM entries WHERE at < ? GROUP BY room"
@@ -128,6 +134,10 @@ class SqliteStore:
                     "SELECT * FROM entries WHERE room = ? AND id = ?", [room, newest]
                 ).fetchone()
                 self._trim(room, newest, _entry(epoch, *row).check)
+            silent = self._database.execute(SILENT).fetchall()
+            self._database.executemany(
+                "DELETE FROM entries WHERE room = ?", [[room] for room, name in silent if name not in used]
+            )
             left = "SELECT room FROM entries UNION SELECT room FROM here UNION SELECT room FROM orders"
             self._database.execute(f"DELETE FROM rooms WHERE room NOT IN ({left})")
             self._database.execute("DELETE FROM numbers WHERE room NOT IN (SELECT room FROM rooms)")

@@ -83,9 +83,9 @@ class LogWriter:
         self.failures = 0  # of the store
         self._store = store
         self._keep_for = keep_for  # seconds
-        self._sweeping = False  # whether to drop what is too old before the next group
+        self._sweeping = False  # whether to drop what nobody needs any more before the next group
         if keep_for < inf:
-            store.expire(time.time() - keep_for)
+            store.expire(time.time() - keep_for, ())
         self._names = store.names()  # of all rooms that the store may have; grows in the writer's thread
         # By name, the one that was opened last, as long as somebody has it. The writer's thread's own.
         self._rooms: WeakValueDictionary[str, LoggedRoom] = WeakValueDictionary()
@@ -124,7 +124,7 @@ class LogWriter:
         self._thread.join()
 
     def sweep(self) -> None:
-        """Drop what is too old from the store, with the next group. Any thread may call this."""
+        """Drop from the store what is too old, and rooms without anything, with the next group. For any thread."""
         self._sweeping = True
 
     def _run(self) -> None:
@@ -155,7 +155,7 @@ class LogWriter:
             return False
         if self._sweeping:
             self._sweeping = False
-            self._until_it_works(partial(self._store.expire, time.time() - self._keep_for))
+            self._until_it_works(partial(self._store.expire, time.time() - self._keep_for, set(self._rooms)))
         self._write(said)
         return True
 
