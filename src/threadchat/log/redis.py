@@ -36,6 +36,7 @@ BLOCK = 1.0  # seconds that the reader waits for entries at most: well below TIM
 ROOMS_AT_ONCE = 256  # that are looked through with one request, for those who were there by way of a dead process
 MOST = 1_024  # entries of a room that are read at once
 NEWS_KEPT = 256  # items, of up to 32 KB
+NEWS_AGE = 10.0  # seconds for which they are kept, while a process is alive
 SENT_KEPT = 8  # groups of this process' own that may be on their way back; it reads what is older as from others
 LEASE_TIME = 10.0  # seconds for which a process is taken to be alive after it was seen
 LEFT = "-"  # behind the name of a process that has left in order
@@ -345,7 +346,7 @@ def _told_of(room: str) -> Call:
 
 
 def _lease(process: str, lasts: float) -> Call:
-    return run(LEASE, [PROCESSES], process, int(1000 * lasts))
+    return run(LEASE, [PROCESSES, NEWS], process, int(1000 * lasts), int(1000 * NEWS_AGE))
 
 
 def _renew(room: str, epoch: str) -> Call:
