@@ -520,6 +520,17 @@ def test_a_process_that_leaves_is_given_time(kit: Callable[..., Kit]) -> None:
     assert kit().kept.here == {}
 
 
+def test_news_are_not_kept_for_long(kit: Callable[..., Kit], client: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = kit()
+    one.write(message("is cleared later", "ann"))
+    one.store.lease()
+    assert "is cleared later" in str(client.xrange(module.NEWS))
+    monkeypatch.setattr(module, "NEWS_AGE", -60.0)
+    one.store.lease()
+    assert client.xrange(module.NEWS) == []
+    assert [each.text for each in kit().kept.entries] == ["is cleared later"]
+
+
 def test_a_secret_is_made_once(kit: Callable[..., Kit]) -> None:
     assert kit().store.secret("key", "first") == "first"
     assert kit().store.secret("key", "second") == "first"

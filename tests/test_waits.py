@@ -378,7 +378,7 @@ def serve_shared(scene: Scene) -> LogWriter:
 def log_reader_waits_for_what_is_new(scene: Scene) -> None:
     serve_shared(scene)
     scene.peer()
-    until(lambda: is_in("logReader", "_read", "news", "ask"))
+    until(lambda: is_in("logReader", "_read", "news", "ask_all"))
 
 
 def log_reader_waits_for_a_redis_that_is_down(scene: Scene) -> None:

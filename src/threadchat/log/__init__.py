@@ -143,7 +143,8 @@ class SharedStore(Store, Protocol):
     """A store that several processes use at once as one chat.
 
     `write` gets entries without ids, and gives an id, a time and an epoch to those that it takes. It is called again
-    with the same entries after StoreDown, and then takes none twice. What was taken, in any process, comes by `read`.
+    with the same entries after StoreDown, and then takes none twice. What was taken, in any process, comes by `read`;
+    one's own entries perhaps as the same objects, and perhaps before `write` has returned.
 
     One thread at a time calls the methods of a Store and `wake`; another one calls the rest. All raise StoreDown.
     """

@@ -263,13 +263,15 @@ end
 """
 )
 
-# KEYS: the processes, by when their lease ends (ms). ARGV: a process, and for how long it has a lease from now on (ms).
-# Answers the processes that had none any more, possibly this one among them.
+# KEYS: the processes, by when their lease ends (ms); the news. ARGV: a process, for how long it has a lease from now on
+# (ms), and for how long news are kept (ms), since they may have what was cleared or is too old meanwhile. Answers the
+# processes that had no lease any more, possibly this one among them.
 LEASE = """
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local dead = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', '(' .. now)
 redis.call('ZADD', KEYS[1], now + ARGV[2], ARGV[1])
+redis.call('XTRIM', KEYS[2], 'MINID', string.format('%.0f', now - ARGV[3]))
 return dead
 """
 

@@ -7,8 +7,9 @@ the names of rooms to which something was written. It then asks for what comes a
 has, so that it misses nothing, however often the connection is lost. It never waits for a hub: a room whose hub is far
 behind is left out for a while.
 
-To wake a hub and all write pumps costs the same for one entry and for a hundred. So while much is said, the reader
-reads at most every PACE, and what came meanwhile goes on together. What comes by itself is never kept waiting.
+To wake a hub and all write pumps costs the same for one entry and for a hundred. So when more than one entry has come
+at once, the reader waits for PACE before it reads on, and what comes meanwhile goes on together. After a single entry
+it waits for nothing.
 
 Every LOOK_EVERY seconds, and after each trouble, the reader looks whether the logs are still those that the rooms know,
 and whether any of them has something of which the news was lost. It says that this process is alive, and buries those

@@ -4,6 +4,9 @@ What must be decided once for all of them (ids, repeats, who is here), Redis its
 so that it does not matter which process asks, or whether it asks again because the answer was lost. Redis must be told
 to keep what it has (`appendonly yes`): without it a restart of Redis empties the rooms, and everybody is told of a gap.
 
+One stream more, the news, tells all processes to which rooms something was written, and brings the newest messages
+along. It is a short cut: whatever it lacks is in the rooms' own streams.
+
 It needs Redis 6.2 or later, alone or as the primary of replicas, which Sentinels may know. Redis Cluster is not
 supported. tests/examples/processes.md says what was tried.
 
@@ -26,8 +29,9 @@ from urllib.parse import quote, unquote
 from threadchat.log import Addition, Arrivals, Look, Point, Stored, StoreDown, StoreUnfit
 from threadchat.log.lua import APPEND, EXPIRE, KEYS, LEASE, OPEN, RENEW, TRIM
 from threadchat.log.memory import REMEMBERED
-from threadchat.log.redis_entries import mark, name_of, numbered, read_entry, read_messages, read_room, rest_of
+from threadchat.log.redis_entries import mark, name_of, read_entry, read_room, rest_of
 from threadchat.log.redis_line import Call, Line, run
+from threadchat.log.redis_news import News, called
 from threadchat.messages import JOIN, LEAVE, NAME, Entry, event, message
 
 log = logging.getLogger("threadchat")
@@ -41,7 +45,7 @@ BLOCK = 1.0  # seconds that the reader waits for entries at most: well below TIM
 ROOMS_AT_ONCE = 256  # that are looked through with one request, for those who were there by way of a dead process
 MOST = 1_024  # entries of a room that are read at once
 NEWS_KEPT = 256  # items, of up to 32 KB
-SENT_KEPT = 8  # groups of this process' own that may be on their way back; it reads what is older as from others
+NEWS_AGE = 10.0  # seconds for which they are kept, while a process is alive
 LEASE_TIME = 10.0  # seconds for which a process is taken to be alive after it was seen
 LEFT = "-"  # behind the name of a process that has left in order
 SETTLED = 600.0  # seconds after which a room that no process has is nobody's
@@ -53,14 +57,12 @@ class RedisStore:
     def __init__(self, url: str) -> None:
         self.process = secrets.token_hex(4)  # by which the others know this one
         self._batch = 0  # the number of the next group
-        # The newest groups, by number and room. The writer's thread adds and drops them, the reader's looks them up.
-        self._sent: dict[int, dict[str, Sequence[Entry]]] = {}
         try:
             self._writer, self._reader = Line(url, TIMEOUT), Line(url, TIMEOUT)
         except ValueError as error:  # which may quote the password
             raise StoreUnfit(f"this is not the address of a Redis: {ADDRESS}") from error
-        self._news = b"0-0"  # the newest that the reader has seen
-        self._told: dict[str, list[Sequence[bytes]]] = {}  # what `news` has brought of each room; the reader's own
+        self._news = News(self.process)
+        self._newest = b"0-0"  # of the news that the reader has seen
         self._looked_over = 0  # the number of the connection over which it has looked
         try:
             with _unfit():
@@ -90,8 +92,7 @@ class RedisStore:
     def write(self, additions: Sequence[Addition]) -> Collection[str]:
         """See `SharedStore.write`."""
         full = [each for each in additions if each.entries]
-        self._sent[self._batch] = {each.room: each.entries for each in full}
-        self._sent.pop(self._batch - SENT_KEPT, None)
+        self._news.sending(self._batch, full)
         answers = self._writer.ask_all([self._append(self.process, str(self._batch), each) for each in full])
         lost = [each for each, answer in zip(full, answers, strict=True) if answer is None]
         for addition, answer in zip(full, answers, strict=True):
@@ -147,7 +148,7 @@ class RedisStore:
             calls.append(("ZADD", ROOMS, *(word for each in points for word in (now, quote(each.room, safe="")))))
         news, rooms, *answers = self._reader.ask_all(calls)
         self._looked_over = self._reader.connections
-        self._news = news[0][0] if news else b"0-0"  # of what came before, the rooms are behind
+        self._newest = news[0][0] if news else b"0-0"  # of what came before, the rooms are behind
         lost, behind, renewed = set(), set(), []
         for point, (epoch, top), found in zip(points, answers[0::2], answers[1::2], strict=False):
             if epoch is None or top is None or epoch.decode() != point.epoch:
@@ -163,52 +164,26 @@ class RedisStore:
 
     def news(self, wait: bool) -> set[str]:
         """See `SharedStore.news`."""
-        self._told = {}
+        self._news.take(())
         block = int(1000 * (BLOCK if wait else BLOCK / 50))
-        found = self._ask("XREAD", "COUNT", NEWS_KEPT, "BLOCK", block, "STREAMS", NEWS, self._news)
+        found = self._ask("XREAD", "COUNT", NEWS_KEPT, "BLOCK", block, "STREAMS", NEWS, self._newest)
         if not found:
             return set()
         ((_, items),) = found
-        self._news = items[-1][0]
+        self._newest = items[-1][0]
         if len(items) == NEWS_KEPT:  # perhaps more than the stream keeps: any room may have something
             return _names(self._reader)
-        for _, fields in items:
-            for room in fields[1].decode().split():
-                self._told.setdefault(unquote(room), []).append(fields)
-        return set(self._told)
+        return self._news.take([fields for _, fields in items])
 
     def read(self, after: Mapping[str, tuple[str, int]]) -> dict[str, Arrivals]:
         """See `SharedStore.read`. Redis is not asked for what the news have brought."""
         arrived, rest = {}, {}
         for room, (epoch, top) in after.items():
-            if (entries := self._brought(room, epoch, top)) is None:
+            if (entries := self._news.after(room, epoch, top)) is None:
                 rest[room] = epoch, top
             elif entries:
                 arrived[room] = Arrivals(entries, ())
         return arrived | self._read(rest) if rest else arrived
-
-    def _brought(self, room: str, epoch: str, top: int) -> Sequence[Entry] | None:
-        """What the news have brought of the room after this id; None if something may be missing."""
-        entries: list[Entry] = []
-        for fields in self._told.pop(room, [()]):
-            if len(fields) < 4:
-                return None
-            in_epoch, first_id, last_id, at, process, batch = fields[3].decode().split(" ")
-            first, last, when = int(first_id), int(last_id), int(at) / 1000
-            if in_epoch != epoch or first > top + 1:
-                return None
-            if last <= top:
-                continue
-            sent = self._sent.get(int(batch), {}).get(room, ()) if process == self.process else ()
-            if len(sent) == last + 1 - first:  # all of it was taken. Its numbers may not have been answered yet
-                group = numbered(sent, epoch, first, when)
-            elif len(fields) >= 6:
-                group = read_messages(epoch, first, when, fields[5])
-            else:
-                return None
-            entries += group[top + 1 - first :]
-            top = last
-        return entries
 
     def _read(self, after: Mapping[str, tuple[str, int]]) -> dict[str, Arrivals]:
         """What the logs themselves have after these ids."""
@@ -275,7 +250,7 @@ class RedisStore:
 
     def _append(self, process: str, batch: str, addition: Addition) -> Call:
         arguments: list[Any] = [process, batch, addition.epoch, addition.top, addition.before, int(1000 * REMEMBERED)]
-        arguments += quote(addition.room, safe=""), NEWS_KEPT
+        arguments += called(addition.room), NEWS_KEPT
         for entry in addition.entries:
             kind = JOIN if entry.kind == NAME else entry.kind
             if kind == JOIN and entry.by in addition.organisers:
@@ -352,11 +327,11 @@ def _script(script: str, room: str, *arguments: Any) -> Call:
 
 def _told_of(room: str) -> Call:
     """Tell all processes that something is new in the room, or nothing ("")."""
-    return ("XADD", NEWS, "MAXLEN", "~", NEWS_KEPT, "*", "r", quote(room, safe=""))
+    return ("XADD", NEWS, "MAXLEN", "~", NEWS_KEPT, "*", "r", called(room))
 
 
 def _lease(process: str, lasts: float) -> Call:
-    return run(LEASE, [PROCESSES], process, int(1000 * lasts))
+    return run(LEASE, [PROCESSES, NEWS], process, int(1000 * lasts), int(1000 * NEWS_AGE))
 
 
 def _renew(room: str, epoch: str) -> Call:
