@@ -324,7 +324,6 @@ OURS: dict[str, set[str]] = {
         "room",
         "rooms",
         "web.allowance",
-        "web.refusals",
     },
     "web.transcript": {"messages", "moderation", "room", "web.deadlines"},
     "web.keys": {"web.admission", "web.allowance"},

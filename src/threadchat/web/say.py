@@ -14,8 +14,8 @@ The body is the text (text/plain, or what `curl -d` sends), with the name in the
     | this address has sent too many in the last second, or slow mode | 429    |
     | the log is down                                                 | 503    |
 
-Where the log goes down while a message waits for it, the answer says that the message follows: to send it again may say
-it twice. A message has no number here by which the log would know it again. A session's numbers rise, so that several
+Where the log goes down while a message waits for it, the answer is 202 without a token: the message is said once the log
+is up again, unless the server stops before. To send it again may say it twice. A message has no number here by which the log would know it again. A session's numbers rise, so that several
 jobs would have to agree on them; a program that cannot do with less speaks threadchat.v1.
 """
 
@@ -37,15 +37,11 @@ from threadchat.protocols.v1 import frame_size
 from threadchat.room import SERVER, Room
 from threadchat.rooms import LogDown
 from threadchat.web.allowance import Allowance
-from threadchat.web.refusals import Unavailable
 
 PLAIN = ("", "text/plain", "application/x-www-form-urlencoded")  # "": none at all; the last one is what `curl -d` says
 JSON = "application/json"
 LOG_WAIT = 2.0  # seconds; so often a request that waits for the log looks whether that is down
-LATER = (
-    "The log is down. This message is said once it is up again, unless the server stops before: "
-    "to send it again may say it twice."
-)
+LATER = "The log is down. This message is said once it is up again: to send it again may say it twice."
 
 
 class Say:
@@ -75,13 +71,15 @@ class Say:
         """Pass on what the request says, and answer once the log has it. Raises HTTPException, LogDown and Closed."""
         text, name = self.read(request)
         name = name if visitor.account is None else visitor.account
+        status, token, line = 201, None, LATER
         try:
             room.moderation.check_access(visitor)
             room.moderation.check_speech(visitor)  # nobody asks again for one who has stopped waiting
             entry = message(text, visitor.by, None if name is None else room.people.free_name(visitor.by, name))
             room.post(entry, visitor, LOG_WAIT)
-        except OnItsWay as error:
-            raise Unavailable("log", LATER) from error  # without a time to try again, which curl --retry would do
+            token = line = entry.token
+        except OnItsWay:
+            status = 202  # not 503, with which curl --retry would send it again
         except StoreDown as error:
             raise LogDown from error
         except NotAName as error:
@@ -90,9 +88,9 @@ class Say:
             raise TooManyRequests(str(error), retry_after=math.ceil(error.wait)) from error
         except Refusal as error:
             raise Forbidden(str(error)) from error
-        body = json.dumps({"token": entry.token}) if request.mimetype == JSON else entry.token
+        body = json.dumps({"token": token}) if request.mimetype == JSON else line
         mimetype = JSON if request.mimetype == JSON else "text/plain"
-        response = Response(body + "\n", 201, mimetype=mimetype)
+        response = Response(body + "\n", status, mimetype=mimetype)
         response.cache_control.no_store = True
         return response
 
