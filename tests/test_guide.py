@@ -15,7 +15,7 @@ from importlib.resources import files
 from pathlib import Path
 
 import pytest
-from helpers import LIMIT, Inspected, Running, Serve, ask, contrast, errors
+from helpers import LIMIT, Inspected, Running, Serve, ask, contrast, errors, until
 from playwright.sync_api import Browser, Page, expect
 
 import threadchat
@@ -330,8 +330,12 @@ def test_a_listing_is_a_tab_stop_if_it_scrolls_and_the_arrow_keys_scroll_it(visi
     assert listings.evaluate_all(f"all => all.map({stops})") == which
     listing = listings.nth(which.index(True))
     listing.focus()
-    visit.keyboard.press("ArrowRight")
-    expect(listing).not_to_have_js_property("scrollLeft", 0)
+
+    def is_scrolled_by_a_key() -> bool:
+        visit.keyboard.press("ArrowRight")  # a page that still lays out its text may lose the first one
+        return bool(listing.evaluate("pre => pre.scrollLeft > 0"))
+
+    until(is_scrolled_by_a_key)
 
 
 @pytest.mark.parametrize("visit", [{**PHONE, "java_script_enabled": False}], indirect=True)
