@@ -58,8 +58,8 @@ return {
 # ARGV: process, number of the batch ('' for none), epoch, the newest id that the process has seen, the id up to which
 # it keeps nothing, for how long a session's number is remembered (ms), the room as the news call it, how many news are
 # kept; then of each entry its kind, its session, a mark and the rest as JSON. The kind `organiser` is the join of one.
-# The mark of a message is its number or ''; of a join the name; of an order what it comes to: lines of '+' (in force) or
-# '-' (no more) and a field of `orders`, or 'clear'. An order that is aimed at an organiser is not taken.
+# The mark of a message is its number or ''; of a join the name; of an order what it comes to: lines of '+' (in force)
+# or '-' (no more) and a field of `orders`, or 'clear'. An order that is aimed at an organiser is not taken.
 #
 # Answers nothing if the log is not the one that the process knows. Otherwise: the batch, when, and for each entry its
 # id, or 0 if it was not taken.

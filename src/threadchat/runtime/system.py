@@ -103,8 +103,8 @@ def fit_for_a_crowd() -> None:
     """
     threading.stack_size(STACK)
     sys.setswitchinterval(SWITCH_INTERVAL)
-    # A client's objects live long: to search them for garbage finds none. What is new is searched in small pieces, since
-    # all threads wait meanwhile: where 10 is 100, one search lasts seven times as long while thousands come in.
+    # A client's objects live long: to search them for garbage finds none. What is new is searched in small pieces, as
+    # all threads wait meanwhile: with 100 in place of 10, one search lasts seven times as long while thousands come in.
     gc.set_threshold(10_000, 10, 1_000)
     _use_all_descriptors()
     _spread_sleeping_threads()
