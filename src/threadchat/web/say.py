@@ -14,9 +14,9 @@ The body is the text (text/plain, or what `curl -d` sends), with the name in the
     | this address has sent too many in the last second, or slow mode | 429    |
     | the log is down                                                 | 503    |
 
-If the log goes down while a message waits for it, the answer is 202 without a token: the message is said once the log is
-up again, unless the server stops before. To send it again may say it twice. A message has no number here by which the
-log would know it again: a session's numbers rise, so that several jobs would have to agree on them. A program that
+If the log goes down while a message waits for it, the answer is 202 without a token: the message is said once the log
+is up again, unless the server stops before. To send it again may say it twice. A message has no number here by which
+the log would know it again: a session's numbers rise, so that several jobs would have to agree on them. A program that
 cannot do with less speaks threadchat.v1.
 """
 
