@@ -213,7 +213,7 @@ def test_no_client_notices_all_of_them_at_once(chat: Chat, scale: int) -> None:
 
 def test_no_client_notices_a_peer_that_vanishes(open_chat: OpenChat) -> None:
     """The peer does not end the connection and does not answer pings, as if its cable had been cut."""
-    chat = open_chat("--pong-wait", "2")
+    chat = open_chat("--pong-wait", "10")  # enough for the innocents, who talk one after the other
     with chat.undisturbed(), Peer(chat.port) as peer:
         payload = last_frame(peer)
         assert close_code(payload) == 1008
