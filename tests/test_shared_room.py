@@ -418,6 +418,24 @@ def test_race_4_whoever_waits_while_the_log_turns_out_to_be_another_one_is_freed
     assert [json.loads(line)["text"] for line in log_of(server).splitlines()] == ["in the new one"]
 
 
+def test_race_6_whoever_is_there_is_told_before_the_room_has_ended(
+    start: Callable[..., Running], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = start()
+    room = lobby(server)
+    codes: list[int] = []
+
+    def all_may_know() -> None:
+        codes.extend(client.connection.code for client in set(room.hub.clients))  # type: ignore[attr-defined]
+        notify_all()
+
+    with V1(server.port, name="Ann"):
+        notify_all = room._recorded.notify_all
+        monkeypatch.setattr(room._recorded, "notify_all", all_may_know)
+        room.lose()
+    assert codes[0] == shared_room.REPLACED[0]
+
+
 def test_the_transcript_of_a_room_whose_log_was_replaced_is_the_new_one(
     start: Callable[..., Running], redis: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,6 +11,7 @@ The races, each forced by a test of the same number in tests/test_shared_room.py
 3. A process is taken to be dead, and is not: those who are in it were said to have left.
 4. Somebody speaks while the log turns out to be another one.
 5. Somebody comes from a process whose log reader was faster, and has seen what this one has not read yet.
+6. The log turns out to be another one, and somebody who comes in then ends what is left of this room.
 """
 
 from __future__ import annotations
@@ -128,16 +129,19 @@ class SharedRoom(StoredRoom):
 
     def lose(self) -> None:
         """See `FollowedRoom.lose`. All are told to come back: to another room, which has the log as it is now."""
-        with self._mutex:
-            if self._lost:
-                return
+        self._send_away()  # before anybody sees that the room has ended: they would hear that the server is stopping
+        with self._mutex:  # race 6
             self._lost = self._ended = True
             self._recorded.notify_all()  # race 4
+        self._send_away()  # those who have come since
+        self.end()
+
+    def _send_away(self) -> None:
+        with self._mutex:
             connections = set(self._arriving)
         connections.update(each.connection for each in set(self.hub.clients) if isinstance(each, Client))
         for connection in connections:
             connection.end(*REPLACED)
-        self.end()
 
     # The caller of the methods below holds the mutex.
 
