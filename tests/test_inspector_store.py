@@ -108,6 +108,7 @@ def test_a_message_is_followed_also_where_it_comes_back_from_a_store_that_is_sha
             assert other.lines(1) == ["the same words"]
         first, second = here.watch.journeys.all()
         until(lambda: all(each.deliveries and each.deliveries[1].written for each in (first, second)), "their ends")
+        until(lambda: all("stored" in each.times for each in (first, second)), "the store's answers, which may be last")
         for journey in (first, second):
             steps = {step["step"]: step for step in journey.as_json()["steps"]}
             assert list(steps) == [*STEPS[:4], "returned", *STEPS[4:]]

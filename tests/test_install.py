@@ -31,7 +31,7 @@ ROOT = Path(__file__).parents[1]
 PATIENCE = 300.0  # seconds; bounds a failure of pip, which may have to download setuptools
 REQUIREMENTS = {"simple-websocket", "werkzeug", "wsproto"}
 METRICS, TERMINAL = {"prometheus-client"}, {"prompt-toolkit", "segno"}  # what the extras of these names add
-REDIS = {"redis"}  # the same; hiredis is its own choice
+REDIS = {"redis", "hiredis"}  # the same
 WWW = {path.relative_to(ROOT / "www").as_posix() for path in (ROOT / "www").rglob("*") if path.is_file()}
 
 NOT_SOURCE = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "build", "dist", "venv", "env", "node_modules")
