@@ -134,7 +134,10 @@ def test_the_load_has_joined_with_threadchat_v1_only_when_it_was_told_hello() ->
                 joining.result(0.1)
             server.sendall(frame(TEXT, '{"type":"hello"}', masked=False))
             joined = joining.result(LIMIT)
+        (client,) = joined.clients.values()
         until(lambda: joined.receive(0.1) == 0 and joined.dropped == 1, "the end of the connection")
+        joined.drop(client)
+        assert joined.dropped == 1, "once"
         joined.poll.close()
 
 

@@ -268,7 +268,12 @@ class Load:
         return position
 
     def drop(self, client: Client) -> None:
-        """Forget a client that the server disconnected. If it was a sender, another client takes its place."""
+        """Forget a client that the server disconnected. If it was a sender, another client takes its place.
+
+        Nothing happens if it is forgotten already.
+        """
+        if self.clients.get(client.socket.fileno()) is not client:
+            return
         self.dropped += 1
         self.dropped_frames += client.frames
         self.poll.unregister(client.socket)
