@@ -263,7 +263,7 @@ def measure(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
     return came_back(returning, seconds, spent, own) | {
         "recovered": returning.recovered,
         "messages": len(waits),
-        "longest_wait": round(max(waits, default=0), 2),
+        "longest_wait": round(max(waits, default=0), 4),
         "server_said": said,
     }
 
