@@ -14,7 +14,7 @@ this machine's address or a proxy's.
     | lock           | nobody new comes in; those who have been in the room may come back                            |
     | clear          | what was said is dropped; ids go on, and older tokens are a gap                               |
 
-Organisers are free of all this, and no order can be aimed at one who is in the room, by way of whichever process.
+Organisers are free of all this, and no order can be aimed at one who is in the room, in whichever process.
 """
 
 from __future__ import annotations

@@ -5,8 +5,8 @@ the interpreter's lock, and those who are in already, with a message to read or 
 after the other, they are all in just as soon.
 
 The races, each forced by a test of the same number in tests/test_entrance.py:
-1. The one whose turn comes loses its patience at the same moment.
-2. The one who took too long, and was passed, is in while somebody else is coming in.
+1. A client's turn comes at the moment at which the client stops waiting for it.
+2. A client that took too long, and was passed, gets in while another one is coming in.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from contextlib import contextmanager
 from functools import partial
 from threading import Lock
 
-# Seconds that one waits for each of those before it. To come in takes a thousandth of that, unless something blocks: a
-# peer that does not read what it has missed, or a hub that passes on a message to thousands.
+# Seconds that a client waits for each of those before it. To come in takes a twentieth of that, unless something blocks:
+# a peer that does not read what it has missed, or a hub that passes on a message to thousands.
 PATIENCE = 0.02
 
 
@@ -27,14 +27,14 @@ class Entrance:
 
     def __init__(self) -> None:
         self._mutex = Lock()  # guards the next two
-        self._coming: Lock | None = None  # the turn of the one who is coming in
-        self._line: deque[Lock] = deque()  # the turns of those who wait; released when it is theirs
+        self._coming: Lock | None = None  # the turn of the client that is coming in
+        self._line: deque[Lock] = deque()  # the turns of those that wait, oldest first; each is released when it comes
 
     @contextmanager
     def turn(self) -> Iterator[Callable[[], None]]:
         """Wait until those who came before are in, or have taken too long.
 
-        The function that it gives tells that the caller is in; so does the end of the block.
+        Gives a function for the caller to call once it is in. The end of the block does the same.
         """
         turn = self._wait()
         try:
