@@ -7,14 +7,19 @@ it. If a test of the first kind fails because werkzeug has become better, the co
 from __future__ import annotations
 
 import errno
+import gc
 import logging
+import os
 import re
 import select
 import socket
+import struct
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from email.utils import parsedate_to_datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -106,6 +111,66 @@ def test_threadchat_answers_a_line_that_is_not_http_with_a_status_line(server: R
 def endless(function: Callable[[bytes], object], argument: bytes) -> None:
     while True:
         function(argument)
+
+
+@contextmanager
+def no_collector() -> Iterator[None]:
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+        gc.collect()
+
+
+def polls() -> int:
+    """How many descriptors for epoll this process has."""
+    found = 0
+    for each in Path("/proc/self/fd").iterdir():
+        with suppress(OSError):  # it was closed meanwhile
+            found += os.readlink(each) == "anon_inode:[eventpoll]"
+    return found
+
+
+def ask_and_reset(port: int) -> None:
+    """Send more than a request, and reset the connection when the answer has come."""
+    with socket.create_connection(("127.0.0.1", port), LIMIT) as plain:
+        plain.sendall(b"GET /limits HTTP/1.1\r\nHost: localhost\r\n\r\nand more")
+        while b"\r\n\r\n" not in plain.recv(1024, socket.MSG_PEEK):
+            pass
+        plain.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+linux = pytest.mark.skipif(not hasattr(select, "epoll"), reason="only Linux has epoll")
+
+
+@linux
+def test_werkzeug_leaves_a_descriptor_open_where_the_peer_resets(werkzeug: Callable[[Any], BaseWSGIServer]) -> None:
+    server, before, threads = werkzeug(Response("")), polls(), threading.active_count()
+    with no_collector():
+        ask_and_reset(server.port)
+        until(lambda: polls() > before)
+        until(lambda: threading.active_count() <= threads, "the end of the connection's thread")
+        assert polls() == before + 1
+
+
+@linux
+def test_threadchat_leaves_no_descriptor_open_where_the_peer_resets(
+    server: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, dropped = polls(), threading.Event()
+    connection_dropped = handler.RequestHandler.connection_dropped
+
+    def drop(*arguments: Any) -> None:
+        connection_dropped(*arguments)
+        dropped.set()
+
+    monkeypatch.setattr(handler.RequestHandler, "connection_dropped", drop)
+    with no_collector():
+        ask_and_reset(server.port)
+        assert dropped.wait(LIMIT)
+        assert polls() == before
 
 
 def test_werkzeug_resets_a_connection_whose_peer_still_sends(werkzeug: Callable[[Any], BaseWSGIServer]) -> None:

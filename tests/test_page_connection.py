@@ -8,6 +8,7 @@ from urllib.request import urlopen
 
 import pytest
 from chat_page import (
+    IMPATIENT_TIMERS,
     LONG_WAITS,
     QUICK_TIMERS,
     SHORT_WAITS,
@@ -234,7 +235,7 @@ def test_the_waits_grow_up_to_half_a_minute_until_a_connection_has_held(scripted
 
 
 def test_a_server_that_does_not_greet_is_given_up(scripted: Scripted, visit: Visit) -> None:
-    page = visit(f"{scripted.url}?name=Ann", QUICK_TIMERS, SHORT_WAITS, wait=False)
+    page = visit(f"{scripted.url}?name=Ann", IMPATIENT_TIMERS, SHORT_WAITS, wait=False)
     scripted.join()  # and says nothing
     scripted.join().hello()
     expect(status_of(page)).to_have_text("Connected ")

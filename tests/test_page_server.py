@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from chat_page import (
+    IMPATIENT_TIMERS,
     LONG_WAITS,
-    QUICK_TIMERS,
     SHORT_WAITS,
     Visit,
     field_of,
@@ -126,7 +126,7 @@ def test_no_text_vanishes_on_a_path_that_is_dead_without_a_close(
 
 
 def test_in_a_storm_everything_is_said_once_and_nothing_is_missed(server: Running, path: Path, visit: Visit) -> None:
-    page = visit(f"http://127.0.0.1:{path.port}/r/storm?name=Ann", QUICK_TIMERS)
+    page = visit(f"http://127.0.0.1:{path.port}/r/storm?name=Ann", IMPATIENT_TIMERS)
     other = visit(room(server, "storm") + "?name=Bea")
     # Of the very first text nobody would know after a reload whether it was taken, and the page would ask.
     write(page, "and calm before the storm")

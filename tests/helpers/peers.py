@@ -222,8 +222,11 @@ class OtherEnd(Peer):
 
 
 def websocket(url: str, **options: Any) -> ClientConnection:
-    """A client of the websockets library, which has patience with a server that is busy."""
-    client: ClientConnection = connect(url, open_timeout=LIMIT, ping_interval=None, **options)
+    """A client of the websockets library, which has patience with a server that is busy.
+
+    With more than 16 frames unread, that library would take ten seconds to close, unless its queue has no bound.
+    """
+    client: ClientConnection = connect(url, open_timeout=LIMIT, ping_interval=None, max_queue=None, **options)
     return client
 
 

@@ -46,6 +46,7 @@ class V1:
             additional_headers=headers,
             compression=None,
             max_size=None,
+            max_queue=None,  # see `websocket`
             open_timeout=LIMIT,
             ping_interval=None,
         )

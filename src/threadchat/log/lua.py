@@ -1,7 +1,7 @@
 """What Redis does in one step: the scripts of `log.redis`, in Lua.
 
-A script is executed as a whole: no other command comes in between. The keys of one room have one hash tag. APPEND has one
-key more, the news of all rooms.
+A script is executed as a whole: no other command comes in between. The keys of one room have one hash tag. APPEND has
+one key more, the news of all rooms.
 
     | key        | type   | what it has                                                                            |
     | ---------- | ------ | -------------------------------------------------------------------------------------- |

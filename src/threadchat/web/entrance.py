@@ -17,8 +17,8 @@ from contextlib import contextmanager
 from functools import partial
 from threading import Lock
 
-# Seconds that a client waits for each of those before it. To come in takes a twentieth of that, unless something blocks:
-# a peer that does not read what it has missed, or a hub that passes on a message to thousands.
+# Seconds that a client waits for each of those before it. To come in takes a twentieth of that, unless something
+# blocks: a peer that does not read what it has missed, or a hub that passes on a message to thousands.
 PATIENCE = 0.02
 
 

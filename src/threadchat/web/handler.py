@@ -12,6 +12,8 @@ import socket
 import time
 from contextlib import suppress
 from functools import partial
+from selectors import BaseSelector
+from traceback import walk_tb
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -99,6 +101,11 @@ class RequestHandler(WSGIRequestHandler):
     def connection_dropped(self, error: BaseException, environ: Any = None) -> None:
         # Defect: after a connection error, and so after a WebSocket, another request is read from the same socket.
         self.close_connection = True
+        # Defect: where the peer resets the connection, the selector with which werkzeug waits for the rest of a request
+        # stays open, a descriptor, until the garbage collector finds it.
+        for frame, _ in walk_tb(error.__traceback__):
+            if isinstance(selector := frame.f_locals.get("selector"), BaseSelector):
+                selector.close()
 
     def log(self, type: str, message: str, *args: Any) -> None:
         level = logging.ERROR if type == "error" else logging.DEBUG
