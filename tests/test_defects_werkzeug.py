@@ -159,17 +159,17 @@ def test_werkzeug_leaves_a_descriptor_open_where_the_peer_resets(werkzeug: Calla
 def test_threadchat_leaves_no_descriptor_open_where_the_peer_resets(
     server: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before, dropped = polls(), threading.Event()
-    connection_dropped = handler.RequestHandler.connection_dropped
+    before, finished = polls(), threading.Event()
+    finish = handler.RequestHandler.finish
 
-    def drop(*arguments: Any) -> None:
-        connection_dropped(*arguments)
-        dropped.set()
+    def finish_and_say_so(self: handler.RequestHandler) -> None:
+        finish(self)
+        finished.set()
 
-    monkeypatch.setattr(handler.RequestHandler, "connection_dropped", drop)
+    monkeypatch.setattr(handler.RequestHandler, "finish", finish_and_say_so)
     with no_collector():
         ask_and_reset(server.port)
-        assert dropped.wait(LIMIT)
+        assert finished.wait(LIMIT)
         assert polls() == before
 
 

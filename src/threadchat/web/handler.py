@@ -12,8 +12,7 @@ import socket
 import time
 from contextlib import suppress
 from functools import partial
-from selectors import BaseSelector
-from traceback import walk_tb
+from io import BufferedReader
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -29,6 +28,20 @@ http_log = logging.getLogger("threadchat.http")
 LINGER = 2.0  # seconds that a peer has to read its answer and close its side
 
 
+class Input(BufferedReader):
+    """What a peer sends. A connection that was reset has ended.
+
+    Defect: werkzeug reads to the end when it has answered, and waits for that with a selector. Where the read raises,
+    the selector's descriptor stays open until the garbage collector finds it.
+    """
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        try:
+            return super().read(size)
+        except ConnectionError:
+            return b""
+
+
 class RequestHandler(WSGIRequestHandler):
     """One connection, in a thread of its own. `requests` is told when its request has been read."""
 
@@ -42,6 +55,10 @@ class RequestHandler(WSGIRequestHandler):
     def __init__(self, connection: Any, address: Any, server: BaseWSGIServer, requests: PendingRequests) -> None:
         self._requests = requests
         super().__init__(connection, address, server)  # serves the whole connection
+
+    def setup(self) -> None:
+        super().setup()
+        self.rfile = Input(self.rfile.detach(), self.rbufsize)
 
     def version_string(self) -> str:
         # Defect: the Server header tells every peer the versions of werkzeug and Python.
@@ -101,11 +118,6 @@ class RequestHandler(WSGIRequestHandler):
     def connection_dropped(self, error: BaseException, environ: Any = None) -> None:
         # Defect: after a connection error, and so after a WebSocket, another request is read from the same socket.
         self.close_connection = True
-        # Defect: where the peer resets the connection, the selector with which werkzeug waits for the rest of a request
-        # stays open, a descriptor, until the garbage collector finds it.
-        for frame, _ in walk_tb(error.__traceback__):
-            if isinstance(selector := frame.f_locals.get("selector"), BaseSelector):
-                selector.close()
 
     def log(self, type: str, message: str, *args: Any) -> None:
         level = logging.ERROR if type == "error" else logging.DEBUG
