@@ -96,7 +96,7 @@ def test_a_process_that_is_fit_for_a_crowd_has_other_settings_than_by_default() 
 def test_a_thread_keeps_nothing_of_what_it_has_freed() -> None:
     one_heap = "glibc.malloc.arena_max=1"  # without which it would not be known how much is in use
     kept, not_kept = crowd(GLIBC_TUNABLES=one_heap)["kept"], crowd("fit")["kept"]
-    assert kept - not_kept > THREADS * 7 * (600 + 700 + 800 + 900 + 1_000) / 2
+    assert kept - not_kept > THREADS * (600 + 700 + 800 + 900 + 1_000)  # at least a piece of each size
 
 
 def test_settings_of_the_users_own_for_malloc_stay() -> None:
