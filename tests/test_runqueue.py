@@ -351,8 +351,18 @@ def test_a_broadcast_to_many_idle_clients_is_encoded_once(crowd: Crowd) -> None:
     assert after.hits - before.hits == 10 * 49
 
 
-def test_a_client_that_has_spoken_gets_the_broadcast_first(crowd: Crowd, monkeypatch: pytest.MonkeyPatch) -> None:
-    server, peers = crowd(30)
+@pytest.fixture(params=["memory", "sqlite", "redis"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "redis":
+        url: str = request.getfixturevalue("redis_server").url
+        return url
+    return "memory:" if request.param == "memory" else f"sqlite:{tmp_path / 'chat.db'}"
+
+
+def test_a_client_that_has_spoken_gets_the_broadcast_first(
+    crowd: Crowd, store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server, peers = crowd(30, store=store)
     numbers = {str(peer.socket.getsockname()[1]): number for number, peer in enumerate(peers)}
     order: list[int] = []
     real = Connection.send

@@ -85,8 +85,8 @@ class Client:
         """
         try:
             for message in self.connection:
+                self.send.urgent = True  # a client that speaks gets its own message before others get it
                 if (said := self.protocol.read(message)) is not None:
-                    self.send.urgent = True  # a client that speaks gets its own message before others get it
                     self.hub.broadcast.send(said)
         except Closed:
             pass  # the hub has stopped (race 3)
