@@ -42,7 +42,7 @@ log = logging.getLogger("threadchat")
 LOOK_EVERY = 3.0  # seconds; a process may miss three of these before it is taken to be dead
 AGAIN = 0.25  # seconds from one try to read to the next
 SOON = 0.01  # the same for the second one
-PACE = 0.005  # seconds from one reading to the next at least, while each time more than one entry has come
+PACE = 0.003  # seconds from one reading to the next at least, while each time more than one entry has come
 LAST_WORDS = 1.0  # seconds at most that a stop takes for what is on its way back
 
 
