@@ -118,7 +118,11 @@ class App:
 
     @property
     def hub(self) -> Hub:
-        """The lobby's hub."""
+        """The lobby's hub.
+
+        To say something, call `publish`. What is sent to the hub's `broadcast` is for the clients of a room in memory
+        alone: where there is a store, the hub passes on what the store has, and nothing else.
+        """
         return self.rooms.lobby.hub
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
