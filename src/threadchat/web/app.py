@@ -120,8 +120,8 @@ class App:
     def hub(self) -> Hub:
         """The lobby's hub.
 
-        To say something, call `publish`. What is sent to the hub's `broadcast` is for the clients of a room in memory
-        alone: where there is a store, the hub passes on what the store has, and nothing else.
+        To say something, call `publish`. With a store, the hub passes on only what the store has, and ignores what is
+        sent to its `broadcast`.
         """
         return self.rooms.lobby.hub
 
