@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -160,6 +162,23 @@ def test_threads_that_start_and_end_all_the_time_are_no_deadlock(monkeypatch: py
             start(lambda: None, "short").join()
     idle.close()
     receiver.join(LIMIT)
+
+
+def test_a_look_leaves_nothing_to_the_garbage_collector() -> None:
+    idle: Channel[int] = Channel()
+    receiver = start(lambda: list(idle), "idle")
+    receivers(idle)
+    gc.collect()
+    gc.disable()
+    try:
+        assert not leaks()
+        assert deadlock()
+        frames = [each for each in gc.get_objects() if isinstance(each, FrameType)]
+        assert not [each for each in frames if each.f_code.co_filename == module.__file__]
+    finally:
+        gc.enable()
+        idle.close()
+        receiver.join(LIMIT)
 
 
 def test_a_test_that_sleeps_for_ever_beside_running_threads_is_found(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -111,7 +111,7 @@ def leaks() -> list[Sleeper]:
 def _waits() -> tuple[list[Wait], list[types.FrameType]]:
     """The waits of all threads that sleep, and the innermost frames of those that do not. Detectors are left out."""
     waits, running = [], []
-    frames = sys._current_frames()
+    frames = _frames()
     for ident in _threads() & frames.keys():
         wait = wait_of(ident, frames[ident])
         if wait is not None:
@@ -119,6 +119,22 @@ def _waits() -> tuple[list[Wait], list[types.FrameType]]:
         else:
             running.append(frames[ident])
     return waits, running
+
+
+def _frames() -> dict[int, types.FrameType]:
+    """The innermost frames of all threads by their numbers; of the calling thread, the innermost outside this module.
+
+    A frame of this module that could be reached from its own variables would be a reference cycle: all that a look has
+    gone through would stay until the garbage collector runs.
+    """
+    frames = sys._current_frames()
+    del frames[threading.get_ident()]
+    caller: types.FrameType | None = sys._getframe(1)
+    while caller is not None and caller.f_code.co_filename == __file__:
+        caller = caller.f_back
+    if caller is not None:
+        frames[threading.get_ident()] = caller
+    return frames
 
 
 def _all_asleep() -> list[Wait]:
