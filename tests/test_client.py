@@ -22,6 +22,7 @@ from helpers import (
     frame,
     go,
     hub_selects_first,
+    no_collector,
     pump_names,
     say_stuck,
     until,
@@ -447,16 +448,6 @@ def test_a_client_that_has_left_is_freed_without_the_garbage_collector(
         with suppress(AssertionError):
             until(lambda: objects_of_clients() <= before)
         assert objects_of_clients() - before == Counter(), "these objects are left"
-
-
-@contextmanager
-def no_collector() -> Iterator[None]:
-    gc.collect()
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
 
 
 def objects_of_clients() -> Counter[str]:
